@@ -1,0 +1,143 @@
+/**
+ * The JSON that `/v1` speaks: schemas, types, route table. The coordinator serves exactly these shapes and the page and the tools parse them.
+ * Losses are nats per byte.
+ */
+import * as v from 'valibot';
+import { cidSchema } from '../codec/cid.ts';
+import { addressSchema, bytes32Schema } from '../messages/contribution.ts';
+import { modelConfigSchema, policySchema } from '../messages/job.ts';
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const seconds = v.number();
+
+export const chainSchema = v.object({
+  chainId: count,
+  rpcUrl: v.string(),
+  /** RoundAnchor's address. */
+  contract: addressSchema,
+});
+export type ChainInfo = v.InferOutput<typeof chainSchema>;
+
+export const networkSchema = v.object({
+  network: bytes32Schema,
+  version: v.string(),
+  chain: v.nullable(chainSchema),
+  contributorsOnline: count,
+});
+export type NetworkInfo = v.InferOutput<typeof networkSchema>;
+
+export const anchorSchema = v.object({
+  root: bytes32Schema,
+  tx: bytes32Schema,
+  blockNumber: count,
+});
+
+export const roundSchema = v.object({
+  round: count,
+  /** Held-out loss after the round. */
+  loss: v.number(),
+  /** Mean loss of the lanes' last local steps. */
+  trainLoss: v.number(),
+  checkpoint: cidSchema,
+  lanes: count,
+  tokens: count,
+  seconds,
+  tokensPerSecond: v.number(),
+  contributors: count,
+  unitsAccepted: count,
+  unitsSplit: count,
+  replicasUsed: count,
+  anchor: v.nullable(anchorSchema),
+});
+export type RoundSummary = v.InferOutput<typeof roundSchema>;
+
+export const laneStateSchema = v.object({
+  unit: cidSchema,
+  program: v.string(),
+  lane: v.nullable(count),
+  state: v.picklist(['ready', 'leased', 'revealing', 'split', 'accepted', 'failed']),
+  replicas: count,
+  /** 0..1, of the replica that is furthest. */
+  progress: v.number(),
+});
+
+export const jobStatusSchema = v.object({
+  id: cidSchema,
+  name: v.string(),
+  model: modelConfigSchema,
+  parameters: count,
+  policy: policySchema,
+  lanes: count,
+  stepsPerRound: count,
+  batch: count,
+  state: v.picklist(['running', 'done', 'stalled']),
+  /** The round that is being computed; round 1 is the first. */
+  round: count,
+  lossFirst: v.nullable(v.number()),
+  lossLast: v.nullable(v.number()),
+  unigramEntropy: v.number(),
+  /** True entropy per byte of the generated corpus; null for a user's text. */
+  sourceEntropy: v.nullable(v.number()),
+  checkpoint: v.nullable(cidSchema),
+  unitsAccepted: count,
+  unitsSplit: count,
+  replicasUsed: count,
+  units: v.array(laneStateSchema),
+  rounds: v.array(roundSchema),
+});
+export type JobStatus = v.InferOutput<typeof jobStatusSchema>;
+
+export const contributorSchema = v.object({
+  contributor: addressSchema,
+  online: v.boolean(),
+  agreed: count,
+  rejected: count,
+  credit: count,
+});
+export type ContributorInfo = v.InferOutput<typeof contributorSchema>;
+
+/** One accepted workunit with what an auditor needs; bytes are base64 of canonical DAG-CBOR. */
+export const unitSchema = v.object({
+  unit: cidSchema,
+  unitBytes: v.string(),
+  job: cidSchema,
+  round: count,
+  state: v.string(),
+  resultBytes: v.nullable(v.string()),
+  digest: v.nullable(cidSchema),
+  replicas: v.array(
+    v.object({ contributor: addressSchema, state: v.string(), digest: v.nullable(cidSchema) }),
+  ),
+  /** Merkle proof of (unit, digest) against the round's anchored root; null until the round is closed. */
+  proof: v.nullable(v.object({ root: bytes32Schema, siblings: v.array(bytes32Schema) })),
+  anchor: v.nullable(anchorSchema),
+});
+export type UnitInfo = v.InferOutput<typeof unitSchema>;
+
+/** Events of `/v1/jobs/{id}/events`; SSE `id` is the sequence number, `event` is `type`. */
+export const jobEventSchema = v.variant('type', [
+  v.object({ type: v.literal('round'), round: roundSchema }),
+  v.object({ type: v.literal('unit'), unit: laneStateSchema }),
+  v.object({ type: v.literal('anchor'), round: count, anchor: anchorSchema }),
+  v.object({ type: v.literal('contributors'), online: count }),
+]);
+export type JobEvent = v.InferOutput<typeof jobEventSchema>;
+
+export const routes = {
+  contribute: '/v1/contribute',
+  network: '/v1/network',
+  jobs: '/v1/jobs',
+  job: '/v1/jobs/:id',
+  jobEvents: '/v1/jobs/:id/events',
+  unit: '/v1/units/:cid',
+  contributor: '/v1/contributors/:address',
+  block: '/ipfs/:cid',
+  health: '/healthz',
+  ready: '/readyz',
+  metrics: '/metrics',
+} as const;
+
+/** A route with its one parameter filled in. */
+export function routePath(route: string, parameter: string): string {
+  return route.replace(/:[a-z]+/, encodeURIComponent(parameter));
+}

@@ -1,0 +1,46 @@
+/**
+ * A limit on everything that comes from outside or waits. Sizes in bytes, times in milliseconds.
+ * Borders check these before they parse.
+ */
+export const limits = {
+  /** One raw block; IPFS clients refuse more than 2 MiB. */
+  blockBytesMax: 1 << 20,
+  /** One WebSocket frame: a block and its envelope. */
+  frameBytesMax: (1 << 20) + 4096,
+  /** A canonical CBOR document that is hashed or signed (workunit, result, manifest). */
+  documentBytesMax: 1 << 20,
+  documentDepthMax: 16,
+  /** Blocks in one file (4 GiB of 1 MiB blocks). */
+  fileBlocksMax: 4096,
+  workunitInputsMax: 64,
+  resultOutputsMax: 16,
+  /** CIDs asked for in one `pull` frame. */
+  pullCidsMax: 64,
+  textBytesMax: 256 << 20,
+  labelCharsMax: 120,
+  reasonCharsMax: 300,
+  programsMax: 64,
+
+  /** Hello must follow the challenge within this time. */
+  helloMsMax: 15_000,
+  /** Blocks of a winning result must arrive within this time of the pull. */
+  pullMsMax: 60_000,
+  revealMsMax: 30_000,
+  leaseMsMin: 15_000,
+  leaseMsMax: 15 * 60_000,
+  idleRetryMs: 500,
+  pingMs: 15_000,
+  reconnectMsMin: 250,
+  reconnectMsMax: 15_000,
+
+  /** Replicas of one unit before it is given up. */
+  replicasMax: 9,
+  /** Leases one contributor may hold computed but not settled. */
+  leasesPerContributorMax: 8,
+  /** Unanswered frames a connection may queue before it is closed. */
+  sendQueueBytesMax: 16 << 20,
+  connectionsMax: 100_000,
+  sseClientsMax: 1_000,
+  eventsReplayMax: 1_000,
+  pageSizeMax: 200,
+} as const;

@@ -1,0 +1,58 @@
+/**
+ * Merkle tree over a round's accepted results, with the shape of OpenZeppelin's `MerkleProof`: double-hashed, tagged leaves; sorted pairs; keccak256.
+ * Leaves are sorted, so the root does not depend on the order in which units were accepted.
+ */
+import { keccak_256 } from '@noble/hashes/sha3.js';
+import { concatBytes, utf8ToBytes } from '@noble/hashes/utils.js';
+import { type Hex, hexToBytes } from 'viem';
+import { type Cid, digestOfCid } from './codec/cid.ts';
+import { toHex } from './messages/contribution.ts';
+
+const leafTag = keccak_256(utf8ToBytes('atoll/result/1'));
+
+/** keccak256(keccak256(tag | unit | digest)), each 32 bytes. */
+export function resultLeaf(unit: Cid, digest: Cid): Hex {
+  return toHex(keccak_256(keccak_256(concatBytes(leafTag, digestOfCid(unit), digestOfCid(digest)))));
+}
+
+export interface MerkleTree {
+  root: Hex;
+  /** Siblings from the leaf up. Throws RangeError for a leaf that is not in the tree. */
+  proof(leaf: Hex): Hex[];
+}
+
+/** Throws RangeError on no leaves: an empty round has nothing to anchor. */
+export function merkleTree(leaves: readonly Hex[]): MerkleTree {
+  if (leaves.length === 0) throw new RangeError('A Merkle tree needs at least one leaf.');
+  const levels: Hex[][] = [[...leaves].sort()];
+  for (let level = levels[0] as Hex[]; level.length > 1; level = levels.at(-1) as Hex[]) {
+    const next: Hex[] = [];
+    for (let i = 0; i < level.length; i += 2) next.push(parentOf(level[i] as Hex, level[i + 1]));
+    levels.push(next);
+  }
+  return {
+    root: (levels.at(-1) as Hex[])[0] as Hex,
+    proof(leaf) {
+      let index = (levels[0] as Hex[]).indexOf(leaf);
+      if (index < 0) throw new RangeError('The leaf is not in the tree.');
+      const siblings: Hex[] = [];
+      for (const level of levels.slice(0, -1)) {
+        const sibling = level[index ^ 1];
+        if (sibling !== undefined) siblings.push(sibling);
+        index >>= 1;
+      }
+      return siblings;
+    },
+  };
+}
+
+export function verifyProof(root: Hex, leaf: Hex, siblings: readonly Hex[]): boolean {
+  return siblings.reduce<Hex>((node, sibling) => parentOf(node, sibling), leaf) === root;
+}
+
+/** An odd node without a sibling moves up unchanged. */
+function parentOf(a: Hex, b: Hex | undefined): Hex {
+  if (b === undefined) return a;
+  const [low, high] = a < b ? [a, b] : [b, a];
+  return toHex(keccak_256(concatBytes(hexToBytes(low), hexToBytes(high))));
+}

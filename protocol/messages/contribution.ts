@@ -1,0 +1,99 @@
+/**
+ * What a contributor signs, as EIP-712 typed data so that a contract can check it too: hello, commit, reveal.
+ *
+ * The commitment is salted and bound to assignment and contributor: a copied one cannot be opened by the copier.
+ */
+import { sha256 } from '@noble/hashes/sha2.js';
+import { concatBytes, utf8ToBytes } from '@noble/hashes/utils.js';
+import { hashTypedData, type Hex, hexToBytes, recoverAddress } from 'viem';
+import * as v from 'valibot';
+import { AtollError } from '../errors.ts';
+
+const hexOf = (bytes: number) =>
+  v.pipe(
+    v.string(),
+    v.regex(new RegExp(`^0x[0-9a-f]{${bytes * 2}}$`), `expected 0x and ${bytes * 2} lower-case hex digits`),
+    v.transform((text) => text as Hex),
+  );
+
+/** A contributor's id: the lower-case Ethereum address of its secp256k1 key. */
+export const addressSchema = hexOf(20);
+export const bytes32Schema = hexOf(32);
+export const signatureSchema = hexOf(65);
+
+/** The EIP-712 domain of one network; `network` is the random id made at its first start, so nothing replays elsewhere. */
+export function typedDomain(network: Hex) {
+  return { name: 'Atoll', version: '1', salt: network } as const;
+}
+
+export const typedDataTypes = {
+  Hello: [
+    { name: 'contributor', type: 'address' },
+    { name: 'nonce', type: 'bytes32' },
+  ],
+  Commit: [
+    { name: 'assignment', type: 'bytes32' },
+    { name: 'commitment', type: 'bytes32' },
+  ],
+  Reveal: [
+    { name: 'assignment', type: 'bytes32' },
+    { name: 'salt', type: 'bytes32' },
+    { name: 'digest', type: 'bytes32' },
+  ],
+} as const;
+
+export interface SignedMessages {
+  Hello: { contributor: Hex; nonce: Hex };
+  Commit: { assignment: Hex; commitment: Hex };
+  Reveal: { assignment: Hex; salt: Hex; digest: Hex };
+}
+export type SignedKind = keyof SignedMessages;
+
+/** Signs for one contributor; the key never leaves the implementation. */
+export interface Signer {
+  readonly address: Hex;
+  sign<K extends SignedKind>(network: Hex, kind: K, message: SignedMessages[K]): Promise<Hex>;
+}
+
+/** The 32-byte EIP-712 hash that is signed. */
+export function signingHash<K extends SignedKind>(network: Hex, kind: K, message: SignedMessages[K]): Hex {
+  return hashTypedData({
+    domain: typedDomain(network),
+    types: { [kind]: [...typedDataTypes[kind]] } as Record<string, { name: string; type: string }[]>,
+    primaryType: kind,
+    message: message as unknown as Record<string, unknown>,
+  });
+}
+
+/** Throws `bad_signature` unless `contributor` signed the message. */
+export async function verifySignature<K extends SignedKind>(
+  network: Hex,
+  kind: K,
+  message: SignedMessages[K],
+  signature: Hex,
+  contributor: Hex,
+): Promise<void> {
+  let signer: string;
+  try {
+    signer = await recoverAddress({ hash: signingHash(network, kind, message), signature });
+  } catch (cause) {
+    throw new AtollError('bad_signature', `The ${kind.toLowerCase()} carries no valid signature.`, { cause });
+  }
+  if (signer.toLowerCase() !== contributor) {
+    throw new AtollError('bad_signature', `The ${kind.toLowerCase()} is not signed by ${contributor}.`);
+  }
+}
+
+const commitTag = utf8ToBytes('atoll/commit/1');
+
+/** sha256(tag | assignment | contributor | salt | digest). */
+export function commitmentOf(assignment: Hex, contributor: Hex, salt: Hex, digest: Uint8Array): Hex {
+  const parts = [assignment, contributor, salt].map((hex) => hexToBytes(hex));
+  return toHex(sha256(concatBytes(commitTag, ...parts, digest)));
+}
+
+export function toHex(bytes: Uint8Array): Hex {
+  let text = '0x';
+  for (const byte of bytes) text += byte.toString(16).padStart(2, '0');
+  return text as Hex;
+}

@@ -1,0 +1,136 @@
+/**
+ * The frames of `/v1/contribute`: one DAG-CBOR map per WebSocket message, told apart by `t`.
+ *
+ * Order of a life: challenge -> hello -> welcome -> (ask -> lease | idle) -> commit -> committed -> open -> reveal -> revealed -> pull -> block -> verdict.
+ * Frames are not hashed, so CIDs travel as strings. A change is additive or a new `v`.
+ */
+import * as v from 'valibot';
+import { decodeCanonical, encodeCanonical, parseValue } from '../codec/cbor.ts';
+import { cidSchema } from '../codec/cid.ts';
+import { AtollError, problemSchema } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { addressSchema, bytes32Schema, signatureSchema } from './contribution.ts';
+import { programIdSchema } from './workunit.ts';
+
+const label = v.pipe(v.string(), v.maxLength(limits.labelCharsMax));
+const reason = v.pipe(v.string(), v.maxLength(limits.reasonCharsMax));
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const bytesUpTo = (max: number) =>
+  v.pipe(
+    v.instance(Uint8Array),
+    v.check((bytes) => bytes.byteLength <= max, `expected at most ${max} bytes`),
+  );
+
+export const backendSchema = v.picklist(['reference', 'wasm', 'webgpu', 'cuda']);
+export type Backend = v.InferOutput<typeof backendSchema>;
+
+/** What runs the work, as shown to people. Nothing here is trusted. */
+export const deviceInfoSchema = v.object({
+  backend: backendSchema,
+  label,
+  vendor: label,
+  software: v.boolean(),
+  memoryBytes: v.optional(count),
+});
+export type DeviceInfo = v.InferOutput<typeof deviceInfoSchema>;
+
+export const fromContributorSchema = v.variant('t', [
+  v.object({
+    t: v.literal('hello'),
+    v: v.literal(1),
+    contributor: addressSchema,
+    signature: signatureSchema,
+    device: deviceInfoSchema,
+    /** Digest of the conformance probe's outputs on this device. */
+    probe: bytes32Schema,
+    programs: v.pipe(v.array(programIdSchema), v.maxLength(limits.programsMax)),
+  }),
+  v.object({ t: v.literal('ask') }),
+  v.object({
+    t: v.literal('commit'),
+    assignment: bytes32Schema,
+    commitment: bytes32Schema,
+    signature: signatureSchema,
+  }),
+  v.object({
+    t: v.literal('reveal'),
+    assignment: bytes32Schema,
+    salt: bytes32Schema,
+    /** Canonical bytes of the `Result`; its CID is the digest that was committed to. */
+    result: bytesUpTo(64 << 10),
+    signature: signatureSchema,
+  }),
+  v.object({ t: v.literal('release'), assignment: bytes32Schema, reason }),
+  v.object({ t: v.literal('block'), cid: cidSchema, bytes: bytesUpTo(limits.blockBytesMax) }),
+  v.object({ t: v.literal('missing'), cid: cidSchema }),
+  v.object({ t: v.literal('progress'), assignment: bytes32Schema, done: count, total: count }),
+]);
+export type FromContributor = v.InferOutput<typeof fromContributorSchema>;
+
+/** How one replica ended. `agreed`: it holds the accepted digest. `rejected`: it does not. `void`: the unit was given up. */
+export const outcomeSchema = v.picklist(['agreed', 'rejected', 'void']);
+export type Outcome = v.InferOutput<typeof outcomeSchema>;
+
+export const fromCoordinatorSchema = v.variant('t', [
+  v.object({
+    t: v.literal('challenge'),
+    v: v.literal(1),
+    network: bytes32Schema,
+    nonce: bytes32Schema,
+  }),
+  v.object({ t: v.literal('welcome'), contributor: addressSchema, credit: count, agreed: count }),
+  v.object({
+    t: v.literal('lease'),
+    assignment: bytes32Schema,
+    /** Canonical bytes of the `Workunit`. */
+    unit: bytesUpTo(limits.documentBytesMax),
+    /** Time left to commit. */
+    leaseMs: count,
+  }),
+  v.object({ t: v.literal('idle'), reason, retryMs: count }),
+  v.object({ t: v.literal('committed'), assignment: bytes32Schema }),
+  /** Every replica has committed or timed out: reveal now. */
+  v.object({ t: v.literal('open'), assignment: bytes32Schema }),
+  v.object({ t: v.literal('revealed'), assignment: bytes32Schema }),
+  v.object({ t: v.literal('pull'), cids: v.pipe(v.array(cidSchema), v.maxLength(limits.pullCidsMax)) }),
+  v.object({
+    t: v.literal('verdict'),
+    assignment: bytes32Schema,
+    unit: cidSchema,
+    outcome: outcomeSchema,
+    /** Credit posted for this replica, in exact operations (see ledger). */
+    credit: count,
+    reason,
+  }),
+  v.object({ t: v.literal('problem'), problem: problemSchema, assignment: v.optional(bytes32Schema) }),
+]);
+export type FromCoordinator = v.InferOutput<typeof fromCoordinatorSchema>;
+
+export type FrameOf<F extends { t: string }, T extends F['t']> = Extract<F, { t: T }>;
+
+export function encodeFrame(frame: FromContributor | FromCoordinator): Uint8Array {
+  const bytes = encodeCanonical(frame);
+  if (bytes.byteLength > limits.frameBytesMax) {
+    throw new AtollError('too_large', `The ${frame.t} frame has ${bytes.byteLength} bytes.`);
+  }
+  return bytes;
+}
+
+/** Throws `too_large` or `bad_frame`. */
+export function decodeFromContributor(bytes: Uint8Array): FromContributor {
+  return decodeFrame(fromContributorSchema, bytes);
+}
+
+/** Throws `too_large` or `bad_frame`. */
+export function decodeFromCoordinator(bytes: Uint8Array): FromCoordinator {
+  return decodeFrame(fromCoordinatorSchema, bytes);
+}
+
+function decodeFrame<S extends v.GenericSchema>(schema: S, bytes: Uint8Array): v.InferOutput<S> {
+  try {
+    return parseValue(schema, decodeCanonical(bytes, limits.frameBytesMax));
+  } catch (error) {
+    if (!(error instanceof AtollError) || error.code === 'too_large') throw error;
+    throw new AtollError('bad_frame', error.message, { cause: error, details: error.details });
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * A training job as a canonical document; its id is its CID. Everything that decides a bit of the outcome is in here, and nothing else.
+ * Real numbers are f32 bits (u32), because a decimal is not portable.
+ */
+import * as v from 'valibot';
+import { encodeCanonical, parseDocument } from '../codec/cbor.ts';
+import { type Cid, cborCode, cidOfSync } from '../codec/cid.ts';
+import { fileSchema, fileToLinks } from './file.ts';
+import { u32Schema } from './workunit.ts';
+
+/** GEMM precision: see NUMERICS. */
+export const policySchema = v.picklist(['i8sr', 'i10sr', 'i15']);
+export type Policy = v.InferOutput<typeof policySchema>;
+
+const within = (min: number, max: number) =>
+  v.pipe(v.number(), v.safeInteger(), v.minValue(min), v.maxValue(max));
+
+/** Shape of a GPT over bytes. L layers, C channels, NH heads, T context, V vocabulary. */
+export const modelConfigSchema = v.pipe(
+  v.strictObject({
+    L: within(1, 96),
+    C: within(8, 8192),
+    NH: within(1, 128),
+    T: within(4, 4096),
+    V: within(2, 131_072),
+  }),
+  v.check((m) => m.C % m.NH === 0, 'C must be a multiple of NH'),
+);
+export type ModelConfig = v.InferOutput<typeof modelConfigSchema>;
+
+export const trainingSchema = v.strictObject({
+  /** Data-parallel lanes a round. */
+  lanes: within(1, 64),
+  /** H, local optimiser steps a lane takes in a round. */
+  steps: within(1, 1000),
+  /** B, sequences of T tokens in one step. */
+  batch: within(1, 1024),
+  /** Peak learning rate, f32 bits. */
+  lr: u32Schema,
+  /** Steps of linear warm-up. */
+  warmup: within(0, 100_000),
+  beta1: u32Schema,
+  beta2: u32Schema,
+  eps: u32Schema,
+  weightDecay: u32Schema,
+  outerLr: u32Schema,
+  outerMomentum: u32Schema,
+  /** Held-out sequences of T tokens that `eval.loss` averages over. */
+  heldOut: within(1, 65_536),
+});
+export type Training = v.InferOutput<typeof trainingSchema>;
+
+export const jobSchema = v.strictObject({
+  v: v.literal(1),
+  kind: v.literal('train'),
+  name: v.pipe(v.string(), v.minLength(1), v.maxLength(120)),
+  model: modelConfigSchema,
+  policy: policySchema,
+  training: trainingSchema,
+  /** UTF-8 text, as bytes; one byte is one token. */
+  corpus: fileSchema,
+  seed: u32Schema,
+});
+export type Job = v.InferOutput<typeof jobSchema>;
+
+export function encodeJob(job: Job): Uint8Array {
+  return encodeCanonical({ ...job, corpus: fileToLinks(job.corpus) });
+}
+
+/** Throws `bad_request` or `too_large`. */
+export function decodeJob(bytes: Uint8Array): Job {
+  return parseDocument(jobSchema, bytes);
+}
+
+export function jobId(job: Job): Cid {
+  return cidOfSync(encodeJob(job), cborCode);
+}

@@ -1,0 +1,45 @@
+/**
+ * What a person is shown of a contributor: one plain object, sent whole on every change, through comlink in the page and to the log in Node.
+ */
+import type { DeviceInfo } from '#protocol/messages/frames.ts';
+import type { Problem } from '#protocol/errors.ts';
+
+export type Phase =
+  | 'stopped'
+  | 'starting' // requesting the device
+  | 'probing' // conformance probe
+  | 'connecting'
+  | 'waiting' // connected, no work just now
+  | 'fetching'
+  | 'computing'
+  | 'paused'
+  | 'failed'; // `problem` says why and what to do
+
+export interface ContributorView {
+  phase: Phase;
+  /** One sentence, always present: what is happening, or why nothing is. */
+  reason: string;
+  problem: Problem | null;
+  contributor: string | null;
+  device: DeviceInfo | null;
+  /** The unit in hand. */
+  unit: { program: string; done: number; total: number } | null;
+  /** Units computed and committed whose verdict is not in yet. */
+  pending: number;
+  agreed: number;
+  rejected: number;
+  credit: number;
+  bytesDown: number;
+  bytesUp: number;
+}
+
+/** What the page holds in its hand (through comlink) and the headless shell too. */
+export interface ContributorControl {
+  start(): Promise<void>;
+  /** Gives the lease in hand back and keeps the connection. */
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** Gives the lease back, disconnects, releases the device. */
+  stop(): Promise<void>;
+  subscribe(onView: (view: ContributorView) => void): Promise<void>;
+}
