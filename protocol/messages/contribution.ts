@@ -5,7 +5,7 @@
  */
 import { sha256 } from '@noble/hashes/sha2.js';
 import { concatBytes, utf8ToBytes } from '@noble/hashes/utils.js';
-import { hashTypedData, type Hex, hexToBytes, recoverAddress } from 'viem';
+import { hashTypedData, type Hex, hexToBytes, recoverAddress, type TypedDataDefinition } from 'viem';
 import * as v from 'valibot';
 import { AtollError } from '../errors.ts';
 
@@ -57,12 +57,13 @@ export interface Signer {
 
 /** The 32-byte EIP-712 hash that is signed. */
 export function signingHash<K extends SignedKind>(network: Hex, kind: K, message: SignedMessages[K]): Hex {
-  return hashTypedData({
+  const definition = {
     domain: typedDomain(network),
-    types: { [kind]: [...typedDataTypes[kind]] } as Record<string, { name: string; type: string }[]>,
-    primaryType: kind,
-    message: message as unknown as Record<string, unknown>,
-  });
+    types: { [kind]: typedDataTypes[kind] },
+    primaryType: kind as string,
+    message: message as Record<string, unknown>,
+  };
+  return hashTypedData(definition as unknown as TypedDataDefinition);
 }
 
 /** Throws `bad_signature` unless `contributor` signed the message. */
