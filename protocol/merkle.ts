@@ -6,7 +6,7 @@ import { keccak_256 } from '@noble/hashes/sha3.js';
 import { concatBytes, utf8ToBytes } from '@noble/hashes/utils.js';
 import { type Hex, hexToBytes } from 'viem';
 import { type Cid, digestOfCid } from './codec/cid.ts';
-import { toHex } from './messages/contribution.ts';
+import { toHex } from './messages/hex.ts';
 
 const leafTag = keccak_256(utf8ToBytes('atoll/result/1'));
 

@@ -6,20 +6,10 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import { concatBytes, utf8ToBytes } from '@noble/hashes/utils.js';
 import { hashTypedData, type Hex, hexToBytes, recoverAddress, type TypedDataDefinition } from 'viem';
-import * as v from 'valibot';
 import { AtollError } from '../errors.ts';
+import { toHex } from './hex.ts';
 
-const hexOf = (bytes: number) =>
-  v.pipe(
-    v.string(),
-    v.regex(new RegExp(`^0x[0-9a-f]{${bytes * 2}}$`), `expected 0x and ${bytes * 2} lower-case hex digits`),
-    v.transform((text) => text as Hex),
-  );
-
-/** A contributor's id: the lower-case Ethereum address of its secp256k1 key. */
-export const addressSchema = hexOf(20);
-export const bytes32Schema = hexOf(32);
-export const signatureSchema = hexOf(65);
+export { addressSchema, bytes32Schema, signatureSchema, toHex } from './hex.ts';
 
 /** The EIP-712 domain of one network; `network` is the random id made at its first start, so nothing replays elsewhere. */
 export function typedDomain(network: Hex) {
@@ -91,10 +81,4 @@ const commitTag = utf8ToBytes('atoll/commit/1');
 export function commitmentOf(assignment: Hex, contributor: Hex, salt: Hex, digest: Uint8Array): Hex {
   const parts = [assignment, contributor, salt].map((hex) => hexToBytes(hex));
   return toHex(sha256(concatBytes(commitTag, ...parts, digest)));
-}
-
-export function toHex(bytes: Uint8Array): Hex {
-  let text = '0x';
-  for (const byte of bytes) text += byte.toString(16).padStart(2, '0');
-  return text as Hex;
 }

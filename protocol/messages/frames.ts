@@ -9,7 +9,7 @@ import { decodeCanonical, encodeCanonical, parseValue } from '../codec/cbor.ts';
 import { cidSchema } from '../codec/cid.ts';
 import { AtollError, problemSchema } from '../errors.ts';
 import { limits } from '../limits.ts';
-import { addressSchema, bytes32Schema, signatureSchema } from './contribution.ts';
+import { addressSchema, bytes32Schema, signatureSchema } from './hex.ts';
 import { programIdSchema } from './workunit.ts';
 
 const label = v.pipe(v.string(), v.maxLength(limits.labelCharsMax));
