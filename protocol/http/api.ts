@@ -87,6 +87,20 @@ export const jobStatusSchema = v.object({
 });
 export type JobStatus = v.InferOutput<typeof jobStatusSchema>;
 
+/** `GET /v1/jobs`: newest first. A server may send more fields, up to the whole status. */
+export const jobListSchema = v.object({
+  jobs: v.array(
+    v.object({
+      id: cidSchema,
+      name: v.string(),
+      state: jobStatusSchema.entries.state,
+      round: count,
+      lossLast: v.nullable(v.number()),
+    }),
+  ),
+});
+export type JobList = v.InferOutput<typeof jobListSchema>;
+
 export const contributorSchema = v.object({
   contributor: addressSchema,
   online: v.boolean(),
