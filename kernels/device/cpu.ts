@@ -1,0 +1,185 @@
+/**
+ * The reference device: every op in TypeScript, on one thread. It defines the bits; the other backends are compared with it.
+ */
+import { AtollError } from '#protocol/errors.ts';
+import type { DeviceInfo } from '#protocol/messages/frames.ts';
+import * as adamw from '../ops/adamw/cpu.ts';
+import { scalarWords } from '../ops/adamw/spec.ts';
+import * as attention from '../ops/attention/cpu.ts';
+import * as crossEntropy from '../ops/cross-entropy/cpu.ts';
+import * as elementwise from '../ops/elementwise/cpu.ts';
+import type { ElementwiseArgs } from '../ops/elementwise/spec.ts';
+import * as embedding from '../ops/embedding/cpu.ts';
+import { checkScatterAdd } from '../ops/embedding/spec.ts';
+import * as gelu from '../ops/gelu/cpu.ts';
+import * as gemm from '../ops/gemm/cpu.ts';
+import { checkGemm } from '../ops/gemm/spec.ts';
+import * as layerNorm from '../ops/layer-norm/cpu.ts';
+import { mul } from '../ops/math/cpu.ts';
+import * as quantize from '../ops/quantize/cpu.ts';
+import { checkQuantize } from '../ops/quantize/spec.ts';
+import { sum } from '../ops/reduce/cpu.ts';
+import type { Quantized, Tensor } from '../tensor/tensor.ts';
+import type { Device, OpName, Ops, Recording } from './device.ts';
+
+class CpuTensor implements Tensor {
+  readonly words: Uint32Array;
+  readonly data: Float32Array;
+
+  constructor(readonlySize: number) {
+    this.words = new Uint32Array(readonlySize);
+    this.data = new Float32Array(this.words.buffer);
+  }
+
+  get size(): number {
+    return this.words.length;
+  }
+}
+
+/** Mantissas are doubles here, exponents i32; the `Tensor`s of the interface are never used as such. */
+class CpuOperand implements Quantized, quantize.CpuQuantized {
+  readonly batch: number;
+  readonly rows: number;
+  readonly cols: number;
+  readonly transposed: boolean;
+  readonly mantissas: Float64Array & Tensor;
+  readonly exponents: Int32Array & Tensor;
+
+  constructor(batch: number, rows: number, cols: number, transposed: boolean) {
+    this.batch = batch;
+    this.rows = rows;
+    this.cols = cols;
+    this.transposed = transposed;
+    const size = batch * rows * cols;
+    this.mantissas = Object.assign(new Float64Array(size), { size });
+    this.exponents = Object.assign(new Int32Array(batch * rows), { size: batch * rows });
+  }
+}
+
+interface CpuRecording extends Recording {
+  readonly steps: readonly (() => void)[];
+}
+
+const f = (tensor: Tensor) => (tensor as CpuTensor).data;
+const u = (tensor: Tensor) => (tensor as CpuTensor).words;
+const q = (operand: Quantized) => operand as CpuOperand;
+
+/** One closure an op: what it does each time the recording runs. */
+const cpuOps: { [K in OpName]: (args: Parameters<Ops[K]>[0]) => () => void } = {
+  quantize(a) {
+    checkQuantize(a);
+    return () => {
+      const seed = a.stochastic
+        ? quantize.siteSeed(u(a.stochastic.scalars)[scalarWords.seed] as number, a.stochastic.site)
+        : null;
+      quantize.quantize(u(a.src.tensor), a.src, q(a.dst), a.nb, seed, a.foldScale ? q(a.foldScale) : null);
+    };
+  },
+  gemm(a) {
+    checkGemm(a);
+    const residual = a.residual ? f(a.residual) : null;
+    const options = { nb: a.nb, causal: a.causal ?? false, residual };
+    return () => gemm.gemm(q(a.a), q(a.b), f(a.dst.tensor), a.dst, options);
+  },
+  layerNorm: (a) => () =>
+    layerNorm.layerNorm(f(a.x), f(a.gain), f(a.bias), f(a.y), f(a.mean), f(a.rstd), a.rows, a.cols),
+  layerNormGrad: (a) => () => {
+    const residual = a.residual ? f(a.residual) : null;
+    layerNorm.layerNormGrad(
+      f(a.dy),
+      f(a.x),
+      f(a.gain),
+      f(a.mean),
+      f(a.rstd),
+      residual,
+      f(a.dx),
+      a.rows,
+      a.cols,
+    );
+  },
+  layerNormParamGrad: (a) => () =>
+    layerNorm.layerNormParamGrad(
+      f(a.dy),
+      f(a.x),
+      f(a.mean),
+      f(a.rstd),
+      f(a.dgain),
+      f(a.dbias),
+      a.rows,
+      a.cols,
+    ),
+  gelu: (a) => () => gelu.gelu(f(a.x), f(a.y), a.size),
+  geluGrad: (a) => () => gelu.geluGrad(f(a.x), f(a.dy), f(a.dx), a.size),
+  softmax: (a) => () => attention.softmax(f(a.scores), a.batch, a.T, a.scale),
+  softmaxGrad: (a) => () => attention.softmaxGrad(f(a.probabilities), f(a.gradient), a.batch, a.T, a.scale),
+  crossEntropy: (a) => () =>
+    crossEntropy.crossEntropy(f(a.logits), u(a.targets), f(a.losses), a.rows, a.V, a.gradientScale ?? null),
+  embed: (a) => () => embedding.embed(u(a.tokens), f(a.wte), f(a.wpe), f(a.x), a.rows, a.cols, a.T),
+  scatterAdd(a) {
+    checkScatterAdd(a);
+    return () => embedding.scatterAdd(q(a.q), u(a.indices), f(a.dst), a.nb, a.accumulate);
+  },
+  adamw: (a) => () => {
+    const scalars = f(a.scalars);
+    const [lr, bias1, bias2] = [scalarWords.lr, scalarWords.bias1, scalarWords.bias2].map(
+      (word) => scalars[word] as number,
+    ) as [number, number, number];
+    adamw.adamw(f(a.p), f(a.g), f(a.m), f(a.v), a.size, { ...a, lr, bias1, bias2 });
+  },
+  elementwise: (a) => () => runElementwise(a),
+  nesterov: (a) => () => elementwise.nesterov(f(a.p), f(a.momentum), f(a.delta), a.size, a.lr, a.mu),
+  sum: (a) => () => {
+    f(a.dst)[a.at] = mul(sum(f(a.src), 0, a.count), a.factor);
+  },
+};
+
+function runElementwise(a: ElementwiseArgs): void {
+  if (a.kind === 'scale') elementwise.scale(f(a.a), a.factor, f(a.dst), a.size);
+  else if (a.kind === 'sqrt') elementwise.root(f(a.a), f(a.dst), a.size);
+  else elementwise.binary(a.kind, f(a.a), f(a.b), f(a.dst), a.size);
+}
+
+const info: DeviceInfo = { backend: 'reference', label: 'TypeScript reference', vendor: '', software: true };
+
+/** Words one device may hold: beyond this a Float64Array operand would not fit a 32-bit address space of a tab. */
+const tensorWordsMax = 2 ** 29;
+
+export function createCpuDevice(): Device {
+  return {
+    info,
+    lost: new Promise(() => {}),
+    tensor: (size) => new CpuTensor(checkSize(size)),
+    quantized: (batch, rows, cols, transposed = false) =>
+      new CpuOperand(batch, rows, checkSize(batch * rows * cols) / batch / rows, transposed),
+    write(tensor, words, at = 0) {
+      u(tensor).set(new Uint32Array(words.buffer, words.byteOffset, words.length), at);
+    },
+    read: (tensor) => Promise.resolve(f(tensor).slice()),
+    readQuantized: (operand) =>
+      Promise.resolve({
+        mantissas: Int32Array.from(q(operand).mantissas),
+        exponents: Int32Array.from(q(operand).exponents),
+      }),
+    record(build) {
+      const steps: (() => void)[] = [];
+      const ops = Object.fromEntries(
+        Object.entries(cpuOps).map(([name, op]) => [
+          name,
+          (args: never) => void steps.push((op as (a: never) => () => void)(args)),
+        ]),
+      ) as unknown as Ops;
+      build(ops);
+      return { ops: steps.length, steps } as CpuRecording;
+    },
+    run(recording) {
+      for (const step of (recording as CpuRecording).steps) step();
+      return Promise.resolve();
+    },
+    destroy() {},
+  };
+}
+
+function checkSize(size: number): number {
+  if (Number.isSafeInteger(size) && size > 0 && size <= tensorWordsMax) return size;
+  throw new AtollError('out_of_memory', `A tensor of ${size} elements does not fit this device.`);
+}

@@ -1,0 +1,25 @@
+/**
+ * AdamW on one tensor, in PF32, in this order:
+ * m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * (g * g); u = (m * bias1) * recip(sqrt(v * bias2) + eps);
+ * p = p - (lr * weightDecay) * p; p = clamp(p - lr * u).
+ * lr, bias1, bias2 differ from step to step and lie in `scalars` (see step-scalars.ts).
+ */
+import type { Tensor } from '../../tensor/tensor.ts';
+
+export interface AdamwArgs {
+  p: Tensor;
+  g: Tensor;
+  m: Tensor;
+  v: Tensor;
+  scalars: Tensor;
+  size: number;
+  beta1: number;
+  beta2: number;
+  /** At least 2^-100. */
+  eps: number;
+  weightDecay: number;
+}
+
+/** Words of the `scalars` tensor, written before each step. */
+export const scalarWords = { seed: 0, lr: 1, bias1: 2, bias2: 3 } as const;
+export const scalarCount = 4;
