@@ -26,8 +26,8 @@ class CpuTensor implements Tensor {
   readonly words: Uint32Array;
   readonly data: Float32Array;
 
-  constructor(readonlySize: number) {
-    this.words = new Uint32Array(readonlySize);
+  constructor(size: number) {
+    this.words = new Uint32Array(size);
     this.data = new Float32Array(this.words.buffer);
   }
 
@@ -175,6 +175,7 @@ export function createCpuDevice(): Device {
       for (const step of (recording as CpuRecording).steps) step();
       return Promise.resolve();
     },
+    scope: createCpuDevice,
     destroy() {},
   };
 }

@@ -64,6 +64,8 @@ export interface Device {
   /** Resolves when the recording has been handed over; `read` waits for its results. */
   run(recording: Recording): Promise<void>;
 
+  /** The same device with an account of memory of its own: its `destroy` frees what was made through it and leaves the device be. */
+  scope(): Device;
   /** Frees all memory. Tensors and recordings are dead afterwards. */
   destroy(): void;
 }

@@ -2,12 +2,14 @@
  * What a program is: a pure function of content-addressed inputs. The registry (`registry.ts`) lists every one this build knows.
  */
 import type { Cid } from '#protocol/codec/cid.ts';
+import { AtollError } from '#protocol/errors.ts';
 import type { BlockStore } from '#protocol/messages/file.ts';
-import type { Policy } from '#protocol/messages/job.ts';
+import type { ModelConfig, Policy } from '#protocol/messages/job.ts';
 import type { Workunit } from '#protocol/messages/workunit.ts';
 import type { Device } from '../device/device.ts';
 
 export interface ProgramContext {
+  /** A device of its own for this run: the registry frees its memory afterwards. */
   device: Device;
   unit: Workunit;
   /** The policy named by the program id; `i15` where the id names none. */
@@ -24,6 +26,37 @@ export interface Program {
   id: string;
   /** Whether the id carries a GEMM policy (`name@version+policy`). */
   hasPolicy: boolean;
-  /** Throws `bad_input` on parameters or inputs it cannot use. Returns the outputs' CIDs, already put into `blocks`. */
+  /** Throws `bad_input` or `bad_request` on parameters or inputs it cannot use. Returns the outputs' CIDs, already put into `blocks`. */
   run(context: ProgramContext): Promise<Record<string, Cid>>;
+}
+
+/** Throws `bad_input` when the unit lacks the input. */
+export function inputCid(unit: Workunit, name: string): Cid {
+  const cid = unit.inputs[name];
+  if (cid === undefined) throw new AtollError('bad_input', `The unit has no input "${name}".`);
+  return cid;
+}
+
+/** The `tokens` input: `count` windows of T + 1 bytes. Throws `bad_input` on another size or a token beyond V. */
+export async function readTokens(
+  context: ProgramContext,
+  count: number,
+  model: ModelConfig,
+): Promise<Uint8Array> {
+  const bytes = await context.blocks.get(inputCid(context.unit, 'tokens'), context.signal);
+  const expected = count * (model.T + 1);
+  if (bytes.length !== expected) {
+    throw new AtollError('bad_input', `Expected ${expected} bytes of tokens, got ${bytes.length}.`);
+  }
+  if (bytes.some((token) => token >= model.V)) {
+    throw new AtollError('bad_input', `A token lies beyond the vocabulary of ${model.V}.`);
+  }
+  return bytes;
+}
+
+/** Throws `cancelled` when the signal has been aborted. */
+export function checkCancelled(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) {
+    throw new AtollError('cancelled', 'The computation was cancelled.', { cause: signal.reason });
+  }
 }

@@ -1,0 +1,33 @@
+/** Makes a device by the name of its backend. There is no silent fall-back: who asks for a GPU gets one or an error. */
+import { AtollError } from '#protocol/errors.ts';
+import { createCpuDevice } from './cpu.ts';
+import type { Device } from './device.ts';
+
+export interface CreateDeviceOptions {
+  /** Accept a software adapter (SwiftShader, lavapipe): for tests, never faster than the CPU backends. */
+  allowSoftware?: boolean;
+  /** Where adapters come from; `navigator.gpu` unless given. */
+  gpu?: GPU;
+  signal?: AbortSignal;
+}
+
+/** Throws `no_device` with what to do about it. */
+export async function createDevice(
+  backend: 'reference' | 'webgpu',
+  options: CreateDeviceOptions = {},
+): Promise<Device> {
+  if (backend === 'reference') return createCpuDevice();
+  const gpu = options.gpu ?? (globalThis.navigator as Navigator | undefined)?.gpu;
+  if (!gpu) {
+    throw new AtollError(
+      'no_device',
+      'This browser does not offer WebGPU. It is in Chrome and Edge 113+, Safari 26+, and Firefox 141+ on Windows and 145+ on Apple silicon.',
+    );
+  }
+  const { createWebGpuDevice } = await import('./webgpu.ts');
+  return createWebGpuDevice({
+    gpu,
+    allowSoftware: options.allowSoftware ?? false,
+    ...(options.signal ? { signal: options.signal } : {}),
+  });
+}
