@@ -74,7 +74,8 @@ export class Gpt {
   private readonly meanf: Tensor;
   private readonly rstdf: Tensor;
   private readonly logits: Tensor;
-  private readonly losses: Tensor;
+  /** [M] nats, of the last run. */
+  readonly lossPerToken: Tensor;
   private readonly loss: Tensor;
   private readonly pool: OperandPool;
   private readonly nb: Bits;
@@ -110,7 +111,7 @@ export class Gpt {
     this.meanf = device.tensor(M);
     this.rstdf = device.tensor(M);
     this.logits = device.tensor(M * V);
-    this.losses = device.tensor(M);
+    this.lossPerToken = device.tensor(M);
     this.loss = device.tensor(1);
   }
 
@@ -208,12 +209,12 @@ export class Gpt {
     ops.crossEntropy({
       logits: this.logits,
       targets: this.targets,
-      losses: this.losses,
+      losses: this.lossPerToken,
       rows: M,
       V,
       ...(training ? { gradientScale: constant(1 / M) } : {}),
     });
-    ops.sum({ src: this.losses, count: M, factor: constant(1 / M), dst: this.loss, at: 0 });
+    ops.sum({ src: this.lossPerToken, count: M, factor: constant(1 / M), dst: this.loss, at: 0 });
   }
 
   private forwardLayer(ops: Ops, l: number, out: Tensor): void {

@@ -9,12 +9,15 @@ import type { Bits } from '../quantize/spec.ts';
 const { fround } = Math;
 const smallest = 2 ** -100;
 
+/** 2^-512 .. 2^511: exponents of a product lie well inside. */
+const powersOfTwo = Float64Array.from({ length: 1024 }, (_, i) => 2 ** (i - 512));
+
 /**
  * ROUND(S, E): S * 2^E to the nearest f32, ties to even, sizes below 2^-100 to 0, clamped to +-2^40.
  * `fround` of the exact integer is that rounding; the power of two is exact in double.
  */
 export function round(sum: number, exponent: number): number {
-  const value = fround(sum) * 2 ** exponent;
+  const value = fround(sum) * (powersOfTwo[exponent + 512] as number);
   if (value < smallest && value > -smallest) return 0;
   return value > clampMax ? clampMax : value < -clampMax ? -clampMax : value;
 }

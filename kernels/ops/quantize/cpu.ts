@@ -81,7 +81,7 @@ export function quantize(
 function foldInto(row: Uint32Array, fold: CpuQuantized, batch: number, nb: Bits): void {
   for (let c = 0; c < row.length; c++) {
     const scale = (fold.exponents[batch * fold.rows + c] as number) - nb;
-    row[c] = toBits(mul(fromBits(row[c] as number), 2 ** scale));
+    row[c] = toBits(mul(fromBits(row[c] as number), fromBits((scale + 127) << 23)));
   }
 }
 

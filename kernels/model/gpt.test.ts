@@ -1,0 +1,96 @@
+/** The backward pass against finite differences of the f64 model, and the policies against each other. */
+import { describe, expect, it } from 'vitest';
+import type { ModelConfig, Policy } from '#protocol/messages/job.ts';
+import { createCpuDevice } from '../device/cpu.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { constant, lowbias32, toBits } from '../ops/math/cpu.ts';
+import { Gpt } from './gpt.ts';
+import { loss64 } from './gpt64.ts';
+import { initialWeights } from './init.ts';
+import { parameterCount, parameterLayout } from './layout.ts';
+
+const model: ModelConfig = { L: 2, C: 16, NH: 2, T: 8, V: 20 };
+const batch = 2;
+const windows = Uint8Array.from({ length: batch * (model.T + 1) }, (_, i) => lowbias32(i) % model.V);
+/** A learning rate of 0 leaves the weights alone, so the gradients can be read after a whole step. */
+const still = { seed: 7, lr: 0, bias1: toBits(1), bias2: toBits(1) };
+const optimiser = { beta1: 0, beta2: 0, eps: constant(1e-8), weightDecay: 0 };
+
+/** Larger than the usual start, so that attention and GELU are far from linear. */
+function weights(): Float32Array {
+  return initialWeights(model, 3).map((w) => constant(w * (w === 1 ? 1 : 6)));
+}
+
+async function gradients(policy: Policy): Promise<{ loss: number; grads: Float32Array }> {
+  const device = createCpuDevice();
+  const gpt = new Gpt(device, model, batch, policy, true);
+  gpt.load(weights());
+  gpt.setTokens(windows);
+  gpt.setScalars(still);
+  await device.run(gpt.recordStep(optimiser));
+  const grads = new Float32Array(parameterCount(model));
+  for (const { spec, grad } of gpt.parameters) grads.set(await device.read(grad as Tensor), spec.offset);
+  return { loss: await gpt.readLoss(), grads };
+}
+
+function difference(index: number): number {
+  const h = 1e-5;
+  const at = (delta: number) => {
+    const w = Float64Array.from(weights());
+    w[index] = (w[index] as number) + delta;
+    return loss64(model, w, windows, batch);
+  };
+  return (at(h) - at(-h)) / (2 * h);
+}
+
+function norm(values: readonly number[]): number {
+  return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
+}
+
+describe('gradients', () => {
+  it.each([
+    ['i15', 1e-4, 2e-3],
+    ['i10sr', 2e-3, 3e-2],
+    ['i8sr', 2e-2, 2e-1],
+  ] as const)(
+    '%s agree with finite differences of the f64 model, tensor by tensor',
+    async (policy, lossError, error) => {
+      const { loss, grads } = await gradients(policy);
+      expect(Math.abs(loss - loss64(model, Float64Array.from(weights()), windows, batch))).toBeLessThan(
+        lossError,
+      );
+      for (const { name, offset, rows, cols } of parameterLayout(model)) {
+        const size = rows * cols;
+        const picks = Array.from({ length: 12 }, (_, i) => offset + (lowbias32(i + size) % size));
+        const numeric = picks.map(difference);
+        const ours = picks.map((i) => grads[i] as number);
+        const relative = norm(ours.map((g, i) => g - (numeric[i] as number))) / (norm(numeric) + 1e-4);
+        expect(relative, name).toBeLessThan(error);
+      }
+    },
+  );
+
+  it('are the same bits every time, and depend on the seed only under stochastic rounding', async () => {
+    const first = await gradients('i10sr');
+    const second = await gradients('i10sr');
+    expect(second).toEqual(first);
+  });
+
+  it('leaves earlier positions alone when a later token changes', async () => {
+    const device = createCpuDevice();
+    const gpt = new Gpt(device, model, batch, 'i10sr', false);
+    gpt.load(weights());
+    const run = async (tokens: Uint8Array) => {
+      gpt.setTokens(tokens);
+      await device.run(gpt.recordForward());
+      return device.read(gpt.lossPerToken);
+    };
+    const before = await run(windows);
+    const changed = windows.slice();
+    changed[model.T - 1] = ((changed[model.T - 1] as number) + 1) % model.V;
+    const after = await run(changed);
+    // The changed token is input T - 1 and target T - 2: earlier losses must not move by a bit.
+    expect(after.slice(0, model.T - 2)).toEqual(before.slice(0, model.T - 2));
+    expect(after[model.T - 1]).not.toBe(before[model.T - 1]);
+  });
+});
