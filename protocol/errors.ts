@@ -83,8 +83,9 @@ export function toProblem(error: unknown): Problem {
   const code = codeOf(error);
   const { status, retryable, title } = errorCodes[code];
   const known = code !== 'internal' || error instanceof AtollError;
-  const detail = known ? (error as Error).message : 'Something went wrong inside; the log has it.';
-  const details = known ? (error as Partial<AtollError>).details : undefined;
+  const { message, details: facts } = (known ? error : {}) as Partial<AtollError>;
+  const detail = known ? String(message ?? title) : 'Something went wrong inside; the log has it.';
+  const details = known ? plainFacts(facts) : undefined;
   return {
     type: `urn:atoll:problem:${code}`,
     title,
@@ -94,6 +95,18 @@ export function toProblem(error: unknown): Problem {
     retryable,
     ...(details && Object.keys(details).length > 0 ? { details } : {}),
   };
+}
+
+/** Details as JSON can hold them, so that a problem always fits a wire: a bigint becomes text, what has no form is left out. */
+function plainFacts(details: unknown): Record<string, unknown> | undefined {
+  if (details === null || typeof details !== 'object' || Array.isArray(details)) return undefined;
+  try {
+    return JSON.parse(
+      JSON.stringify(details, (_, value) => (typeof value === 'bigint' ? value.toString() : value)),
+    );
+  } catch {
+    return undefined;
+  }
 }
 
 /** A received `Problem` as a throwable error. */

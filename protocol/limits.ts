@@ -33,6 +33,32 @@ export const limits = {
   reconnectMsMin: 250,
   reconnectMsMax: 15_000,
 
+  // The contributor's own limits.
+  /** A connection must be open within this time. */
+  connectMsMax: 15_000,
+  /** A frame that asks for an answer must see some frame within this time, or the connection counts as dead. */
+  answerMsMax: 30_000,
+  /** Frames that cannot be read before the connection is given up. */
+  badFramesMax: 8,
+  /** Longest wait that an `idle` frame may impose; the shortest keeps a zero from becoming a busy loop. */
+  idleRetryMsMin: 100,
+  idleRetryMsMax: 60_000,
+  blockFetchMsMax: 30_000,
+  blockFetchTriesMax: 4,
+  /** Memory cache of blocks; half of it may be held by results that are not settled. */
+  cacheBytesMax: 256 << 20,
+  /** Blocks of settled results that are still served while the cache has them. */
+  publishedBlocksMax: 4096,
+  /** A computed unit without a verdict is forgotten after this time. */
+  pendingMsMax: 60 * 60_000,
+  /** Units that may fail one after the other before the contributor stops itself. */
+  unitFailuresMax: 3,
+  /** Views and `progress` frames are not sent more often than this. */
+  viewMsMin: 250,
+  progressMsMin: 1_000,
+  /** Time given to a polite goodbye. */
+  stopMsMax: 3_000,
+
   /** Replicas of one unit before it is given up. */
   replicasMax: 9,
   /** Leases one contributor may hold computed but not settled. */

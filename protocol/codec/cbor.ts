@@ -11,8 +11,10 @@ import { AtollError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { type Cid, isOurs } from './cid.ts';
 
+/** Always a plain `Uint8Array` on memory of its own: the library may return a Node `Buffer`, whose `slice` and `buffer` mislead. */
 export function encodeCanonical(value: unknown): Uint8Array {
-  return dagCbor.encode(value);
+  const bytes = dagCbor.encode(value);
+  return bytes.constructor === Uint8Array ? bytes : new Uint8Array(bytes);
 }
 
 /** Decodes bytes that must be canonical. Throws `too_large` or `bad_request`. */
@@ -25,12 +27,15 @@ export function decodeCanonical(bytes: Uint8Array, sizeBytesMax: number = limits
   }
   checkDepth(bytes);
   let value: unknown;
+  let again: Uint8Array;
   try {
     value = dagCbor.decode(bytes);
+    // Inside the try: the encoder throws on a map that poses as a CID object ('/' equal to `bytes`).
+    again = dagCbor.encode(value);
   } catch (cause) {
     throw new AtollError('bad_request', 'The bytes are not DAG-CBOR.', { cause });
   }
-  if (!sameBytes(dagCbor.encode(value), bytes)) {
+  if (!sameBytes(again, bytes)) {
     throw new AtollError('bad_request', 'The DAG-CBOR is not in canonical form.');
   }
   return value;
@@ -43,6 +48,22 @@ export function parseDocument<S extends v.GenericSchema>(
   sizeBytesMax?: number,
 ): v.InferOutput<S> {
   return parseValue(schema, decodeCanonical(bytes, sizeBytesMax));
+}
+
+/**
+ * `parseDocument` for documents that have an id: what is decoded must encode to the same bytes. A schema alone does not see
+ * every surplus key (Valibot skips `constructor`, `toString` and their like), and then two CIDs would name one value.
+ */
+export function parseExact<S extends v.GenericSchema>(
+  schema: S,
+  bytes: Uint8Array,
+  encode: (value: v.InferOutput<S>) => Uint8Array,
+): v.InferOutput<S> {
+  const value = parseDocument(schema, bytes);
+  if (!sameBytes(encode(value), bytes)) {
+    throw new AtollError('bad_request', 'The document has keys that do not belong to it.');
+  }
+  return value;
 }
 
 /** Checks a value against a schema. Throws `bad_request` naming the first fault and where it is. */

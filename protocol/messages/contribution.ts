@@ -56,7 +56,14 @@ export function signingHash<K extends SignedKind>(network: Hex, kind: K, message
   return hashTypedData(definition as unknown as TypedDataDefinition);
 }
 
-/** Throws `bad_signature` unless `contributor` signed the message. */
+/** Half the order of secp256k1: of the two forms of a signature only the one with the lower s counts, as in OpenZeppelin's ECDSA. */
+const sMax = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0n;
+
+function isContractForm(signature: Hex): boolean {
+  return /^0x[0-9a-f]{128}1[bc]$/.test(signature) && BigInt(`0x${signature.slice(66, 130)}`) <= sMax;
+}
+
+/** Throws `bad_signature` unless `contributor` signed the message. Takes what a contract would take, and nothing else. */
 export async function verifySignature<K extends SignedKind>(
   network: Hex,
   kind: K,
@@ -64,6 +71,9 @@ export async function verifySignature<K extends SignedKind>(
   signature: Hex,
   contributor: Hex,
 ): Promise<void> {
+  if (!isContractForm(signature)) {
+    throw new AtollError('bad_signature', 'The signature needs v of 27 or 28 and the lower s.');
+  }
   let signer: string;
   try {
     signer = await recoverAddress({ hash: signingHash(network, kind, message), signature });

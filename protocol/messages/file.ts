@@ -28,7 +28,13 @@ export function fileToLinks(file: File): unknown {
   return { size: file.size, blocks: file.blocks.map(linkOf) };
 }
 
+/** Throws `too_large` beyond `limits.fileBlocksMax` blocks. */
 export async function writeFile(store: BlockStore, bytes: Uint8Array): Promise<File> {
+  if (bytes.byteLength > limits.fileBlocksMax * limits.blockBytesMax) {
+    throw new AtollError('too_large', `A file may have ${limits.fileBlocksMax} blocks.`, {
+      details: { sizeBytes: bytes.byteLength },
+    });
+  }
   const blocks: Cid[] = [];
   for (let at = 0; at < bytes.byteLength; at += limits.blockBytesMax) {
     blocks.push(await store.put(bytes.subarray(at, at + limits.blockBytesMax)));

@@ -17,7 +17,7 @@ const reason = v.pipe(v.string(), v.maxLength(limits.reasonCharsMax));
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const bytesUpTo = (max: number) =>
   v.pipe(
-    v.instance(Uint8Array),
+    v.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected bytes'),
     v.check((bytes) => bytes.byteLength <= max, `expected at most ${max} bytes`),
   );
 

@@ -3,7 +3,7 @@
  * Real numbers are f32 bits (u32), because a decimal is not portable.
  */
 import * as v from 'valibot';
-import { encodeCanonical, parseDocument } from '../codec/cbor.ts';
+import { encodeCanonical, parseExact } from '../codec/cbor.ts';
 import { type Cid, cborCode, cidOfSync } from '../codec/cid.ts';
 import { fileSchema, fileToLinks } from './file.ts';
 import { u32Schema } from './workunit.ts';
@@ -69,7 +69,7 @@ export function encodeJob(job: Job): Uint8Array {
 
 /** Throws `bad_request` or `too_large`. */
 export function decodeJob(bytes: Uint8Array): Job {
-  return parseDocument(jobSchema, bytes);
+  return parseExact(jobSchema, bytes, encodeJob);
 }
 
 export function jobId(job: Job): Cid {

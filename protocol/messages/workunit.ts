@@ -5,7 +5,7 @@
  * Both are canonical DAG-CBOR, so equal work has equal ids and equal answers have equal digests.
  */
 import * as v from 'valibot';
-import { encodeCanonical, linkOf, linkSchema, parseDocument } from '../codec/cbor.ts';
+import { encodeCanonical, linkOf, linkSchema, parseExact } from '../codec/cbor.ts';
 import { type Cid, cborCode, cidOfSync } from '../codec/cid.ts';
 import { limits } from '../limits.ts';
 
@@ -25,7 +25,7 @@ export const paramSchema = v.union([
   integerSchema,
   v.pipe(v.string(), v.maxLength(1024)),
   v.boolean(),
-  v.instance(Uint8Array),
+  v.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected bytes'),
   v.pipe(v.array(integerSchema), v.maxLength(65_536)),
   v.record(nameSchema, integerSchema),
 ]);
@@ -69,7 +69,7 @@ export function encodeWorkunit(unit: Workunit): Uint8Array {
 
 /** Throws `bad_request` or `too_large`. */
 export function decodeWorkunit(bytes: Uint8Array): Workunit {
-  return parseDocument(workunitSchema, bytes);
+  return parseExact(workunitSchema, bytes, encodeWorkunit);
 }
 
 export function workunitId(unit: Workunit): Cid {
@@ -82,7 +82,7 @@ export function encodeResult(result: Result): Uint8Array {
 
 /** Throws `bad_request` or `too_large`. */
 export function decodeResult(bytes: Uint8Array): Result {
-  return parseDocument(resultSchema, bytes);
+  return parseExact(resultSchema, bytes, encodeResult);
 }
 
 /** The digest that consensus counts: the CID of the result. */

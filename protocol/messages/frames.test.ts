@@ -1,0 +1,140 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { encodeCanonical } from '../codec/cbor.ts';
+import { cidOfSync, rawCode } from '../codec/cid.ts';
+import { AtollError, toProblem } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { fromContributorArbs, fromCoordinatorArbs } from '../testing/arbitraries.ts';
+import {
+  decodeFromContributor,
+  decodeFromCoordinator,
+  encodeFrame,
+  fromContributorSchema,
+  fromCoordinatorSchema,
+} from './frames.ts';
+
+/** The type tags that a schema knows, so that a frame without a generator fails the test. */
+const tagsOf = (schema: { options: readonly { entries: { t: { literal: unknown } } }[] }) =>
+  schema.options.map((option) => option.entries.t.literal);
+
+const anyFrame = fc.oneof(...Object.values(fromContributorArbs), ...Object.values(fromCoordinatorArbs));
+
+function decodesOrRefuses(bytes: Uint8Array): void {
+  for (const decode of [decodeFromContributor, decodeFromCoordinator]) {
+    try {
+      decode(bytes);
+    } catch (error) {
+      expect(error).toBeInstanceOf(AtollError);
+      expect(['bad_frame', 'too_large']).toContain((error as AtollError).code);
+    }
+  }
+}
+
+describe('frames', () => {
+  it('all have a generator', () => {
+    expect(Object.keys(fromContributorArbs)).toEqual(tagsOf(fromContributorSchema));
+    expect(Object.keys(fromCoordinatorArbs)).toEqual(tagsOf(fromCoordinatorSchema));
+  });
+
+  for (const [t, frames] of Object.entries(fromContributorArbs)) {
+    it(`${t} from a contributor arrives as it was sent`, () => {
+      fc.assert(
+        fc.property(frames, (frame) => {
+          expect(decodeFromContributor(encodeFrame(frame))).toEqual(frame);
+        }),
+      );
+    });
+  }
+
+  for (const [t, frames] of Object.entries(fromCoordinatorArbs)) {
+    it(`${t} from the coordinator arrives as it was sent`, () => {
+      fc.assert(
+        fc.property(frames, (frame) => {
+          expect(decodeFromCoordinator(encodeFrame(frame))).toEqual(frame);
+        }),
+      );
+    });
+  }
+
+  it('of the other side are refused', () => {
+    fc.assert(
+      fc.property(fc.oneof(...Object.values(fromContributorArbs)), (frame) => {
+        expect(() => decodeFromCoordinator(encodeFrame(frame))).toThrow(AtollError);
+      }),
+    );
+    fc.assert(
+      fc.property(fc.oneof(...Object.values(fromCoordinatorArbs)), (frame) => {
+        expect(() => decodeFromContributor(encodeFrame(frame))).toThrow(AtollError);
+      }),
+    );
+  });
+
+  it('made of garbage throw nothing but AtollError', () => {
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 100 }), decodesOrRefuses), { numRuns: 1000 });
+  });
+
+  it('that are damaged throw nothing but AtollError', () => {
+    const damage = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), {
+      minLength: 1,
+      maxLength: 3,
+    });
+    fc.assert(
+      fc.property(anyFrame, damage, fc.nat(), (frame, flips, cut) => {
+        const bytes = encodeFrame(frame).slice();
+        for (const [where, flip] of flips)
+          bytes[where % bytes.length] = (bytes[where % bytes.length] as number) ^ flip;
+        decodesOrRefuses(bytes);
+        decodesOrRefuses(bytes.slice(0, cut % bytes.length));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('holding values of the wrong kind throw nothing but AtollError', () => {
+    const wrong = fc.anything({ withNullPrototype: false, maxDepth: 2 });
+    fc.assert(
+      fc.property(anyFrame, fc.nat(), wrong, (frame, pick, value) => {
+        const keys = Object.keys(frame);
+        let bytes: Uint8Array;
+        try {
+          bytes = encodeCanonical({ ...frame, [keys[pick % keys.length] as string]: value });
+        } catch {
+          return; // not a value of the data model, so it cannot arrive
+        }
+        decodesOrRefuses(bytes);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('may carry keys that a newer version adds', () => {
+    expect(decodeFromContributor(encodeCanonical({ t: 'ask', hint: 1 }))).toEqual({ t: 'ask' });
+  });
+
+  it('hold a full block and no more', () => {
+    const bytes = new Uint8Array(limits.blockBytesMax).fill(3);
+    const cid = cidOfSync(bytes, rawCode);
+    const frame = { t: 'block', cid, bytes } as const;
+    expect(decodeFromContributor(encodeFrame(frame))).toEqual(frame);
+    const over = encodeCanonical({ t: 'block', cid, bytes: new Uint8Array(limits.blockBytesMax + 1) });
+    expect(() => decodeFromContributor(over)).toThrow(expect.objectContaining({ code: 'bad_frame' }));
+  });
+
+  it('beyond the size limit are neither sent nor read', () => {
+    const frame = { t: 'block', cid: 'x', bytes: new Uint8Array(limits.frameBytesMax) } as const;
+    expect(() => encodeFrame(frame)).toThrow(expect.objectContaining({ code: 'too_large' }));
+    expect(() => decodeFromContributor(new Uint8Array(limits.frameBytesMax + 1))).toThrow(
+      expect.objectContaining({ code: 'too_large' }),
+    );
+  });
+
+  it('say where they are wrong', () => {
+    const frame = encodeCanonical({ t: 'missing', cid: 'nonsense' });
+    try {
+      decodeFromContributor(frame);
+      expect.unreachable();
+    } catch (error) {
+      expect(toProblem(error)).toMatchObject({ code: 'bad_frame', details: { path: 'cid' } });
+    }
+  });
+});
