@@ -11,10 +11,11 @@ import { AtollError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { type Cid, isOurs } from './cid.ts';
 
-/** Always a plain `Uint8Array` on memory of its own: the library may return a Node `Buffer`, whose `slice` and `buffer` mislead. */
+/** Always a plain `Uint8Array` on memory of its own: the library may return a Node `Buffer`, or a view of a shared pool. */
 export function encodeCanonical(value: unknown): Uint8Array {
   const bytes = dagCbor.encode(value);
-  return bytes.constructor === Uint8Array ? bytes : new Uint8Array(bytes);
+  const own = bytes.constructor === Uint8Array && bytes.byteLength === bytes.buffer.byteLength;
+  return own ? bytes : new Uint8Array(bytes);
 }
 
 /** Decodes bytes that must be canonical. Throws `too_large` or `bad_request`. */

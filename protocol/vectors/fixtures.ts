@@ -41,7 +41,7 @@ export const workunit: Workunit = {
     bytes: new Uint8Array([0, 1, 255]),
     flag: true,
     list: [0, -1, 65_536, Number.MAX_SAFE_INTEGER],
-    model: { C: 64, L: 2 },
+    model: { c: 64, l: 2 },
     n: Number.MIN_SAFE_INTEGER,
     text: 'naïve 𝛼',
   },
