@@ -5,7 +5,7 @@
 import * as v from 'valibot';
 import { cidSchema } from '../codec/cid.ts';
 import { addressSchema, bytes32Schema } from '../messages/hex.ts';
-import { modelConfigSchema, policySchema } from '../messages/job.ts';
+import { modelConfigSchema, policySchema } from '../messages/model.ts';
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const seconds = v.number();

@@ -6,27 +6,10 @@ import * as v from 'valibot';
 import { encodeCanonical, parseExact } from '../codec/cbor.ts';
 import { type Cid, cborCode, cidOfSync } from '../codec/cid.ts';
 import { fileSchema, fileToLinks } from './file.ts';
+import { modelConfigSchema, policySchema, within } from './model.ts';
 import { u32Schema } from './workunit.ts';
 
-/** GEMM precision: see NUMERICS. */
-export const policySchema = v.picklist(['i8sr', 'i10sr', 'i15']);
-export type Policy = v.InferOutput<typeof policySchema>;
-
-const within = (min: number, max: number) =>
-  v.pipe(v.number(), v.safeInteger(), v.minValue(min), v.maxValue(max));
-
-/** Shape of a GPT over bytes. L layers, C channels, NH heads, T context, V vocabulary. */
-export const modelConfigSchema = v.pipe(
-  v.strictObject({
-    L: within(1, 96),
-    C: within(8, 8192),
-    NH: within(1, 128),
-    T: within(4, 4096),
-    V: within(2, 131_072),
-  }),
-  v.check((m) => m.C % m.NH === 0, 'C must be a multiple of NH'),
-);
-export type ModelConfig = v.InferOutput<typeof modelConfigSchema>;
+export { type ModelConfig, modelConfigSchema, type Policy, policySchema } from './model.ts';
 
 export const trainingSchema = v.strictObject({
   /** Data-parallel lanes a round. */
