@@ -54,6 +54,14 @@ describe('problems', () => {
     expect(fromProblem({ ...toProblem(error), code: 'of a newer version' }).code).toBe('internal');
   });
 
+  it('carry a bigint as text and leave out what has no form', () => {
+    const details = { n: 2n ** 70n, gone: undefined, f: () => 1, kept: 'x' };
+    expect(toProblem(new AtollError('conflict', 'x', { details })).details).toEqual({
+      n: '1180591620717411303424',
+      kept: 'x',
+    });
+  });
+
   it('take their status from the table', () => {
     for (const [code, { status, retryable }] of Object.entries(errorCodes)) {
       expect(toProblem(new AtollError(code as keyof typeof errorCodes, 'x'))).toMatchObject({

@@ -66,6 +66,7 @@ describe('workunit, result and job', () => {
     const wrong: Record<string, unknown> = {
       'a version that does not exist': { ...unit, v: 2 },
       'a program without version': { ...unit, program: 'train.steps' },
+      'a program of version 0': { ...unit, program: 'train@0' },
       'a program in capitals': { ...unit, program: 'Train@1' },
       'an input that is text': { ...unit, inputs: { a: cid } },
       'an input with a bad name': { ...unit, inputs: { 'a b': linkOf(cid) } },
