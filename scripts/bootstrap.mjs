@@ -83,8 +83,6 @@ export function remedyFor(output) {
   }
   if (/E404|ETARGET/.test(output))
     return 'The registry lacks a pinned package. Check `npm config get registry`.';
-  if (/EUSAGE|in sync/.test(output))
-    return 'package-lock.json does not fit package.json. Run `npm install` once.';
   return 'npm’s own words above say why. Run the command again once that is mended.';
 }
 
@@ -217,25 +215,44 @@ function isNativeFor(entry, host) {
 
 /**
  * The locked packages, installed by npm on Node 24: under Node 20 npm silently leaves out natives that ask for a newer Node.
+ * `npm install --no-save` into an empty folder takes the same locked versions and hashes as `npm ci` would, which refuses a lockfile made where
+ * the registry lacks some other platform's binary.
  * @param {string} root @param {string} node @param {() => string} npm
  */
 async function ensurePackages(root, node, npm) {
   const lock = path.join(root, 'package-lock.json');
-  const stamp = path.join(root, 'node_modules/.atoll-installed');
+  const modules = path.join(root, 'node_modules');
+  const stamp = path.join(modules, '.atoll-installed');
   const wanted = `${process.platform}-${process.arch} ${hashOf(lock)}`;
   if (readText(stamp) === wanted) return;
-  const record = path.join(root, 'node_modules/.package-lock.json');
-  const upToDate =
-    existsSync(record) && isInstalled(readJson(lock).packages, readJson(record).packages, thisHost());
-  if (!upToDate) {
+  const locked = readJson(lock).packages;
+  checkLock(readJson(path.join(root, 'package.json')), locked['']);
+  const record = path.join(modules, '.package-lock.json');
+  if (!existsSync(record) || !isInstalled(locked, readJson(record).packages, thisHost())) {
     const startedAt = Date.now();
     say('installing the packages of package-lock.json (about 600 MB on disk; a minute or two)');
-    rmSync(stamp, { force: true });
-    await runNpm(node, npm(), ['ci'], root);
+    rmSync(modules, { recursive: true, force: true });
+    await runNpm(node, npm(), ['install', '--no-save'], root);
     say(`packages installed in ${Math.round((Date.now() - startedAt) / 1000)} s`);
   }
-  mkdirSync(path.dirname(stamp), { recursive: true });
+  mkdirSync(modules, { recursive: true });
   writeFileSync(stamp, wanted);
+}
+
+/**
+ * Refuses a lockfile that was made for another package.json: npm would go and choose versions on its own.
+ * @param {Record<string, any>} manifest @param {Record<string, any>} lockedRoot
+ */
+function checkLock(manifest, lockedRoot) {
+  for (const field of ['dependencies', 'devDependencies']) {
+    const [asked, locked] = [manifest[field] ?? {}, lockedRoot[field] ?? {}];
+    const names = [...Object.keys(asked), ...Object.keys(locked)];
+    const odd = names.find((name) => asked[name] !== locked[name]);
+    if (!odd) continue;
+    throw new BootstrapError(
+      `package-lock.json does not fit package.json (${odd}). Run \`npm install\` once and commit both files.`,
+    );
+  }
 }
 
 /** Adds a process to the lock's holders: npm goes on for a while when its parent is killed. @type {((pid: number | undefined) => void) | undefined} */
