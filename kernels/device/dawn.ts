@@ -1,0 +1,37 @@
+/**
+ * The WebGPU device under Node, by Dawn (npm `webgpu`). Node only; the package is loaded when it is asked for.
+ *
+ * Dawn takes its Vulkan loader and driver from the environment that the process was started with (LD_LIBRARY_PATH, VK_DRIVER_FILES).
+ */
+import { AtollError } from '#protocol/errors.ts';
+import { createWebGpuDevice, type WebGpuDevice } from './webgpu.ts';
+
+export interface DawnOptions {
+  allowSoftware?: boolean;
+  /** Dawn's own options, such as `backend=null`. */
+  flags?: readonly string[];
+  signal?: AbortSignal;
+}
+
+/** Dawn lives as long as the object that `create` returned: kept here until its device is destroyed. */
+const instances = new Set<GPU>();
+
+/** Throws `no_device` with what to do about it. */
+export async function createDawnDevice(options: DawnOptions = {}): Promise<WebGpuDevice> {
+  const { create } = await import('webgpu').catch((error: unknown) => {
+    throw new AtollError('no_device', 'Dawn is not here: install the npm package `webgpu`.', {
+      cause: error,
+    });
+  });
+  const gpu = create([...(options.flags ?? [])]);
+  const { signal } = options;
+  const allowSoftware = options.allowSoftware ?? false;
+  const device = await createWebGpuDevice({ gpu, allowSoftware, ...(signal ? { signal } : {}) });
+  instances.add(gpu);
+  const { destroy } = device;
+  device.destroy = () => {
+    destroy();
+    instances.delete(gpu);
+  };
+  return device;
+}

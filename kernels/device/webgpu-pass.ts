@@ -1,0 +1,89 @@
+/**
+ * What an op's gpu.ts says to the WebGPU device: passes, each one dispatch of one kernel over buffers and uniform words.
+ *
+ * Conventions of every kernel: group 0, binding 0 is the uniform struct, 1 the zero word of pf32.wgsl, buffers from 2 on; workgroups are numbered
+ * in one line, laid out as a 2D grid because one dimension ends at 65,535. At most 7 buffers of a kernel's own: WebGPU guarantees 8 a stage.
+ */
+import { AtollError } from '#protocol/errors.ts';
+import { fl, toBits } from '../ops/math/cpu.ts';
+import pf32 from '../ops/math/pf32.wgsl?raw';
+import type { Quantized, Tensor } from '../tensor/tensor.ts';
+
+/** A tensor of a WebGPU device. `size` in words. */
+export interface GpuTensor extends Tensor {
+  readonly buffer: GPUBuffer;
+}
+
+/**
+ * Quantised rows as the kernels hold them: [batch][lines][stride] mantissas, the contraction contiguous and padded with zeros to a multiple of 4;
+ * f32 words, integers of at most 15 bits. `lines` are rows, or columns when transposed.
+ */
+export interface GpuOperand extends Quantized {
+  readonly mantissas: GpuTensor;
+  readonly exponents: GpuTensor;
+  readonly lines: number;
+  readonly stride: number;
+}
+
+export interface Kernel {
+  readonly label: string;
+  readonly code: string;
+  /** The buffers from binding 2 on: `r` is read-only, `w` is read_write. */
+  readonly access: string;
+}
+
+export interface Pass {
+  readonly kernel: Kernel;
+  /** Values of the kernel's overrides. */
+  readonly constants?: Readonly<Record<string, number>>;
+  /** null binds a buffer of zeros that is never looked at. */
+  readonly buffers: readonly (Tensor | null)[];
+  /** The uniform struct, word by word. */
+  readonly uniforms: readonly number[];
+  readonly workgroups: number;
+}
+
+/** What an op may ask of the device beside its arguments. */
+export interface PassContext {
+  /** Zeroed words shared by all ops; whoever writes to them leaves zeros behind. */
+  scratch(words: number): Tensor;
+  /** The adapter runs on the CPU: invocations share a core, barriers only cost. */
+  readonly software: boolean;
+}
+
+export type PassBuilder<A> = (args: A, context: PassContext) => Pass[];
+
+/** A kernel from its body: the prelude comes first. */
+export function kernel(label: string, body: string, access: string): Kernel {
+  return { label, code: `${pf32}\n${body}`, access };
+}
+
+/** Bits of a constant that an op takes as a number. Throws `bad_input` when it is no PF32 value: the devices would round it differently. */
+export function bitsOf(value: number): number {
+  if (Math.fround(value) === value && Number.isFinite(value) && Object.is(fl(value), value))
+    return toBits(value);
+  throw new AtollError('bad_input', `${value} is not a PF32 value; pass it through constant() first.`);
+}
+
+/** Workgroups in one line as a grid of at most 65,535 each way. */
+export function gridOf(workgroups: number): [x: number, y: number] {
+  const y = Math.ceil(workgroups / 65_535);
+  return [Math.ceil(workgroups / y), y];
+}
+
+/** The seven layout words of a view, as `struct View` of the kernels has them. */
+export function viewWords(view: {
+  offset: number;
+  batch: readonly [number, number, number, number];
+  rowStride: number;
+  colStride: number;
+}): number[] {
+  const [, s0, n1, s1] = view.batch;
+  return [view.offset, s0, n1, s1, view.rowStride, view.colStride];
+}
+
+/** Throws `bad_input` when an output is also bound as an input, which WebGPU forbids and this op has no variant for. */
+export function distinct(op: string, outputs: readonly Tensor[], inputs: readonly (Tensor | null)[]): void {
+  const clash = outputs.some((output, i) => inputs.includes(output) || outputs.indexOf(output) !== i);
+  if (clash) throw new AtollError('bad_input', `${op}: an output cannot be an input too.`);
+}

@@ -1,0 +1,123 @@
+/**
+ * The WebGPU device: the same ops and bits as the reference, on a GPU. Runs wherever a `GPU` object is: a page, a worker, Dawn for Node.
+ *
+ * A software adapter (SwiftShader, lavapipe) is refused unless asked for: it is slower than the CPU backends. The adapter's own buffer limits are
+ * requested; 8 storage buffers a stage, the default, are enough.
+ */
+import { AtollError } from '#protocol/errors.ts';
+import { limits } from '#protocol/limits.ts';
+import type { DeviceInfo } from '#protocol/messages/frames.ts';
+import { passBuilders } from './webgpu-ops.ts';
+import type { Device, OpName, Ops } from './device.ts';
+import { Faults } from './webgpu-faults.ts';
+import { Memory } from './webgpu-memory.ts';
+import type { Pass, PassContext } from './webgpu-pass.ts';
+import { type GpuRecording, Recorder } from './webgpu-recorder.ts';
+
+export interface WebGpuOptions {
+  gpu: GPU;
+  /** Accept an adapter that runs on the CPU: for tests. */
+  allowSoftware: boolean;
+  signal?: AbortSignal;
+}
+
+/** A device and what tests want to know of it. */
+export interface WebGpuDevice extends Device {
+  /** Every kernel and override set that recordings asked for. */
+  readonly compiled: readonly string[];
+}
+
+/** Throws `no_device` with what to do about it, or `cancelled`. */
+export async function createWebGpuDevice(options: WebGpuOptions): Promise<WebGpuDevice> {
+  const { signal } = options;
+  const adapter = await findAdapter(options);
+  checkSignal(signal);
+  const info = describe(adapter);
+  if (info.software && !options.allowSoftware) {
+    throw new AtollError(
+      'no_device',
+      `WebGPU here runs on the CPU (${info.label}), slower than our own CPU code. Turn on hardware acceleration or use another backend.`,
+    );
+  }
+  const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
+  const device = await adapter
+    .requestDevice({ requiredLimits: { maxBufferSize, maxStorageBufferBindingSize } })
+    .catch((error: unknown) => {
+      throw new AtollError('no_device', 'The GPU refused to open. Close other pages that use it.', {
+        cause: error,
+      });
+    });
+  if (signal?.aborted) device.destroy();
+  checkSignal(signal);
+  return wrap(device, info);
+}
+
+async function findAdapter({ gpu, allowSoftware }: WebGpuOptions): Promise<GPUAdapter> {
+  const adapter =
+    (await gpu.requestAdapter({ powerPreference: 'high-performance' })) ??
+    (allowSoftware ? await gpu.requestAdapter({ forceFallbackAdapter: true }) : null);
+  if (adapter) return adapter;
+  throw new AtollError(
+    'no_device',
+    'The browser has WebGPU but offers no GPU. Turn on hardware acceleration, update the graphics driver, or use another browser.',
+  );
+}
+
+function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new AtollError('cancelled', 'The device is no longer wanted.');
+}
+
+/** The adapter's own words. A software adapter is known by its flag or by its name. */
+function describe({ info }: GPUAdapter): DeviceInfo {
+  const words = [info.description, info.device, info.architecture, info.vendor].map((word) => word ?? '');
+  const software =
+    info.isFallbackAdapter === true ||
+    /swiftshader|llvmpipe|lavapipe|softpipe|warp|basic render/i.test(words.join(' '));
+  const [description, , architecture, vendor] = words as [string, string, string, string];
+  const label = description || [vendor, architecture].filter(Boolean).join(' ') || 'WebGPU';
+  const shorten = (text: string) => text.slice(0, limits.labelCharsMax);
+  return { backend: 'webgpu', label: shorten(label), vendor: shorten(vendor), software };
+}
+
+function wrap(device: GPUDevice, info: DeviceInfo): WebGpuDevice {
+  const faults = new Faults(device);
+  const memory = new Memory(device, faults);
+  const recorder = new Recorder(device, memory, faults);
+  const context: PassContext = {
+    scratch: (words) => memory.scratch(words),
+    software: info.software,
+  };
+  return {
+    info,
+    lost: faults.lost,
+    get compiled() {
+      return recorder.compiled;
+    },
+    tensor: (size) => memory.tensor(size),
+    quantized: (batch, rows, cols, transposed = false) => memory.operand(batch, rows, cols, transposed),
+    write: (tensor, words, at = 0) => memory.write(tensor, words, at),
+    read: (tensor) => memory.read(tensor),
+    readQuantized: (q) => memory.readQuantized(q),
+    record(build) {
+      const passes: Pass[] = [];
+      let count = 0;
+      const op =
+        <K extends OpName>(name: K) =>
+        (args: Parameters<Ops[K]>[0]) => {
+          count++;
+          passes.push(...passBuilders[name](args, context));
+        };
+      build(
+        Object.fromEntries(
+          (Object.keys(passBuilders) as OpName[]).map((name) => [name, op(name)]),
+        ) as unknown as Ops,
+      );
+      return recorder.record(count, passes);
+    },
+    run: (recording) => recorder.run(recording as GpuRecording),
+    destroy() {
+      faults.close();
+      device.destroy();
+    },
+  };
+}

@@ -1,0 +1,45 @@
+/** QUANT on WebGPU: how rows are spread over invocations, and the kernel's uniforms. */
+import type { GpuOperand, Kernel, Pass, PassContext } from '../../device/webgpu-pass.ts';
+import { distinct, kernel, viewWords } from '../../device/webgpu-pass.ts';
+import body from './quantize.wgsl?raw';
+import { checkQuantize, qmaxOf, type QuantizeArgs } from './spec.ts';
+
+const quantizeKernel: Kernel = kernel('quantize', body, 'rrrww');
+
+export function quantizePasses(args: QuantizeArgs, context: PassContext): Pass[] {
+  checkQuantize(args);
+  const { src, nb, stochastic } = args;
+  const dst = args.dst as GpuOperand;
+  const fold = args.foldScale?.exponents ?? null;
+  const scalars = stochastic?.scalars ?? null;
+  distinct('quantize', [dst.mantissas, dst.exponents], [src.tensor, fold, scalars]);
+  const total = dst.batch * dst.rows;
+  const shape = workgroupShape(args, context);
+  const [outRow, outCol] = dst.transposed ? [1, dst.stride] : [dst.stride, 1];
+  return [
+    {
+      kernel: quantizeKernel,
+      constants: { NB: nb, STOCHASTIC: stochastic ? 1 : 0, FOLD: fold ? 1 : 0, ...shape },
+      buffers: [src.tensor, fold, scalars, dst.mantissas, dst.exponents],
+      uniforms: [
+        ...viewWords(src),
+        src.rows,
+        src.cols,
+        total,
+        qmaxOf[nb],
+        dst.lines * dst.stride,
+        outRow,
+        outCol,
+        stochastic?.site ?? 0,
+      ],
+      workgroups: Math.ceil(total / shape.ROWS),
+    },
+  ];
+}
+
+/** Lanes run along what is contiguous in memory: the columns, or the rows of a transposed view. */
+function workgroupShape({ src }: QuantizeArgs, { software }: PassContext): { ROWS: number; LANES: number } {
+  if (software) return { ROWS: 16, LANES: 1 };
+  if (src.colStride === 1) return { ROWS: 1, LANES: 64 };
+  return { ROWS: 16, LANES: 16 };
+}

@@ -1,0 +1,142 @@
+// QUANT: rows of f32 -> integers of NB bits with one exponent a row. Body; pf32.wgsl comes first.
+//
+// Equation   q[r][c] = round(src[r][c] * 2^(NB - E_r)), E_r the exponent of the row's largest element; NUMERICS.md, QUANT. Integers only, since
+//            a device may flush subnormals.
+// Layout     src: a strided view with two batch dimensions. dst: [batch][lines][stride] f32 words that hold integers, lines being rows, or
+//            columns when transposed. Padding is never written.
+// Work       A workgroup takes ROWS rows, LANES invocations each; an invocation reads every LANES-th element, twice: for the largest (an integer
+//            max, so order-free), then to round. ROWS > 1 where neighbouring rows lie side by side in memory, LANES > 1 where columns do.
+// Requires   ROWS * LANES <= 256.
+
+override NB: u32 = 10;
+override STOCHASTIC: bool = false;
+override FOLD: bool = false;
+override ROWS: u32 = 1;
+override LANES: u32 = 64;
+
+struct Params {
+  offset: u32,
+  s0: u32,
+  n1: u32,
+  s1: u32,
+  row_stride: u32,
+  col_stride: u32,
+  rows: u32,
+  cols: u32,
+  // Rows of all batches.
+  total: u32,
+  qmax: u32,
+  out_batch: u32,
+  out_row: u32,
+  out_col: u32,
+  site: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read> src: array<u32>;
+@group(0) @binding(3) var<storage, read> fold: array<i32>;
+@group(0) @binding(4) var<storage, read> scalars: array<u32>;
+@group(0) @binding(5) var<storage, read_write> mantissas: array<f32>;
+@group(0) @binding(6) var<storage, read_write> exponents: array<i32>;
+
+var<workgroup> largest: array<atomic<u32>, ROWS>;
+
+// u * 2^n, PF32, on integers: exact or 0.
+fn scale(u: u32, n: i32) -> u32 {
+  let a = u & abs_mask;
+  if (a == 0u) {
+    return 0u;
+  }
+  var m = a & 0x7fffffu;
+  var e = i32(a >> 23u);
+  if (e == 0) {
+    let l = countLeadingZeros(m) - 8u;
+    m = (m << l) & 0x7fffffu;
+    e = 1 - i32(l);
+  }
+  e += n;
+  if (e < 27) {
+    return 0u;
+  }
+  return (u & sign_bit) | select((u32(e) << 23u) | m, 0x7f800000u, e > 254);
+}
+
+fn nearest_even(m: u32, shift: u32) -> u32 {
+  let s = min(shift, 25u);
+  let q = m >> s;
+  let r = m & ((1u << s) - 1u);
+  let tie = 1u << (s - 1u);
+  return q + select(0u, 1u, r > tie || (r == tie && (q & 1u) == 1u));
+}
+
+fn stochastic(mantissa: u32, shift: u32, random: u32) -> u32 {
+  let m = select(mantissa, mantissa >> min(max(shift, 31u) - 31u, 31u), shift > 31u);
+  let s = min(shift, 31u);
+  return (m + (random & ((1u << s) - 1u))) >> s;
+}
+
+fn load(base: u32, batch: u32, c: u32) -> u32 {
+  let u = src[base + c * params.col_stride];
+  if (FOLD) {
+    return scale(u, fold[batch * params.cols + c] - i32(NB));
+  }
+  return u;
+}
+
+fn round_word(u: u32, exponent: u32, seed: u32, index: u32) -> f32 {
+  let a = u & abs_mask;
+  if (a < tiny) {
+    return 0.0;
+  }
+  let m = (a & 0x7fffffu) | 0x800000u;
+  let shift = 24u - NB + exponent - (a >> 23u);
+  var q: u32;
+  if (STOCHASTIC) {
+    q = stochastic(m, shift, lowbias32(seed + index * 0x9e3779b9u));
+  } else {
+    q = nearest_even(m, shift);
+  }
+  let i = i32(min(q, params.qmax));
+  return f32(select(i, -i, (u & sign_bit) != 0u));
+}
+
+@compute @workgroup_size(ROWS, LANES)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_id) local: vec3u,
+) {
+  let index = (group.y * grid.x + group.x) * ROWS + local.x;
+  let live = index < params.total;
+  let row = min(index, params.total - 1u);
+  let batch = row / params.rows;
+  let r = row % params.rows;
+  let base = params.offset + (batch / params.n1) * params.s0 + (batch % params.n1) * params.s1 + r * params.row_stride;
+
+  var own = 0u;
+  for (var c = local.y; c < params.cols; c += LANES) {
+    own = max(own, load(base, batch, c) & abs_mask);
+  }
+  atomicMax(&largest[local.x], own);
+  workgroupBarrier();
+  if (!live) {
+    return;
+  }
+  let amax = atomicLoad(&largest[local.x]);
+  let zeros = amax < tiny;
+  if (local.y == 0u) {
+    exponents[row] = select(i32(amax >> 23u) - 126, -99, zeros);
+  }
+  var seed = 0u;
+  if (STOCHASTIC) {
+    seed = lowbias32(scalars[0] ^ (params.site * 0x85ebca6bu));
+  }
+  let out = batch * params.out_batch + r * params.out_row;
+  for (var c = local.y; c < params.cols; c += LANES) {
+    var q = 0.0;
+    if (!zeros) {
+      q = round_word(load(base, batch, c), amax >> 23u, seed, base + c * params.col_stride);
+    }
+    mantissas[out + c * params.out_col] = q;
+  }
+}
