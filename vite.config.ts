@@ -1,0 +1,31 @@
+/**
+ * Builds the page: web/index.html into web/dist, which the coordinator serves as plain files.
+ *
+ * Everything is fetched from the page's own origin and nothing is inlined, so that a strict Content-Security-Policy can hold:
+ * no data: URLs, no inline scripts. Workers are ES modules, because they import the kernels as the rest does.
+ */
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { defineConfig } from 'vite';
+
+const coordinator = process.env['ATOLL_URL'] ?? 'http://127.0.0.1:8080';
+
+export default defineConfig({
+  root: 'web',
+  plugins: [svelte({ configFile: false })],
+  worker: { format: 'es' },
+  build: {
+    target: 'esnext',
+    outDir: 'dist',
+    emptyOutDir: true,
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+  },
+  server: {
+    host: '127.0.0.1',
+    fs: { allow: ['..'] },
+    proxy: {
+      '/v1': { target: coordinator, ws: true },
+      '/ipfs': coordinator,
+    },
+  },
+});

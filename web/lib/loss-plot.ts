@@ -1,0 +1,156 @@
+/**
+ * The loss curve on uPlot: held-out loss, the lanes' training loss, and lines for the two entropies, named where they are drawn.
+ *
+ * Colours are read from the page's tokens when drawing, so light and dark need one redraw. Numbers only; the words are the component's.
+ */
+import uPlot from 'uplot';
+import 'uplot/dist/uPlot.min.css';
+import type { RoundSummary } from '#protocol/http/api.ts';
+import { count } from './format.ts';
+
+export interface LossPlot {
+  show(rounds: readonly RoundSummary[], unigramEntropy: number, sourceEntropy: number | null): void;
+  destroy(): void;
+}
+
+interface Level {
+  value: number;
+  name: string;
+  token: string;
+  dash: number[];
+}
+
+const token = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const fontOf = (sizePx: number) => `${sizePx * devicePixelRatio}px ${token('--sans')}`;
+
+/** Nats from 0 to the top of what is shown, with air; a loss below zero cannot be. */
+export function lossRange(values: readonly number[]): [number, number] {
+  const finite = values.filter(Number.isFinite);
+  const high = Math.max(...finite, 0.1);
+  const low = Math.min(...finite, high);
+  const air = Math.max((high - low) * 0.1, 0.02);
+  return [Math.max(0, low - air), high + air];
+}
+
+/** Whole rounds only: half a round has no loss. */
+export function roundTicks(min: number, max: number, atMost: number): number[] {
+  const steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000];
+  const step = steps.find((each) => (max - min) / each <= atMost) ?? Math.ceil((max - min) / atMost);
+  const ticks: number[] = [];
+  for (let tick = Math.ceil(min / step) * step; tick <= max; tick += step) ticks.push(tick);
+  return ticks;
+}
+
+export function createLossPlot(box: HTMLElement, onPoint: (index: number | null) => void): LossPlot {
+  let levels: Level[] = [];
+  let shown: number[] = [0];
+  const size = () => ({ width: box.clientWidth, height: box.clientHeight });
+  const plot = new uPlot(
+    {
+      ...size(),
+      legend: { show: false },
+      cursor: { y: false, drag: { x: false, y: false }, points: { size: 9 } },
+      padding: [12, 8, 0, 0],
+      scales: {
+        x: { time: false, range: (_, min, max) => (max > min ? [min, max] : [min - 1, max + 1]) },
+        y: { range: () => lossRange(shown) },
+      },
+      axes: [
+        axis({
+          size: 32,
+          splits: ticksOf,
+          values: (_, splits) => splits.map((each, at) => (at === 0 ? `round ${count(each)}` : count(each))),
+        }),
+        axis({ size: 46 }),
+      ],
+      series: [
+        {},
+        {
+          stroke: () => token('--strong-line'),
+          width: 1.25,
+          points: { show: false },
+        },
+        {
+          stroke: () => token('--lagoon'),
+          width: 2.75,
+          points: { show: (u) => u.data[0].length < 40, size: 6, fill: () => token('--lagoon') },
+        },
+      ],
+      hooks: {
+        draw: [(u) => levels.forEach((level) => drawLevel(u, level))],
+        setCursor: [(u) => onPoint(u.cursor.idx ?? null)],
+      },
+    },
+    [[], [], []],
+    box,
+  );
+
+  const resized = new ResizeObserver(() => plot.setSize(size()));
+  resized.observe(box);
+  const dark = matchMedia('(prefers-color-scheme: dark)');
+  const redraw = () => plot.redraw(false, true);
+  dark.addEventListener('change', redraw);
+
+  return {
+    show(rounds, unigramEntropy, sourceEntropy) {
+      levels = [{ value: unigramEntropy, name: 'unigram entropy', token: '--muted', dash: [7, 5] }];
+      if (sourceEntropy !== null) {
+        levels.push({ value: sourceEntropy, name: 'true entropy', token: '--coral', dash: [2, 4] });
+      }
+      shown = [
+        ...levels.map((level) => level.value),
+        ...rounds.flatMap((each) => [each.loss, each.trainLoss]),
+      ];
+      plot.setData([
+        rounds.map((each) => each.round),
+        rounds.map((each) => each.trainLoss),
+        rounds.map((each) => each.loss),
+      ]);
+    },
+    destroy() {
+      resized.disconnect();
+      dark.removeEventListener('change', redraw);
+      plot.destroy();
+    },
+  };
+}
+
+function ticksOf(u: uPlot): number[] {
+  return roundTicks(u.scales['x']?.min ?? 0, u.scales['x']?.max ?? 1, Math.max(3, u.width / 90));
+}
+
+function axis(own: Partial<uPlot.Axis>): uPlot.Axis {
+  return {
+    stroke: () => token('--muted'),
+    font: `13px ${token('--sans')}`,
+    grid: { stroke: () => token('--line'), width: 1 },
+    ticks: { show: false },
+    ...own,
+  };
+}
+
+/** A line across the plot with its name at the right end, on a halo so that the curve may pass behind it. */
+function drawLevel(u: uPlot, level: Level): void {
+  const { ctx, bbox } = u;
+  const y = Math.round(u.valToPos(level.value, 'y', true));
+  ctx.save();
+  ctx.strokeStyle = token(level.token);
+  ctx.lineWidth = 1.75 * devicePixelRatio;
+  ctx.setLineDash(level.dash.map((length) => length * devicePixelRatio));
+  ctx.beginPath();
+  ctx.moveTo(bbox.left, y);
+  ctx.lineTo(bbox.left + bbox.width, y);
+  ctx.stroke();
+  ctx.setLineDash([]);
+  ctx.font = fontOf(13);
+  ctx.textAlign = 'right';
+  ctx.textBaseline = 'bottom';
+  ctx.lineWidth = 4 * devicePixelRatio;
+  ctx.lineJoin = 'round';
+  ctx.strokeStyle = token('--paper');
+  const place = [bbox.left + bbox.width - 2, y - 5 * devicePixelRatio] as const;
+  ctx.strokeText(level.name, ...place);
+  ctx.fillStyle = token(level.token);
+  ctx.fillText(level.name, ...place);
+  ctx.restore();
+}

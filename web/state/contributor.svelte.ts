@@ -1,0 +1,118 @@
+/**
+ * The visitor's own part. Nothing of it exists before `start()`: the contributor's code, its workers, the device and the connection are
+ * all behind the function that is passed in and called on the click.
+ */
+import { type Problem, toProblem } from '#protocol/errors.ts';
+import type { ContributorInfo } from '#protocol/http/api.ts';
+import type { ContributorControl, ContributorView, Phase } from '#workers/runtime/view.ts';
+import type { Api } from './api.ts';
+
+export const idleView: ContributorView = {
+  phase: 'stopped',
+  reason: 'Nothing runs until you press Start.',
+  problem: null,
+  contributor: null,
+  device: null,
+  unit: null,
+  pending: 0,
+  agreed: 0,
+  rejected: 0,
+  credit: 0,
+  bytesDown: 0,
+  bytesUp: 0,
+};
+
+export interface ContributorPorts {
+  /** Loads the contributor's code and makes one, not yet started. */
+  create: () => Promise<ContributorControl>;
+  api: Pick<Api, 'contributor'>;
+}
+
+export type Action = 'start' | 'pause' | 'resume' | 'stop';
+
+const settled: readonly Phase[] = ['stopped', 'failed'];
+
+export class ContributorState {
+  view = $state.raw<ContributorView>(idleView);
+  /** What the coordinator's ledger says of this contributor; null until the first verdict. */
+  recorded = $state.raw<ContributorInfo | null>(null);
+  /** Whether Start was ever pressed: from then on there are figures to show. */
+  begun = $state(false);
+  busy = $state<Action | null>(null);
+
+  readonly #ports: ContributorPorts;
+  #control: ContributorControl | null = null;
+  #verdicts = 0;
+
+  constructor(ports: ContributorPorts) {
+    this.#ports = ports;
+  }
+
+  get running(): boolean {
+    return !settled.includes(this.view.phase);
+  }
+
+  /** What the one main button does now. */
+  get mainAction(): Exclude<Action, 'stop'> {
+    if (!this.running) return 'start';
+    return this.view.phase === 'paused' ? 'resume' : 'pause';
+  }
+
+  async act(action: Action): Promise<void> {
+    if (this.busy !== null) return;
+    this.busy = action;
+    try {
+      await this.#perform(action);
+    } catch (error) {
+      this.#fail(toProblem(error));
+    } finally {
+      this.busy = null;
+    }
+  }
+
+  async #perform(action: Action): Promise<void> {
+    if (action === 'start') return this.#start();
+    const control = this.#control;
+    await control?.[action]();
+    if (action === 'stop' && this.#control === control) {
+      this.#control = null;
+      if (this.running) this.view = { ...this.view, phase: 'stopped', reason: 'Stopped.', unit: null };
+    }
+  }
+
+  async #start(): Promise<void> {
+    this.begun = true;
+    // What failed may still hold the device.
+    void this.#control?.stop().catch(() => undefined);
+    this.#control = null;
+    this.view = { ...this.view, phase: 'starting', reason: 'Loading the contributor.', problem: null };
+    const control = await this.#ports.create();
+    this.#control = control;
+    await control.subscribe((view) => {
+      if (this.#control === control) this.#show(view);
+    });
+    // A start goes on for as long as the contributor needs its device and its connection; Stop must work meanwhile.
+    control.start().catch((error: unknown) => {
+      if (this.#control === control) this.#fail(toProblem(error));
+    });
+  }
+
+  #show(view: ContributorView): void {
+    this.view = view;
+    const verdicts = view.agreed + view.rejected;
+    if (verdicts !== this.#verdicts && view.contributor !== null) {
+      this.#verdicts = verdicts;
+      void this.#readRecord(view.contributor);
+    }
+  }
+
+  /** A figure beside the contributor's own count; without an answer the last one stays. */
+  async #readRecord(address: string): Promise<void> {
+    const fetched = await this.#ports.api.contributor(address, new AbortController().signal);
+    if (fetched.ok) this.recorded = fetched.value;
+  }
+
+  #fail(problem: Problem): void {
+    this.view = { ...this.view, phase: 'failed', reason: problem.title, problem, unit: null };
+  }
+}

@@ -1,0 +1,14 @@
+/**
+ * The one door to the contributor: a dynamic import, so that none of its code is fetched before Start, and nothing of it runs on import.
+ */
+import type { ContributorControl } from '#workers/runtime/view.ts';
+import type { PageOptions } from './options.ts';
+
+export async function createContributorHere(options: PageOptions): Promise<ContributorControl> {
+  const { createContributor } = await import('#workers/browser/start.ts');
+  return createContributor({
+    url: location.origin,
+    allowSoftware: options.allowSoftware,
+    ...(options.backend === 'reference' ? { backend: options.backend } : {}),
+  });
+}

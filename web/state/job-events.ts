@@ -1,0 +1,75 @@
+/**
+ * What one event changes in a job's status. Pure, and idempotent: the stream replays after a reconnect, and events that arrive while a
+ * snapshot is on its way are applied to it again.
+ */
+import type { JobEvent, JobStatus, RoundSummary } from '#protocol/http/api.ts';
+
+type Unit = JobStatus['units'][number];
+
+export function applyEvent(status: JobStatus, event: JobEvent): JobStatus {
+  switch (event.type) {
+    case 'round':
+      return closeRound(status, event.round);
+    case 'unit':
+      return { ...status, units: putUnit(status.units, event.unit) };
+    case 'anchor':
+      return {
+        ...status,
+        rounds: status.rounds.map((round) =>
+          round.round === event.round ? { ...round, anchor: event.anchor } : round,
+        ),
+      };
+    case 'contributors':
+      return status; // the network's figure, not the job's
+  }
+}
+
+function closeRound(status: JobStatus, closed: RoundSummary): JobStatus {
+  const others = status.rounds.filter((round) => round.round !== closed.round);
+  const rounds = [...others, closed].sort((a, b) => a.round - b.round);
+  const newest = rounds.at(-1) as RoundSummary;
+  const first = status.round <= closed.round;
+  return {
+    ...status,
+    rounds,
+    round: Math.max(status.round, closed.round + 1),
+    lossFirst: status.lossFirst ?? closed.loss,
+    lossLast: newest.loss,
+    checkpoint: newest.checkpoint,
+    // Units of the round that has just closed are settled; a repeated event must not touch those of the next.
+    units: first ? status.units.filter((unit) => unit.state !== 'accepted') : status.units,
+  };
+}
+
+function putUnit(units: Unit[], unit: Unit): Unit[] {
+  const at = units.findIndex((known) => known.unit === unit.unit);
+  return at < 0 ? [...units, unit] : units.with(at, unit);
+}
+
+/** Lanes first, in order, then what has no lane: merging, evaluating. */
+export function inOrder(units: readonly Unit[]): Unit[] {
+  const place = (unit: Unit) => unit.lane ?? Number.MAX_SAFE_INTEGER;
+  return [...units].sort((a, b) => place(a) - place(b) || programRank(a.program) - programRank(b.program));
+}
+
+function programRank(program: string): number {
+  if (program.startsWith('train.steps')) return 0;
+  return program.startsWith('train.outer') ? 1 : 2;
+}
+
+/** The share of the way from the unigram entropy to the source's own entropy that the model has gone; null outside of it. */
+export function wayToLimit(status: JobStatus): number | null {
+  const { lossLast, unigramEntropy, sourceEntropy } = status;
+  if (lossLast === null || sourceEntropy === null || sourceEntropy >= unigramEntropy) return null;
+  const share = (unigramEntropy - lossLast) / (unigramEntropy - sourceEntropy);
+  return share < 0 ? null : Math.min(share, 1);
+}
+
+/** The job to show: the one asked for, else the first that runs, else the newest. */
+export function chooseJob(
+  jobs: readonly { id: string; state: string }[],
+  asked: string | null,
+): string | null {
+  if (asked !== null) return asked;
+  return (jobs.find((job) => job.state === 'running') ?? jobs[0])?.id ?? null;
+}
