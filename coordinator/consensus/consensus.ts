@@ -72,7 +72,7 @@ export const defaultRules: Rules = {
 export type Transition =
   | { type: 'leased' | 'committed' | 'revealed' | 'released'; assignment: Hex; reason: string }
   | { type: 'expired' | 'withheld'; assignment: Hex; contributor: Hex; reason: string }
-  | { type: 'opened'; assignments: Hex[]; reason: string }
+  | { type: 'opened'; replicas: { assignment: Hex; contributor: Hex }[]; reason: string }
   | { type: 'agreed'; digest: Cid; reason: string }
   | { type: 'split'; wanted: number; reason: string }
   | { type: 'accepted' | 'failed' | 'reissued'; reason: string };
@@ -114,8 +114,8 @@ export interface Grant {
 
 export function grantLease(unit: UnitState, grant: Grant): Step {
   if (wanted(unit) === 0) return refused('conflict', 'The unit wants no further replica.');
-  if (unit.replicas.some((r) => r.contributor === grant.contributor)) {
-    return refused('conflict', 'The contributor has had a replica of this unit.');
+  if (unit.replicas.some((r) => r.contributor === grant.contributor && !isLost(r.state))) {
+    return refused('conflict', 'The contributor has a replica of this unit.');
   }
   const replica: Replica = { ...grant, state: 'leased', digest: null };
   return accepted({ ...unit, replicas: [...unit.replicas, replica] }, [
@@ -240,16 +240,18 @@ function settle(unit: UnitState, transitions: Transition[], now: number, rules: 
 }
 
 function settleGathering(unit: UnitState, transitions: Transition[], now: number, rules: Rules): Step {
-  const lost = unit.replicas.filter((r) => r.state === 'expired' || r.state === 'released').length;
+  const lost = unit.replicas.filter((r) => isLost(r.state)).length;
   if (lost > rules.lostLeasesMax) {
     return fail(unit, `${lost} leases ended without a commitment`, transitions, now, rules);
   }
   const waiting = unit.replicas.some((r) => r.state === 'leased');
   if (waiting || counting(unit) < unit.target) return accepted(unit, transitions);
-  const assignments = unit.replicas.filter((r) => r.state === 'committed').map((r) => r.assignment);
-  const reason = `${assignments.length} replicas have committed`;
+  const replicas = unit.replicas
+    .filter((r) => r.state === 'committed')
+    .map(({ assignment, contributor }) => ({ assignment, contributor }));
+  const reason = `${replicas.length} replicas have committed`;
   const next: UnitState = { ...unit, phase: 'revealing', until: now + rules.revealMs, reason };
-  return accepted(next, [...transitions, { type: 'opened', assignments, reason }]);
+  return accepted(next, [...transitions, { type: 'opened', replicas, reason }]);
 }
 
 function tally(unit: UnitState, transitions: Transition[], now: number, rules: Rules): Step {
@@ -279,7 +281,7 @@ function fail(unit: UnitState, reason: string, transitions: Transition[], now: n
 }
 
 function voided(state: ReplicaState): ReplicaState {
-  return state === 'expired' || state === 'released' || state === 'withheld' ? state : 'void';
+  return isLost(state) || state === 'withheld' ? state : 'void';
 }
 
 interface Votes {
@@ -315,6 +317,11 @@ function finalState(replica: Replica, digest: Cid): ReplicaState {
   if (replica.state === 'revealed') return replica.digest === digest ? 'agreed' : 'rejected';
   if (replica.state === 'withheld') return 'rejected';
   return replica.state;
+}
+
+/** A lease that came to nothing. It is no vote, so its contributor may have another of the same unit. */
+export function isLost(state: ReplicaState): boolean {
+  return state === 'expired' || state === 'released';
 }
 
 const countingStates: ReadonlySet<ReplicaState> = new Set(['leased', 'committed', 'revealed', 'withheld']);

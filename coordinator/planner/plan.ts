@@ -55,6 +55,8 @@ export interface Plan {
   readonly job: Job;
   readonly shape: CorpusShape;
   start(initial: Cid): PlanState;
+  /** The state after a round that is closed, that is, with every unit of it accepted. */
+  after(round: number, checkpoint: Cid): PlanState;
   /** The state after a slot's outputs were accepted. What is not expected changes nothing. */
   apply(state: PlanState, slot: Slot, outputs: Readonly<Record<string, Cid>>): PlanState;
   /** Every slot that can be computed now; no lanes beyond `stopAfterRounds`. */
@@ -91,11 +93,10 @@ export function createPlan(job: Job, corpus: Uint8Array): Plan {
     job,
     shape,
     start: (initial) => ({
-      round: 1,
-      checkpoint: initial,
-      updates: Array<Cid | null>(lanes).fill(null),
+      ...freshRound(lanes, 1, initial),
       unevaluated: [{ kind: 'first', round: 1, checkpoint: initial }],
     }),
+    after: (round, checkpoint) => freshRound(lanes, round + 1, checkpoint),
     apply: (state, slot, outputs) => applyAccepted(lanes, state, slot, outputs),
     due: dueSlots,
     build(state, slot) {
@@ -162,11 +163,13 @@ function applyAccepted(
   }
   const checkpoint = required(outputs, 'checkpoint');
   return {
-    round: slot.round + 1,
-    checkpoint,
-    updates: Array<Cid | null>(lanes).fill(null),
+    ...freshRound(lanes, slot.round + 1, checkpoint),
     unevaluated: [...state.unevaluated, { kind: 'eval', round: slot.round, checkpoint }],
   };
+}
+
+function freshRound(lanes: number, round: number, checkpoint: Cid): PlanState {
+  return { round, checkpoint, updates: Array<Cid | null>(lanes).fill(null), unevaluated: [] };
 }
 
 function required(outputs: Readonly<Record<string, Cid>>, name: string): Cid {

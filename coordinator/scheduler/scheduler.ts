@@ -10,6 +10,8 @@ export interface Candidate {
   unit: Cid;
   program: string;
   operations: number;
+  /** The contributor has let a lease of this unit go. */
+  lostBefore: boolean;
 }
 
 export interface Applicant {
@@ -76,13 +78,18 @@ export function backOffMs(applicant: Pick<Applicant, 'strikes'>, rules: Schedule
   return Math.min(rules.backOffMsMax, rules.backOffMsMin * 2 ** Math.min(30, applicant.strikes - 1));
 }
 
-/** One of the candidates at random; null when none is for this contributor. `random` is 32 bits. */
+/**
+ * One of the candidates at random; null when none is for this contributor. `random` is 32 bits. A unit that the contributor let go comes last:
+ * somebody else may do better, but in a small network there may be nobody else.
+ */
 export function choose(
   candidates: readonly Candidate[],
   programs: ReadonlySet<string>,
   random: number,
 ): Candidate | null {
-  const fitting = candidates.filter((candidate) => programs.has(candidate.program));
+  const able = candidates.filter((candidate) => programs.has(candidate.program));
+  const fresh = able.filter((candidate) => !candidate.lostBefore);
+  const fitting = fresh.length > 0 ? fresh : able;
   return fitting[Math.floor((random / 2 ** 32) * fitting.length)] ?? null;
 }
 

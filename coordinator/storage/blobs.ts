@@ -1,0 +1,109 @@
+/**
+ * Blocks on disk, one file each, named by CID: temp file, fdatasync, rename, fsync of the directory. A block is whole or absent, and verified
+ * when it is read.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Cid, cidOfBlock, parseCid, rawCode, verifyBlock } from '#protocol/codec/cid.ts';
+import { AtollError } from '#protocol/errors.ts';
+import { limits } from '#protocol/limits.ts';
+import type { BlockStore } from '#protocol/messages/file.ts';
+
+export interface Blobs extends BlockStore {
+  has(cid: Cid): Promise<boolean>;
+}
+
+/** Makes the folders and clears what an earlier process left half-written. Throws `bad_config` when that is not possible. */
+export async function openBlobs(directory: string): Promise<Blobs> {
+  const temporary = join(directory, 'tmp');
+  try {
+    await rm(temporary, { recursive: true, force: true });
+    await mkdir(temporary, { recursive: true });
+  } catch (cause) {
+    throw new AtollError(
+      'bad_config',
+      `The block folder ${directory} cannot be written: ${(cause as Error).message}. Check its permissions, or choose another data directory.`,
+      { cause },
+    );
+  }
+  // Two last characters: the first ones of a CID are always the same.
+  const folderOf = (cid: Cid) => join(directory, cid.slice(-2));
+  const has = async (cid: Cid) => (await sizeOf(join(folderOf(cid), cid))) !== null;
+  return {
+    has,
+    async get(cid, signal) {
+      parseCid(cid);
+      const bytes = await readBlock(join(folderOf(cid), cid), cid, signal);
+      await verifyBlock(cid, bytes);
+      return bytes;
+    },
+    async put(bytes, code = rawCode) {
+      if (bytes.byteLength > limits.blockBytesMax) {
+        throw new AtollError('too_large', `A block has at most ${limits.blockBytesMax} bytes.`);
+      }
+      const cid = await cidOfBlock(bytes, code);
+      if (!(await has(cid))) await writeDurably(temporary, folderOf(cid), cid, bytes);
+      return cid;
+    },
+  };
+}
+
+async function sizeOf(path: string): Promise<number | null> {
+  try {
+    return (await stat(path)).size;
+  } catch {
+    return null;
+  }
+}
+
+async function readBlock(path: string, cid: Cid, signal?: AbortSignal): Promise<Uint8Array> {
+  try {
+    const bytes = await readFile(path, signal ? { signal } : {});
+    return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  } catch (cause) {
+    signal?.throwIfAborted();
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') {
+      throw new AtollError('not_found', 'The block is not stored here.', { details: { cid } });
+    }
+    throw new AtollError('storage_failed', 'A block could not be read from the data directory.', { cause });
+  }
+}
+
+async function writeDurably(temporary: string, folder: string, cid: Cid, bytes: Uint8Array): Promise<void> {
+  const draft = join(temporary, `${cid}.${randomBytes(6).toString('hex')}`);
+  try {
+    await mkdir(folder, { recursive: true });
+    const file = await open(draft, 'wx');
+    try {
+      await file.writeFile(bytes);
+      await file.datasync();
+    } finally {
+      await file.close();
+    }
+    await rename(draft, join(folder, cid));
+    await syncFolder(folder);
+  } catch (cause) {
+    await rm(draft, { force: true }).catch(() => undefined);
+    throw new AtollError(
+      'storage_failed',
+      'A block could not be written. Check the disk space of the data directory.',
+      { cause, details: { cid } },
+    );
+  }
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** How many blocks are stored: for tests and status only, it reads the folders. */
+export async function countBlobs(directory: string): Promise<number> {
+  const names = await readdir(directory, { recursive: true });
+  return names.filter((name) => /[/\\][a-z2-7]{50,}$/.test(name)).length;
+}

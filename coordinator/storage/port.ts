@@ -1,0 +1,219 @@
+/**
+ * What the coordinator needs of a database, in its own words. Each method that changes something is one transaction, and its promise resolves
+ * only once that is durable; expected refusals are values, and a failing database is `storage_failed`.
+ *
+ * The adapter runs the pure consensus and scheduler functions inside its transaction, so that no decision is made on state another process
+ * has changed meanwhile.
+ */
+import type { Cid } from '#protocol/codec/cid.ts';
+import type { ErrorCode } from '#protocol/errors.ts';
+import type { RoundSummary } from '#protocol/http/api.ts';
+import type { Outcome } from '#protocol/messages/frames.ts';
+import type { Hex } from 'viem';
+import type { Phase, ReplicaState, Transition } from '../consensus/consensus.ts';
+import type { Slot } from '../planner/plan.ts';
+
+export interface JobRecord {
+  id: Cid;
+  bytes: Uint8Array;
+  initial: Cid;
+  active: boolean;
+  unigramEntropy: number;
+  sourceEntropy: number | null;
+  createdAt: number;
+}
+
+export interface NewUnit {
+  slot: Slot;
+  cid: Cid;
+  bytes: Uint8Array;
+  program: string;
+  operations: number;
+  /** Input blocks that come with it and may be served from now on. */
+  blocks: readonly Cid[];
+}
+
+/** A slot with what became of its unit. */
+export interface SlotRecord {
+  slot: Slot;
+  unit: Cid;
+  program: string;
+  phase: Phase;
+  splits: number;
+  /** Replicas of this attempt that are leased or further. */
+  replicas: number;
+  leased: number;
+  plannedAt: number;
+  acceptedAt: number | null;
+  /** Canonical bytes of the accepted result. */
+  result: Uint8Array | null;
+}
+
+export interface ReplicaRecord {
+  assignment: Hex;
+  unit: Cid;
+  attempt: number;
+  contributor: Hex;
+  state: ReplicaState;
+  deadline: number;
+  commitment: Hex | null;
+  digest: Cid | null;
+  /** Canonical bytes of the revealed result. */
+  result: Uint8Array | null;
+}
+
+export interface UnitRecord {
+  cid: Cid;
+  bytes: Uint8Array;
+  program: string;
+  operations: number;
+  phase: Phase;
+  attempt: number;
+  splits: number;
+  digest: Cid | null;
+  reason: string;
+  result: Uint8Array | null;
+  job: Cid;
+  round: number;
+  /** Of all attempts, oldest first. */
+  replicas: ReplicaRecord[];
+}
+
+export interface ContributorRecord {
+  contributor: Hex;
+  agreed: number;
+  rejected: number;
+  /** Exact operations of all agreed replicas. */
+  credit: bigint;
+}
+
+export interface RoundRecord {
+  job: Cid;
+  round: number;
+  root: Hex;
+  checkpoint: Cid;
+  /** With its anchor, once there is one. */
+  summary: RoundSummary;
+}
+
+export interface Verdict {
+  assignment: Hex;
+  contributor: Hex;
+  unit: Cid;
+  outcome: Outcome;
+  credit: number;
+  reason: string;
+}
+
+/** A change of one unit: what the service has to tell whom. */
+export interface Change {
+  unit: Cid;
+  transitions: Transition[];
+  verdicts: Verdict[];
+}
+
+export type Attempted = ({ ok: true } & Change) | { ok: false; code: ErrorCode; reason: string };
+
+export interface LeaseRequest {
+  contributor: Hex;
+  programs: ReadonlySet<string>;
+  /** The id of the lease, should there be one: 32 random bytes. */
+  assignment: Hex;
+  /** 32 random bits. */
+  random: number;
+  now: number;
+  online: number;
+  /** Leases that this connection already has; null when another connection of the contributor may be at work on the rest. */
+  held: ReadonlySet<Hex> | null;
+}
+
+export type LeaseOutcome =
+  | {
+      type: 'lease';
+      assignment: Hex;
+      unit: Cid;
+      bytes: Uint8Array;
+      leaseMs: number;
+      transitions: Transition[];
+    }
+  | { type: 'none'; reason: string; retryMs: number };
+
+export interface Counts {
+  unitsAccepted: number;
+  unitsSplit: number;
+  /** Replicas that committed: work that was done. */
+  replicasUsed: number;
+}
+
+export interface Storage {
+  /** The random id of this network, made once. */
+  readonly network: Hex;
+
+  addJob(job: Omit<JobRecord, 'active'>, blocks: readonly Cid[]): Promise<void>;
+  /** Exactly these jobs go on; the units of others rest. */
+  setActiveJobs(ids: readonly Cid[]): Promise<void>;
+  jobs(): Promise<JobRecord[]>;
+  addUnits(job: Cid, units: readonly NewUnit[], now: number): Promise<void>;
+  /** Slots of the rounds after `round`, in plan order. */
+  slotsAfter(job: Cid, round: number): Promise<SlotRecord[]>;
+  slotsOfRound(job: Cid, round: number): Promise<SlotRecord[]>;
+  slotsOfUnit(unit: Cid): Promise<{ job: Cid; record: SlotRecord }[]>;
+  counts(job: Cid, round: number): Promise<Counts>;
+  contributorsOfRound(job: Cid, round: number): Promise<number>;
+
+  /** Closing a round twice changes nothing. */
+  closeRound(record: RoundRecord, now: number): Promise<void>;
+  anchorRound(job: Cid, round: number, tx: Hex, blockNumber: number): Promise<void>;
+  rounds(job: Cid, last?: number): Promise<RoundRecord[]>;
+  round(job: Cid, round: number): Promise<RoundRecord | null>;
+
+  /** Nobody could reach the coordinator while it was down: no open deadline is nearer than `graceMs`. */
+  resume(now: number, graceMs: number): Promise<void>;
+  greet(contributor: Hex, now: number): Promise<ContributorRecord>;
+  lease(request: LeaseRequest): Promise<LeaseOutcome>;
+  commit(message: {
+    assignment: Hex;
+    contributor: Hex;
+    commitment: Hex;
+    signature: Hex;
+    now: number;
+  }): Promise<Attempted>;
+  reveal(message: {
+    assignment: Hex;
+    contributor: Hex;
+    salt: Hex;
+    digest: Cid;
+    result: Uint8Array;
+    signature: Hex;
+    now: number;
+  }): Promise<Attempted>;
+  /** A signed reveal that cannot count. */
+  withhold(assignment: Hex, contributor: Hex, why: string, now: number): Promise<Attempted>;
+  release(assignment: Hex, contributor: Hex, why: string, now: number): Promise<Attempted>;
+  /** Gives back all uncommitted leases of a contributor that went away. */
+  releaseAll(contributor: Hex, why: string, now: number): Promise<Change[]>;
+  tick(now: number): Promise<Change[]>;
+  /** The outputs are stored: verdicts, credit and the right to serve `blocks`, all at once. */
+  accept(unit: Cid, attempt: number, blocks: readonly Cid[], now: number): Promise<Attempted>;
+  reissue(unit: Cid, attempt: number, why: string, now: number): Promise<Attempted>;
+  agreedUnits(): Promise<Cid[]>;
+
+  unit(cid: Cid): Promise<UnitRecord | null>;
+  replica(assignment: Hex): Promise<ReplicaRecord | null>;
+  contributor(address: Hex): Promise<ContributorRecord | null>;
+  /** Contributors that hold an uncommitted lease. */
+  lessees(): Promise<Hex[]>;
+  /** Commitments that wait for a reveal. */
+  openReveals(contributor: Hex): Promise<Hex[]>;
+  recentVerdicts(contributor: Hex, most: number): Promise<Verdict[]>;
+
+  isPublic(cid: Cid): Promise<boolean>;
+  /** A job, workunit or accepted result, by its CID. */
+  document(cid: Cid): Promise<Uint8Array | null>;
+
+  /** Chains up to `most` ledger entries; resolves with how many there were. */
+  seal(most: number): Promise<number>;
+  /** Fails with `storage_failed` when nothing can be written. */
+  check(now: number): Promise<void>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,322 @@
+/**
+ * Lease, commit, reveal, settle: the hot operations, each one transaction around a pure step. Everything here runs inside a transaction of
+ * the caller.
+ */
+import type { Cid } from '#protocol/codec/cid.ts';
+import type { Hex } from 'viem';
+import {
+  accept,
+  afterDowntime,
+  commit,
+  grantLease,
+  reissue,
+  release,
+  reveal,
+  type Rules,
+  type Step,
+  tick,
+  withhold,
+} from '../../consensus/consensus.ts';
+import { creditsFor } from '../../ledger/ledger.ts';
+import {
+  admit,
+  choose,
+  idleRetryMs,
+  leaseMs,
+  type SchedulerRules,
+  speedAfter,
+} from '../../scheduler/scheduler.ts';
+import type { Attempted, Change, LeaseOutcome, LeaseRequest, Storage, Verdict } from '../port.ts';
+import type { Statements } from './statements.ts';
+import { type LoadedUnit, type ReplicaRow, type UnitRow, UnitTable } from './units.ts';
+
+interface ContributorRow {
+  strikes: number;
+  last_rejected_at: number | null;
+  speed: number | null;
+}
+
+/** Candidates looked at for one lease. */
+const candidatesMax = 64;
+const ticksMax = 256;
+
+type Message<K extends 'commit' | 'reveal'> = Parameters<Storage[K]>[0];
+
+export class Contributions {
+  readonly #sql: Statements;
+  readonly #units: UnitTable;
+  readonly #rules: Rules;
+  readonly #scheduling: SchedulerRules;
+
+  constructor(sql: Statements, units: UnitTable, rules: Rules, scheduling: SchedulerRules) {
+    this.#sql = sql;
+    this.#units = units;
+    this.#rules = rules;
+    this.#scheduling = scheduling;
+  }
+
+  lease(request: LeaseRequest): LeaseOutcome {
+    const { contributor, now } = request;
+    const resumed = this.#resumeLease(request);
+    if (resumed) return resumed;
+    const row = this.#contributor(contributor);
+    const admission = admit(
+      { ...row, ...this.#openCounts(contributor), programs: request.programs },
+      now,
+      this.#scheduling,
+    );
+    if (admission.type === 'refused')
+      return { type: 'none', reason: admission.reason, retryMs: admission.retryMs };
+    const candidates = this.#candidates(contributor, request.random);
+    const pick = choose(candidates, request.programs, this.#pickRandom(request.random));
+    if (!pick)
+      return {
+        type: 'none',
+        reason: 'no unit wants another replica just now',
+        retryMs: idleRetryMs(request.online),
+      };
+    const loaded = this.#units.load(pick.unit);
+    const lasts = leaseMs(pick.operations, row.speed, this.#scheduling);
+    const grant = { assignment: request.assignment, contributor, weight: 1, deadline: now + lasts };
+    const applied = this.#units.apply(loaded, grantLease(loaded.state, grant), now);
+    if (!applied.ok) return { type: 'none', reason: applied.reason, retryMs: idleRetryMs(request.online) };
+    return {
+      type: 'lease',
+      assignment: request.assignment,
+      unit: pick.unit,
+      bytes: loaded.row.bytes,
+      leaseMs: lasts,
+      transitions: applied.transitions,
+    };
+  }
+
+  /** A lease that the contributor's only connection does not know of is given to it again: its page was reloaded. */
+  #resumeLease({ contributor, held, programs, now }: LeaseRequest): LeaseOutcome | null {
+    if (!held) return null;
+    const leased = this.#sql.all<{ assignment: Hex; unit: Cid; deadline: number }>(
+      "SELECT assignment, unit, deadline FROM replicas WHERE contributor = ? AND state = 'leased'",
+      contributor,
+    );
+    const lost = leased.find((lease) => !held.has(lease.assignment) && lease.deadline > now);
+    const row = lost && this.#units.row(lost.unit);
+    if (!lost || !row || !programs.has(row.program)) return null;
+    const { assignment, unit, deadline } = lost;
+    return { type: 'lease', assignment, unit, bytes: row.bytes, leaseMs: deadline - now, transitions: [] };
+  }
+
+  #candidates(contributor: Hex, random: number) {
+    const query = (from: '>=' | '<') => `
+      SELECT cid AS unit, program, operations, EXISTS (
+        SELECT 1 FROM replicas r WHERE r.unit = u.cid AND r.attempt = u.attempt AND r.contributor = ?1
+      ) AS lostBefore
+      FROM units u
+      WHERE wanted > 0 AND paused = 0 AND shuffle ${from} ?2 AND NOT EXISTS (
+        SELECT 1 FROM replicas r WHERE r.unit = u.cid AND r.attempt = u.attempt AND r.contributor = ?1
+          AND r.state NOT IN ('expired', 'released')
+      )
+      ORDER BY shuffle LIMIT ${candidatesMax}`;
+    type Row = { unit: Cid; program: string; operations: number; lostBefore: number };
+    const rows = this.#sql.all<Row>(query('>='), contributor, random);
+    if (rows.length < candidatesMax) rows.push(...this.#sql.all<Row>(query('<'), contributor, random));
+    return rows.map((row) => ({ ...row, lostBefore: row.lostBefore === 1 }));
+  }
+
+  /** The place in the queue took the high bits; the pick takes others. */
+  #pickRandom(random: number): number {
+    return Math.imul(random, 0x9e3779b1) >>> 0;
+  }
+
+  #contributor(address: Hex): ContributorRow & { lastRejectedAt: number | null } {
+    const row = this.#sql.get<ContributorRow>(
+      'SELECT strikes, last_rejected_at, speed FROM contributors WHERE address = ?',
+      address,
+    ) ?? { strikes: 0, last_rejected_at: null, speed: null };
+    return { ...row, lastRejectedAt: row.last_rejected_at };
+  }
+
+  #openCounts(contributor: Hex): { leased: number; unsettled: number } {
+    return this.#sql.get<{ leased: number; unsettled: number }>(
+      "SELECT count(*) AS unsettled, count(*) FILTER (WHERE state = 'leased') AS leased FROM replicas WHERE contributor = ? AND state IN ('leased', 'committed', 'revealed')",
+      contributor,
+    ) as { leased: number; unsettled: number };
+  }
+
+  commit(message: Message<'commit'>): Attempted {
+    const { assignment, commitment, signature, now } = message;
+    const replica = this.#own(message);
+    if (!replica) return staleLease;
+    if (replica.commitment !== null) return repeated(replica, replica.commitment === commitment);
+    const loaded = this.#units.load(replica.unit);
+    const step = inAttempt(loaded, replica) ?? commit(loaded.state, assignment, now, this.#rules);
+    const applied = this.#units.apply(loaded, step, now);
+    if (!applied.ok) return applied;
+    this.#sql.run(
+      'UPDATE replicas SET commitment = ?, commit_signature = ? WHERE assignment = ?',
+      commitment,
+      signature,
+      assignment,
+    );
+    this.#noteSpeed(loaded.row, replica, now);
+    return applied;
+  }
+
+  #noteSpeed({ operations }: UnitRow, { contributor, leased_at }: ReplicaRow, now: number): void {
+    const { speed } = this.#contributor(contributor);
+    const next = speedAfter(speed, operations, now - leased_at);
+    this.#sql.run('UPDATE contributors SET speed = ? WHERE address = ?', next, contributor);
+  }
+
+  reveal(message: Message<'reveal'>): Attempted {
+    const { assignment, salt, digest, result, signature, now } = message;
+    const replica = this.#own(message);
+    if (!replica) return staleLease;
+    if (replica.digest !== null) return repeated(replica, replica.digest === digest);
+    const loaded = this.#units.load(replica.unit);
+    const step = inAttempt(loaded, replica) ?? reveal(loaded.state, assignment, digest, now, this.#rules);
+    const applied = this.#units.apply(loaded, step, now);
+    if (!applied.ok) return applied;
+    this.#sql.run(
+      'UPDATE replicas SET salt = ?, result = ?, reveal_signature = ? WHERE assignment = ?',
+      salt,
+      result,
+      signature,
+      assignment,
+    );
+    return applied;
+  }
+
+  withhold(assignment: Hex, contributor: Hex, why: string, now: number): Attempted {
+    return this.#onOwn({ assignment, contributor }, now, (loaded) =>
+      withhold(loaded.state, assignment, why, now, this.#rules),
+    );
+  }
+
+  release(assignment: Hex, contributor: Hex, why: string, now: number): Attempted {
+    return this.#onOwn({ assignment, contributor }, now, (loaded) =>
+      release(loaded.state, assignment, why, now, this.#rules),
+    );
+  }
+
+  #onOwn(
+    message: { assignment: Hex; contributor: Hex },
+    now: number,
+    act: (loaded: LoadedUnit) => Step,
+  ): Attempted {
+    const replica = this.#own(message);
+    if (!replica) return staleLease;
+    const loaded = this.#units.load(replica.unit);
+    return this.#units.apply(loaded, inAttempt(loaded, replica) ?? act(loaded), now);
+  }
+
+  releaseAll(contributor: Hex, why: string, now: number): Change[] {
+    const leased = this.#sql.all<{ assignment: Hex }>(
+      "SELECT assignment FROM replicas WHERE contributor = ? AND state = 'leased'",
+      contributor,
+    );
+    return leased
+      .map(({ assignment }) => this.release(assignment, contributor, why, now))
+      .filter((attempted) => attempted.ok);
+  }
+
+  tick(now: number): Change[] {
+    const due = this.#sql.all<{ cid: Cid }>(
+      `SELECT cid FROM units WHERE due_at IS NOT NULL AND due_at < ? ORDER BY due_at LIMIT ${ticksMax}`,
+      now,
+    );
+    return due
+      .map(({ cid }) => {
+        const loaded = this.#units.load(cid);
+        return this.#units.apply(loaded, tick(loaded.state, now, this.#rules), now);
+      })
+      .filter((attempted) => attempted.ok);
+  }
+
+  accept(cid: Cid, attempt: number, blocks: readonly Cid[], now: number): Attempted {
+    const loaded = this.#units.load(cid);
+    const step = loaded.state.attempt === attempt ? accept(loaded.state) : otherAttempt;
+    const applied = this.#units.apply(loaded, step, now);
+    if (!applied.ok || !step.ok) return applied;
+    this.#sql.run(
+      `UPDATE units SET accepted_at = ?, result = (
+         SELECT result FROM replicas WHERE unit = ? AND attempt = ? AND state = 'agreed' AND result IS NOT NULL LIMIT 1
+       ) WHERE cid = ?`,
+      now,
+      cid,
+      attempt,
+      cid,
+    );
+    for (const block of blocks) this.#sql.run('INSERT OR IGNORE INTO blocks (cid) VALUES (?)', block);
+    for (const verdict of applied.verdicts) this.#count(verdict, now);
+    for (const credit of creditsFor(cid, loaded.row.operations, step.unit.replicas)) {
+      this.#sql.run(
+        'INSERT INTO entries (unit, assignment, contributor, amount, posted_at) VALUES (?, ?, ?, ?, ?)',
+        credit.unit,
+        credit.assignment,
+        credit.contributor,
+        credit.amount,
+        now,
+      );
+    }
+    return applied;
+  }
+
+  #count({ contributor, outcome, credit }: Verdict, now: number): void {
+    if (outcome === 'agreed') {
+      this.#sql.run(
+        'UPDATE contributors SET agreed = agreed + 1, strikes = max(0, strikes - 1), credit = credit + ? WHERE address = ?',
+        BigInt(credit),
+        contributor,
+      );
+    } else if (outcome === 'rejected') {
+      this.#sql.run(
+        'UPDATE contributors SET rejected = rejected + 1, strikes = strikes + 1, last_rejected_at = ? WHERE address = ?',
+        now,
+        contributor,
+      );
+    }
+  }
+
+  reissue(cid: Cid, attempt: number, why: string, now: number): Attempted {
+    const loaded = this.#units.load(cid);
+    const step = loaded.state.attempt === attempt ? reissue(loaded.state, why, this.#rules) : otherAttempt;
+    return this.#units.apply(loaded, step, now);
+  }
+
+  resume(now: number, graceMs: number): void {
+    const open = this.#sql.all<{ cid: Cid }>(
+      "SELECT cid FROM units WHERE due_at IS NOT NULL AND phase IN ('gathering', 'revealing')",
+    );
+    for (const { cid } of open) {
+      const loaded = this.#units.load(cid);
+      this.#units.save(loaded, afterDowntime(loaded.state, now, graceMs), now);
+    }
+  }
+
+  #own({ assignment, contributor }: { assignment: Hex; contributor: Hex }): ReplicaRow | null {
+    const replica = this.#units.replica(assignment);
+    return replica?.contributor === contributor ? replica : null;
+  }
+}
+
+const staleLease = {
+  ok: false,
+  code: 'stale_lease',
+  reason: 'This lease is not yours, or the coordinator never gave it. Ask for another.',
+} as const;
+
+const otherAttempt = {
+  ok: false,
+  code: 'conflict',
+  reason: 'The unit has been issued again meanwhile.',
+} as const;
+
+function inAttempt({ state }: LoadedUnit, replica: ReplicaRow): Step | null {
+  if (state.attempt === replica.attempt) return null;
+  return { ok: false, code: 'stale_lease', reason: 'The unit has been issued again; this lease is over.' };
+}
+
+/** The same message once more is answered as before; another one conflicts with what is recorded. */
+function repeated(replica: ReplicaRow, same: boolean): Attempted {
+  if (same) return { ok: true, unit: replica.unit, transitions: [], verdicts: [] };
+  return { ok: false, code: 'conflict', reason: 'Something else is recorded for this assignment already.' };
+}

@@ -1,0 +1,136 @@
+/** The schema, as a list of migrations: `PRAGMA user_version` counts those that have run. Only ever append. */
+import type BetterSqlite3 from 'better-sqlite3';
+import { AtollError } from '#protocol/errors.ts';
+
+const migrations: readonly string[] = [
+  `
+  CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE jobs (
+    id TEXT PRIMARY KEY,
+    bytes BLOB NOT NULL,
+    initial TEXT NOT NULL,
+    active INTEGER NOT NULL,
+    unigram_entropy REAL NOT NULL,
+    source_entropy REAL,
+    created_at INTEGER NOT NULL
+  ) STRICT;
+
+  -- A unit may serve several slots, and several jobs: its id is what it computes.
+  CREATE TABLE units (
+    cid TEXT PRIMARY KEY,
+    bytes BLOB NOT NULL,
+    program TEXT NOT NULL,
+    operations INTEGER NOT NULL,
+    phase TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    target INTEGER NOT NULL,
+    splits INTEGER NOT NULL,
+    until INTEGER,
+    digest TEXT,
+    reason TEXT NOT NULL,
+    -- What consensus says of the unit, kept for the indexes below.
+    wanted INTEGER NOT NULL,
+    due_at INTEGER,
+    -- A fixed random place, so that candidates can be taken from a random point of a long queue.
+    shuffle INTEGER NOT NULL,
+    paused INTEGER NOT NULL DEFAULT 0,
+    result BLOB,
+    planned_at INTEGER NOT NULL,
+    accepted_at INTEGER
+  ) STRICT;
+  CREATE INDEX units_wanted ON units (shuffle) WHERE wanted > 0 AND paused = 0;
+  CREATE INDEX units_due ON units (due_at) WHERE due_at IS NOT NULL;
+  CREATE INDEX units_agreed ON units (cid) WHERE phase = 'agreed';
+  CREATE INDEX units_digest ON units (digest) WHERE phase = 'accepted';
+
+  CREATE TABLE slots (
+    job TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    lane INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    PRIMARY KEY (job, round, kind, lane)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX slots_unit ON slots (unit);
+
+  CREATE TABLE replicas (
+    assignment TEXT PRIMARY KEY,
+    unit TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    contributor TEXT NOT NULL,
+    weight REAL NOT NULL,
+    state TEXT NOT NULL,
+    leased_at INTEGER NOT NULL,
+    deadline INTEGER NOT NULL,
+    commitment TEXT,
+    commit_signature TEXT,
+    salt TEXT,
+    digest TEXT,
+    result BLOB,
+    reveal_signature TEXT,
+    settled_at INTEGER
+  ) STRICT;
+  CREATE INDEX replicas_unit ON replicas (unit, attempt);
+  CREATE INDEX replicas_open ON replicas (contributor, state) WHERE state IN ('leased', 'committed', 'revealed');
+  CREATE INDEX replicas_settled ON replicas (contributor, settled_at) WHERE settled_at IS NOT NULL;
+
+  CREATE TABLE contributors (
+    address TEXT PRIMARY KEY,
+    agreed INTEGER NOT NULL DEFAULT 0,
+    rejected INTEGER NOT NULL DEFAULT 0,
+    credit INTEGER NOT NULL DEFAULT 0,
+    strikes INTEGER NOT NULL DEFAULT 0,
+    last_rejected_at INTEGER,
+    speed REAL,
+    first_seen_at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE rounds (
+    job TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    root TEXT NOT NULL,
+    checkpoint TEXT NOT NULL,
+    summary TEXT NOT NULL,
+    closed_at INTEGER NOT NULL,
+    tx TEXT,
+    block_number INTEGER,
+    PRIMARY KEY (job, round)
+  ) STRICT, WITHOUT ROWID;
+
+  -- Append-only; the sealer alone fills in the hash, once.
+  CREATE TABLE entries (
+    seq INTEGER PRIMARY KEY,
+    unit TEXT NOT NULL,
+    assignment TEXT NOT NULL UNIQUE,
+    contributor TEXT NOT NULL,
+    amount INTEGER NOT NULL,
+    posted_at INTEGER NOT NULL,
+    hash TEXT
+  ) STRICT;
+  CREATE INDEX entries_unsealed ON entries (seq) WHERE hash IS NULL;
+  CREATE TRIGGER entries_keep BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+  CREATE TRIGGER entries_fixed BEFORE UPDATE ON entries WHEN OLD.hash IS NOT NULL
+    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+
+  -- Blocks that may be served.
+  CREATE TABLE blocks (cid TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+  `,
+];
+
+/** Brings the schema up to date. Throws `bad_config` on a database of a newer version. */
+export function migrate(db: BetterSqlite3.Database): void {
+  const version = db.pragma('user_version', { simple: true }) as number;
+  if (version > migrations.length) {
+    throw new AtollError(
+      'bad_config',
+      `The data directory was written by a newer version of Atoll (schema ${version}; this one knows ${migrations.length}). Update Atoll or choose another data directory.`,
+    );
+  }
+  migrations.slice(version).forEach((sql, i) => {
+    db.transaction(() => {
+      db.exec(sql);
+      db.pragma(`user_version = ${version + i + 1}`);
+    })();
+  });
+}
