@@ -1,0 +1,98 @@
+/**
+ * One whole workunit of every program, under every policy, small enough for a software GPU: two lanes of train.steps, train.outer on their updates,
+ * eval.loss of the outcome. The results' CIDs are committed in programs.json; every backend must give them.
+ */
+import type { Cid } from '#protocol/codec/cid.ts';
+import type { BlockStore } from '#protocol/messages/file.ts';
+import { MemoryBlocks } from '#protocol/memory-blocks.ts';
+import { type ModelConfig, type Policy, policySchema } from '#protocol/messages/model.ts';
+import { resultDigest, type Workunit } from '#protocol/messages/workunit.ts';
+import type { Device } from '../device/device.ts';
+import { initialCheckpoint } from '../model/init.ts';
+import { constant, lowbias32, toBits } from '../ops/math/cpu.ts';
+import { executeWorkunit } from '../programs/registry.ts';
+
+/** Odd sizes on purpose: no dimension is a multiple of a tile. */
+const model: ModelConfig = { L: 2, C: 12, NH: 3, T: 9, V: 37 };
+const steps = 3;
+const batch = 2;
+const bits = (x: number) => toBits(constant(x));
+
+/** Result CIDs by `policy/unit`. */
+export type ProgramDigests = Record<string, Cid>;
+
+export async function runProgramVectors(
+  device: Device,
+  policies: readonly Policy[] = policySchema.options,
+): Promise<ProgramDigests> {
+  const digests: ProgramDigests = {};
+  for (const policy of policies) {
+    const blocks = new MemoryBlocks();
+    for await (const [name, digest] of round(device, policy, blocks)) digests[`${policy}/${name}`] = digest;
+  }
+  return digests;
+}
+
+async function* round(device: Device, policy: Policy, blocks: BlockStore): AsyncGenerator<[string, Cid]> {
+  const checkpoint = await initialCheckpoint(model, 11, blocks);
+  const updates: Record<string, Cid> = {};
+  for (const lane of [0, 1]) {
+    const tokens = await blocks.put(windows(100 + lane, steps * batch));
+    const unit = trainUnit(policy, checkpoint, tokens, lane);
+    const result = await executeWorkunit(unit, { device, blocks });
+    updates[`update${lane}`] = result.outputs['update'] as Cid;
+    yield [`train.steps/${lane}`, resultDigest(result)];
+  }
+  const outer = await executeWorkunit(
+    {
+      v: 1,
+      program: 'train.outer@1',
+      inputs: { checkpoint, ...updates },
+      params: { lanes: 2, steps, outerLr: bits(1), outerMomentum: bits(0.7) },
+      seed: 1,
+    },
+    { device, blocks },
+  );
+  yield ['train.outer', resultDigest(outer)];
+  const next = outer.outputs['checkpoint'] as Cid;
+  // A second round starts from moments that are not zero.
+  const again = trainUnit(policy, next, await blocks.put(windows(200, steps * batch)), 5);
+  yield ['train.steps/again', resultDigest(await executeWorkunit(again, { device, blocks }))];
+  const evaluation: Workunit = {
+    v: 1,
+    program: `eval.loss@1+${policy}`,
+    inputs: { checkpoint: next, tokens: await blocks.put(windows(300, 4)) },
+    params: { sequences: 4, batch: 2 },
+    seed: 0,
+  };
+  yield ['eval.loss', resultDigest(await executeWorkunit(evaluation, { device, blocks }))];
+}
+
+function trainUnit(policy: Policy, checkpoint: Cid, tokens: Cid, seed: number): Workunit {
+  const perStep = (f: (t: number) => number) => Array.from({ length: steps }, (_, i) => bits(f(i + 1)));
+  const products = (beta: number) => {
+    let power = 1;
+    return Array.from({ length: steps }, () => bits(1 / (1 - (power *= beta))));
+  };
+  return {
+    v: 1,
+    program: `train.steps@1+${policy}`,
+    inputs: { checkpoint, tokens },
+    params: {
+      steps,
+      batch,
+      lr: perStep((t) => 0.003 * t),
+      bias1: products(0.9),
+      bias2: products(0.99),
+      beta1: bits(0.9),
+      beta2: bits(0.99),
+      eps: bits(1e-8),
+      weightDecay: bits(0.1),
+    },
+    seed,
+  };
+}
+
+function windows(seed: number, count: number): Uint8Array {
+  return Uint8Array.from({ length: count * (model.T + 1) }, (_, i) => lowbias32(seed * 1000 + i) % model.V);
+}
