@@ -88,7 +88,7 @@ export function exp2(x: number): number {
   return scaleBits(add(mul(horner(exp2P, f), f), 1), n);
 }
 
-/** 1 / x for x != 0. Accuracy: 1.13 ulp. */
+/** 1 / x for x != 0. Accuracy: 1.14 ulp (decision 0006). */
 export function recip(x: number): number {
   const u = toBits(x);
   const m = fromBits((u & 0x7fffff) | 0x3f800000);

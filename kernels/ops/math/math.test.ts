@@ -1,4 +1,4 @@
-/** Every function of the table in NUMERICS.md against f64, over dense grids: the stated maximum error must hold. */
+/** Every function of the table in NUMERICS.md against f64, over dense grids: the stated maximum error must hold (with decision 0006's corrections). */
 import { describe, expect, it } from 'vitest';
 import * as m from './cpu.ts';
 
@@ -46,12 +46,12 @@ const count = 400_000;
 const table: [string, (x: number) => number, (x: number) => number, () => Iterable<number>, number][] = [
   ['exp', m.exp, Math.exp, () => linear(-68, 68, count), 1.33],
   ['exp2', m.exp2, (x) => 2 ** x, () => linear(-99, 99, count), 1.23],
-  ['recip', m.recip, (x) => 1 / x, () => patterns(0x3f800000, 0x407fffff, count), 1.13],
+  ['recip', m.recip, (x) => 1 / x, () => patterns(0x3f800000, 0x407fffff, count), 1.14],
   ['rsqrt', m.rsqrt, (x) => 1 / Math.sqrt(x), () => patterns(0x3f800000, 0x40ffffff, count), 1.22],
   ['sqrt', m.sqrt, Math.sqrt, () => patterns(0x3f800000, 0x40ffffff, count), 1.91],
   ['ln', m.ln, Math.log, () => patterns(m.tinyBits, 0x717fffff, count), 0.82],
   ['sigmoid', m.sigmoid, (x) => 1 / (1 + Math.exp(-x)), () => linear(-60, 60, count), 2.7],
-  ['silu', m.silu, (x) => x / (1 + Math.exp(-x)), () => linear(-60, 60, count), 2.7],
+  ['silu', m.silu, (x) => x / (1 + Math.exp(-x)), () => linear(-60, 60, count), 3.2],
   ['tanh', m.tanh, Math.tanh, () => linear(-20, 20, count), 1.65],
   ['erf', m.erf, erf64, () => linear(-6, 6, count), 2.5],
 ];
@@ -62,7 +62,7 @@ describe('functions', () => {
   });
 
   it('stays exact over the whole exponent range for recip and rsqrt', () => {
-    expect(worst(m.recip, (x) => 1 / x, patterns(0x0e800000, 0x71000000, 50_000))).toBeLessThanOrEqual(1.13);
+    expect(worst(m.recip, (x) => 1 / x, patterns(0x0e800000, 0x71000000, 50_000))).toBeLessThanOrEqual(1.14);
     expect(
       worst(m.rsqrt, (x) => 1 / Math.sqrt(x), patterns(m.tinyBits, 0x71000000, 50_000)),
     ).toBeLessThanOrEqual(1.22);
