@@ -1,0 +1,44 @@
+/**
+ * The project's own source files, found by walking the folders (no git needed), and the script of a Svelte component.
+ * What is installed, built or generated is left out; so is what starts with a dot.
+ */
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
+
+const skipped = new Set(['node_modules', 'dist', 'artifacts', 'cache', 'coverage']);
+const suffixes = ['.ts', '.mjs', '.svelte', '.wgsl', '.cu', '.sol'];
+
+/** Paths relative to `root`, with forward slashes, sorted. */
+export function sourceFiles(root: string): string[] {
+  const found: string[] = [];
+  const walk = (dir: string) => {
+    for (const entry of readdirSync(path.join(root, dir), { withFileTypes: true })) {
+      if (entry.name.startsWith('.') || skipped.has(entry.name)) continue;
+      const file = dir === '' ? entry.name : `${dir}/${entry.name}`;
+      if (entry.isDirectory()) walk(file);
+      else if (entry.isFile() && suffixes.some((suffix) => entry.name.endsWith(suffix))) found.push(file);
+    }
+  };
+  walk('');
+  return found.sort();
+}
+
+/** The TypeScript of a file: all of it, or of a component its scripts with every other line left empty, so that line numbers hold. */
+export function scriptOf(file: string, text: string): string {
+  if (!file.endsWith('.svelte')) return text;
+  let inside = false;
+  const lines = text.split('\n').map((line) => {
+    if (inside && /<\/script>/.test(line)) inside = false;
+    else if (inside) return line;
+    else if (/<script\b[^>]*>/.test(line)) inside = true;
+    return '';
+  });
+  return lines.join('\n');
+}
+
+/** What the checks return: one fault at one place. */
+export interface Finding {
+  file: string;
+  line: number;
+  message: string;
+}
