@@ -1,0 +1,102 @@
+/**
+ * Everything the contributor runtime needs from outside, as ports: a shell (browser worker, Node) gives the real ones, a test gives its own.
+ *
+ * The runtime itself has no socket, timer, clock, randomness, device or key of its own.
+ */
+import type { Hex } from 'viem';
+import type { Cid } from '#protocol/codec/cid.ts';
+import type { AtollError } from '#protocol/errors.ts';
+import type { Signer } from '#protocol/messages/contribution.ts';
+import type { BlockStore } from '#protocol/messages/file.ts';
+import type { DeviceInfo } from '#protocol/messages/frames.ts';
+import type { Result, Workunit } from '#protocol/messages/workunit.ts';
+
+/** One connection to the coordinator, carrying whole encoded frames. */
+export interface Link {
+  /** Frames as they arrive; ends when the link closes, whoever closed it. Read once. */
+  readonly frames: AsyncIterable<Uint8Array>;
+  /** Resolves when the transport can take more. Rejects once the link is closed. */
+  send(bytes: Uint8Array): Promise<void>;
+  /** Lets what was sent go out, then closes; resolves when closed. Never rejects. */
+  close(): Promise<void>;
+}
+
+export interface Transport {
+  /** Throws `unavailable` when the coordinator cannot be reached. */
+  connect(signal: AbortSignal): Promise<Link>;
+}
+
+/** Where blocks that are not cached come from. What it returns is not trusted. */
+export interface BlockSource {
+  /** Throws `not_found`, `too_large` or `unavailable`. */
+  fetch(cid: Cid, signal: AbortSignal): Promise<Uint8Array>;
+}
+
+/** Blocks held here. A pinned block stays until it is unpinned as often as it was pinned. */
+export interface BlockCache extends BlockStore {
+  readonly sizeBytes: number;
+  readonly pinnedBytes: number;
+  readonly limitBytes: number;
+  /** The bytes if they are here. */
+  peek(cid: Cid): Uint8Array | undefined;
+  /** Keeps bytes that came from elsewhere. Throws `bad_block` unless they hash to `cid`. */
+  add(cid: Cid, bytes: Uint8Array): Promise<void>;
+  /** `put`, pinned from the first moment on. */
+  putPinned(bytes: Uint8Array, code?: number): Promise<Cid>;
+  unpin(cid: Cid): void;
+}
+
+export interface ExecuteOptions {
+  /** Inputs come from here, outputs go there. */
+  blocks: BlockStore;
+  signal: AbortSignal;
+  progress: (done: number, total: number) => void;
+}
+
+/** A device that is open. */
+export interface ComputeDevice {
+  readonly info: DeviceInfo;
+  /** Program ids this device runs. */
+  readonly programs: readonly string[];
+  /** What `probe` must return for the device to be trusted with exact work. */
+  readonly probeDigest: Hex;
+  /** Resolves when the device goes away by itself. */
+  readonly lost: Promise<AtollError>;
+  probe(signal: AbortSignal): Promise<Hex>;
+  execute(unit: Workunit, options: ExecuteOptions): Promise<Result>;
+  close(): Promise<void>;
+}
+
+export interface Compute {
+  /** Throws `no_device` with words that say what to do. */
+  open(signal: AbortSignal): Promise<ComputeDevice>;
+}
+
+export interface Clock {
+  /** Milliseconds from any fixed moment. */
+  now(): number;
+  /** Runs once after `ms`, unless the returned function is called first. */
+  after(ms: number, run: () => void): () => void;
+}
+
+/** Cryptographically strong bytes: salts come from here. */
+export type RandomBytes = (count: number) => Uint8Array;
+
+/** The shape of pino's methods. Never given keys, salts, tensors or addresses of peers. */
+export interface Logger {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+export interface RuntimePorts {
+  transport: Transport;
+  source: BlockSource;
+  cache: BlockCache;
+  compute: Compute;
+  signer: Signer;
+  clock: Clock;
+  randomBytes: RandomBytes;
+  log: Logger;
+}
