@@ -7,6 +7,7 @@ import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import type { RoundSummary } from '#protocol/http/api.ts';
 import { count } from './format.ts';
+import { lossRange, roundTicks } from './loss-scale.ts';
 
 export interface LossPlot {
   show(rounds: readonly RoundSummary[], unigramEntropy: number, sourceEntropy: number | null): void;
@@ -22,24 +23,6 @@ interface Level {
 
 const token = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const fontOf = (sizePx: number) => `${sizePx * devicePixelRatio}px ${token('--sans')}`;
-
-/** Nats from 0 to the top of what is shown, with air; a loss below zero cannot be. */
-export function lossRange(values: readonly number[]): [number, number] {
-  const finite = values.filter(Number.isFinite);
-  const high = Math.max(...finite, 0.1);
-  const low = Math.min(...finite, high);
-  const air = Math.max((high - low) * 0.1, 0.02);
-  return [Math.max(0, low - air), high + air];
-}
-
-/** Whole rounds only: half a round has no loss. */
-export function roundTicks(min: number, max: number, atMost: number): number[] {
-  const steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000];
-  const step = steps.find((each) => (max - min) / each <= atMost) ?? Math.ceil((max - min) / atMost);
-  const ticks: number[] = [];
-  for (let tick = Math.ceil(min / step) * step; tick <= max; tick += step) ticks.push(tick);
-  return ticks;
-}
 
 export function createLossPlot(box: HTMLElement, onPoint: (index: number | null) => void): LossPlot {
   let levels: Level[] = [];
@@ -129,10 +112,12 @@ function axis(own: Partial<uPlot.Axis>): uPlot.Axis {
   };
 }
 
-/** A line across the plot with its name at the right end, on a halo so that the curve may pass behind it. */
+/** A line across the plot with its name at the right end, on a halo where the curve passes behind it. */
 function drawLevel(u: uPlot, level: Level): void {
   const { ctx, bbox } = u;
   const y = Math.round(u.valToPos(level.value, 'y', true));
+  // On the side of the line where the curve's end is not.
+  const above = (u.data[2]?.at(-1) ?? 0) < level.value;
   ctx.save();
   ctx.strokeStyle = token(level.token);
   ctx.lineWidth = 1.75 * devicePixelRatio;
@@ -144,11 +129,11 @@ function drawLevel(u: uPlot, level: Level): void {
   ctx.setLineDash([]);
   ctx.font = fontOf(13);
   ctx.textAlign = 'right';
-  ctx.textBaseline = 'bottom';
+  ctx.textBaseline = above ? 'bottom' : 'top';
   ctx.lineWidth = 4 * devicePixelRatio;
   ctx.lineJoin = 'round';
   ctx.strokeStyle = token('--paper');
-  const place = [bbox.left + bbox.width - 2, y - 5 * devicePixelRatio] as const;
+  const place = [bbox.left + bbox.width - 2, y + (above ? -5 : 6) * devicePixelRatio] as const;
   ctx.strokeText(level.name, ...place);
   ctx.fillStyle = token(level.token);
   ctx.fillText(level.name, ...place);

@@ -93,7 +93,8 @@ export class ContributorState {
     });
     // A start goes on for as long as the contributor needs its device and its connection; Stop must work meanwhile.
     control.start().catch((error: unknown) => {
-      if (this.#control === control) this.#fail(toProblem(error));
+      const left = this.#control !== control || this.busy === 'stop';
+      if (!left) this.#fail(toProblem(error));
     });
   }
 

@@ -1,0 +1,31 @@
+import { describe, expect, it } from 'vitest';
+import { AtollError, type ErrorCode, errorCodes, toProblem } from '#protocol/errors.ts';
+import { laneStateSchema } from '#protocol/http/api.ts';
+import { faultWords, remedyFor, unitMeanings, unitWords } from './words.ts';
+
+describe('words', () => {
+  it('has words and a meaning for every state of a unit', () => {
+    for (const state of laneStateSchema.entries.state.options) {
+      expect(unitWords[state]).toBeTruthy();
+      expect(unitMeanings[state]).toBeTruthy();
+    }
+  });
+
+  it('names a remedy for every error there is', () => {
+    for (const code of Object.keys(errorCodes) as ErrorCode[]) {
+      expect(remedyFor(toProblem(new AtollError(code, 'It failed.')))).toMatch(/[a-z].*\.$/);
+    }
+  });
+
+  it('gives a device that is missing and one that computes other bits different advice', () => {
+    const remedy = (code: ErrorCode) => remedyFor(toProblem(new AtollError(code, 'It failed.')));
+    expect(remedy('no_device')).toContain('hardware acceleration');
+    expect(remedy('nonconforming')).toContain('driver');
+    expect(remedy('internal')).toContain('Trying again is safe');
+  });
+
+  it('says what and where when an answer does not fit', () => {
+    const words = faultWords({ kind: 'unfit', path: 'rounds.1.loss', message: 'expected a number' });
+    expect(words.detail).toContain('rounds.1.loss: expected a number');
+  });
+});
