@@ -72,30 +72,30 @@ export class ContributorState {
 
   async #perform(action: Action): Promise<void> {
     if (action === 'start') return this.#start();
-    const control = this.#control;
-    await control?.[action]();
-    if (action === 'stop' && this.#control === control) {
-      this.#control = null;
-      if (this.running) this.view = { ...this.view, phase: 'stopped', reason: 'Stopped.', unit: null };
+    await this.#control?.[action]();
+    if (action === 'stop' && this.running) {
+      this.view = { ...this.view, phase: 'stopped', reason: 'Stopped.', unit: null };
     }
   }
 
   async #start(): Promise<void> {
     this.begun = true;
-    // What failed may still hold the device.
-    void this.#control?.stop().catch(() => undefined);
-    this.#control = null;
     this.view = { ...this.view, phase: 'starting', reason: 'Loading the contributor.', problem: null };
-    const control = await this.#ports.create();
-    this.#control = control;
-    await control.subscribe((view) => {
-      if (this.#control === control) this.#show(view);
-    });
-    // A start goes on for as long as the contributor needs its device and its connection; Stop must work meanwhile.
+    const control = (this.#control ??= await this.#make());
+    // A start may go on for as long as the contributor needs for its device and its connection; Stop must work meanwhile.
     control.start().catch((error: unknown) => {
-      const left = this.#control !== control || this.busy === 'stop';
-      if (!left) this.#fail(toProblem(error));
+      if (this.#control !== control || this.busy === 'stop') return;
+      // Its worker may be gone for good: the next Start makes a new one.
+      this.#control = null;
+      this.#fail(toProblem(error));
     });
+  }
+
+  /** One contributor serves every Start, so that its key and its figures stay. */
+  async #make(): Promise<ContributorControl> {
+    const control = await this.#ports.create();
+    await control.subscribe((view) => this.#show(view));
+    return control;
   }
 
   #show(view: ContributorView): void {

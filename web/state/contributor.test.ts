@@ -80,14 +80,15 @@ describe('ContributorState', () => {
     expect(state.running).toBe(false);
   });
 
-  it('ignores what a contributor says after Stop, and makes a new one on Start', async () => {
+  it('keeps one contributor over Stop and Start, and with it its key and its figures', async () => {
     const { state, made } = bench();
     await state.act('start');
+    made[0]?.show({ ...computing, agreed: 3 });
     await state.act('stop');
-    made[0]?.show(computing);
-    expect(state.view.phase).toBe('stopped');
+    expect(state.view).toMatchObject({ phase: 'stopped', agreed: 3 });
     await state.act('start');
-    expect(made).toHaveLength(2);
+    expect(made).toHaveLength(1);
+    expect(made[0]?.calls.filter((call) => call === 'start')).toHaveLength(2);
   });
 
   it('does not call it a failure when Stop ends a start that is under way', async () => {
@@ -107,6 +108,8 @@ describe('ContributorState', () => {
     await settle();
     expect(state.view).toMatchObject({ phase: 'failed', problem: { code: 'no_device' } });
     expect(state.mainAction).toBe('start');
+    await state.act('start');
+    expect(made).toHaveLength(2);
   });
 
   it('puts a failure to load into words and lets the visitor try again', async () => {
@@ -119,17 +122,6 @@ describe('ContributorState', () => {
     expect(state.view.reason).not.toBe('');
     expect(state.mainAction).toBe('start');
     expect(state.busy).toBeNull();
-  });
-
-  it('stops what failed before it makes the next', async () => {
-    const { state, made } = bench();
-    await state.act('start');
-    const [first] = made;
-    if (!first) throw new Error('no contributor was made');
-    first.show({ ...idleView, phase: 'failed', problem: null, reason: 'No usable device.' });
-    await state.act('start');
-    expect(first.calls.at(-1)).toBe('stop');
-    expect(made).toHaveLength(2);
   });
 
   it('reads the ledger when a verdict came in, and only then', async () => {
