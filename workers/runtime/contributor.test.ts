@@ -298,6 +298,16 @@ describe('pause and stop', () => {
     await rig.coordinator.commit(2);
   });
 
+  it('pause at the very moment of the commit does not give back what is committed', async () => {
+    const rig = new Rig();
+    await rig.start();
+    await rig.control.subscribe((view) => void (view.pending === 1 && rig.control.pause()));
+    await rig.committed(1);
+    await settle();
+    expect(rig.view).toMatchObject({ phase: 'paused', pending: 1 });
+    expect(rig.coordinator.got('release')).toEqual([]);
+  });
+
   it('gives back a lease that arrives while it is paused', async () => {
     const rig = new Rig();
     await rig.start();

@@ -63,6 +63,29 @@ describe('a lost connection', () => {
     expect(rig.coordinator.got('reveal')).toEqual([]);
   });
 
+  it('before the commit went out: an open reveals nothing', async () => {
+    const rig = new Rig();
+    const gate = Promise.withResolvers<void>();
+    rig.compute.gate = gate.promise;
+    await rig.start();
+    const id = await rig.coordinator.lease(1, await rig.unit(1));
+    await rig.untilPhase('computing');
+    await rig.coordinator.drop();
+    await settle();
+    gate.resolve();
+    await until(() => rig.view.pending === 1, 'the sealed result');
+    await rig.clock.advance(limits.reconnectMsMax);
+    await rig.coordinator.expect('hello', 2);
+    rig.coordinator.send({ t: 'open', assignment: id }); // not welcomed yet, so nothing was committed
+    rig.coordinator.send({ t: 'revealed', assignment: id });
+    await rig.coordinator.welcome(2);
+    await rig.coordinator.commit(1);
+    await settle();
+    expect(rig.coordinator.got('reveal')).toEqual([]);
+    rig.coordinator.send({ t: 'open', assignment: id });
+    await rig.coordinator.reveal(1);
+  });
+
   it('before committed: the same commitment goes out again, not a new one', async () => {
     const rig = new Rig();
     await rig.start();

@@ -111,9 +111,10 @@ export class UnitInHand {
       };
       const replica = await this.#ports.settlement.seal(finished);
       signal.throwIfAborted();
+      this.#committed = true; // first: whoever hears of the commit may try to drop the unit at once
       this.#ports.settlement.commit(replica);
-      this.#committed = true;
     } catch (error) {
+      this.#committed = false;
       store.release();
       const known = asAtollError(error);
       this.#abort.abort(known); // stops downloads that still run side by side
