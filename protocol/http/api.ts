@@ -15,6 +15,8 @@ export const chainSchema = v.object({
   rpcUrl: v.string(),
   /** RoundAnchor's address. */
   contract: addressSchema,
+  /** The block it was deployed in, where that is known: no event is older. */
+  fromBlock: v.optional(count),
 });
 export type ChainInfo = v.InferOutput<typeof chainSchema>;
 
@@ -54,6 +56,8 @@ export type RoundSummary = v.InferOutput<typeof roundSchema>;
 export const laneStateSchema = v.object({
   unit: cidSchema,
   program: v.string(),
+  /** Rounds overlap: one is still measured while the next is trained. */
+  round: count,
   lane: v.nullable(count),
   state: v.picklist(['ready', 'leased', 'revealing', 'split', 'accepted', 'failed']),
   replicas: count,
