@@ -107,17 +107,18 @@ export class Contributions {
   #candidates(contributor: Hex, random: number) {
     const query = (from: '>=' | '<') => `
       SELECT cid AS unit, program, operations, EXISTS (
-        SELECT 1 FROM replicas r WHERE r.unit = u.cid AND r.attempt = u.attempt AND r.contributor = ?1
+        SELECT 1 FROM replicas r WHERE r.unit = u.cid AND r.attempt = u.attempt AND r.contributor = ?
       ) AS lostBefore
       FROM units u
-      WHERE wanted > 0 AND paused = 0 AND shuffle ${from} ?2 AND NOT EXISTS (
-        SELECT 1 FROM replicas r WHERE r.unit = u.cid AND r.attempt = u.attempt AND r.contributor = ?1
+      WHERE wanted > 0 AND paused = 0 AND shuffle ${from} ? AND NOT EXISTS (
+        SELECT 1 FROM replicas r WHERE r.unit = u.cid AND r.attempt = u.attempt AND r.contributor = ?
           AND r.state NOT IN ('expired', 'released')
       )
       ORDER BY shuffle LIMIT ${candidatesMax}`;
     type Row = { unit: Cid; program: string; operations: number; lostBefore: number };
-    const rows = this.#sql.all<Row>(query('>='), contributor, random);
-    if (rows.length < candidatesMax) rows.push(...this.#sql.all<Row>(query('<'), contributor, random));
+    const rows = this.#sql.all<Row>(query('>='), contributor, random, contributor);
+    if (rows.length < candidatesMax)
+      rows.push(...this.#sql.all<Row>(query('<'), contributor, random, contributor));
     return rows.map((row) => ({ ...row, lostBefore: row.lostBefore === 1 }));
   }
 

@@ -81,7 +81,7 @@ export function openSqliteStorage(options: SqliteOptions): Storage {
     check: (now) =>
       group.run(() => {
         sql.run(
-          "INSERT INTO meta (key, value) VALUES ('checked', ?1) ON CONFLICT DO UPDATE SET value = ?1",
+          "INSERT INTO meta (key, value) VALUES ('checked', ?) ON CONFLICT DO UPDATE SET value = excluded.value",
           String(now),
         );
       }),

@@ -1,0 +1,295 @@
+/**
+ * The coordinator as one object: opens the data directory, starts the service, serves HTTP and WebSocket on one port. The public entry of
+ * this part.
+ */
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import { getRequestListener } from '@hono/node-server';
+import { WebSocketServer } from 'ws';
+import type { Cid } from '#protocol/codec/cid.ts';
+import { AtollError, toProblem } from '#protocol/errors.ts';
+import { type JobStatus, type NetworkInfo, type RoundSummary, routes } from '#protocol/http/api.ts';
+import { limits } from '#protocol/limits.ts';
+import type { BlockStore } from '#protocol/messages/file.ts';
+import type { Job } from '#protocol/messages/job.ts';
+import type { Hex } from 'viem';
+import type { Anchor } from './anchor/port.ts';
+import type { Rules } from './consensus/consensus.ts';
+import { createApp } from './routes/app.ts';
+import type { SchedulerRules } from './scheduler/scheduler.ts';
+import { Directory } from './service/directory.ts';
+import { EventHub } from './service/events.ts';
+import { Metrics } from './service/metrics.ts';
+import {
+  type Clock,
+  defaultTiming,
+  type Logger,
+  type Random,
+  silentLogger,
+  systemClock,
+  systemRandom,
+  type Timing,
+} from './service/ports.ts';
+import { type InitialCheckpoint, type JobOptions, Service } from './service/service.ts';
+import { type Blobs, openBlobs } from './storage/blobs.ts';
+import { lockDataDir } from './storage/lock.ts';
+import type { Storage } from './storage/port.ts';
+import { openSqliteStorage } from './storage/sqlite/sqlite-storage.ts';
+
+export const version = '0.1.0';
+
+export interface CoordinatorOptions {
+  dataDir: string;
+  /** 0 takes any free port. */
+  port: number;
+  host?: string;
+  /** Host names besides the address itself; `*` allows any. */
+  allowedHosts?: readonly string[];
+  /** Folder of the built page. */
+  staticDir?: string;
+  anchor?: Anchor | null;
+  /** `initialCheckpoint` of kernels/model/init.ts. */
+  initialCheckpoint: InitialCheckpoint;
+  /** Digest that a device's conformance probe must have; any is taken unless given. */
+  probe?: Hex;
+  /** Rounds in all, for jobs that say nothing else. */
+  stopAfterRounds?: number;
+  /** Id of a new network; random unless given. A data directory that has one keeps it. */
+  networkId?: Hex;
+  clock?: Clock;
+  random?: Random;
+  logger?: Logger;
+  timing?: Partial<Timing>;
+  rules?: Rules;
+  scheduling?: SchedulerRules;
+  onRound?: (job: Cid, summary: RoundSummary) => void;
+  onAnchor?: (job: Cid, round: number, anchor: NonNullable<RoundSummary['anchor']>) => void;
+}
+
+export interface Coordinator {
+  /** `http://host:port`. */
+  readonly url: string;
+  readonly port: number;
+  readonly network: Hex;
+  /** The stored blocks, accepted or not: for tools in the same process. */
+  readonly blocks: BlockStore;
+  /** Makes sure a job is being worked on; see `JobOptions`. Throws `bad_input`. */
+  ensureJob(job: Omit<Job, 'corpus'> & Partial<Job>, corpus: Uint8Array, options?: JobOptions): Promise<Cid>;
+  status(job: Cid): Promise<JobStatus>;
+  /** Resolves when that many rounds are closed and, where there is a chain, anchored. */
+  settled(job: Cid, rounds: number, signal?: AbortSignal): Promise<JobStatus>;
+  close(): Promise<void>;
+}
+
+/** Throws `bad_config` (data directory) or `port_busy`, each naming the remedy. */
+export async function createCoordinator(options: CoordinatorOptions): Promise<Coordinator> {
+  const undo: (() => void | Promise<void>)[] = [];
+  const unwind = async () => {
+    for (const step of undo.reverse()) await step();
+  };
+  try {
+    const lock = lockDataDir(options.dataDir);
+    undo.push(() => lock.release());
+    const blobs = await openBlobs(join(options.dataDir, 'blobs'));
+    const directory = new Directory(options.clock ?? systemClock);
+    const events = new EventHub(options.clock ?? systemClock);
+    const metrics = new Metrics({
+      contributorsOnline: () => directory.online,
+      eventStreams: () => events.listeners,
+    });
+    const storage = openStorage(options, metrics);
+    undo.push(() => storage.close());
+    const service = createService(options, { storage, blobs, directory, events, metrics });
+    undo.push(() => service.close());
+    await service.start();
+    const door = await openDoor(options, service, storage);
+    undo.push(() => door.close());
+    return {
+      url: door.url,
+      port: door.port,
+      network: storage.network,
+      blocks: blobs,
+      ensureJob: (job, corpus, jobOptions) => service.ensureJob(job, corpus, jobOptions),
+      status: (job) => service.queries.job(job),
+      settled: (job, rounds, signal) => service.settled(job, rounds, signal),
+      close: unwind,
+    };
+  } catch (error) {
+    await unwind();
+    throw error;
+  }
+}
+
+function openStorage(options: CoordinatorOptions, metrics: Metrics): Storage {
+  return openSqliteStorage({
+    path: join(options.dataDir, 'atoll.sqlite'),
+    network: options.networkId ?? (options.random ?? systemRandom).bytes32(),
+    onBatch: (size, ms) => metrics.batch(size, ms),
+    ...(options.rules ? { rules: options.rules } : {}),
+    ...(options.scheduling ? { scheduling: options.scheduling } : {}),
+  });
+}
+
+interface Parts {
+  storage: Storage;
+  blobs: Blobs;
+  directory: Directory;
+  events: EventHub;
+  metrics: Metrics;
+}
+
+function createService(options: CoordinatorOptions, parts: Parts): Service {
+  const { storage, blobs, directory, events, metrics } = parts;
+  return new Service(
+    {
+      storage,
+      blobs,
+      anchor: options.anchor ?? null,
+      clock: options.clock ?? systemClock,
+      random: options.random ?? systemRandom,
+      timing: { ...defaultTiming, ...options.timing },
+      log: options.logger ?? silentLogger,
+      initialCheckpoint: options.initialCheckpoint,
+      probe: options.probe ?? null,
+      stopAfterRounds: options.stopAfterRounds ?? Number.MAX_SAFE_INTEGER,
+      ...(options.onRound ? { onRound: options.onRound } : {}),
+      ...(options.onAnchor ? { onAnchor: options.onAnchor } : {}),
+    },
+    directory,
+    events,
+    metrics,
+  );
+}
+
+/** How long connections may take to say goodbye. */
+const goodbyeMs = 250;
+
+interface Door {
+  url: string;
+  port: number;
+  close(): Promise<void>;
+}
+
+/** HTTP and WebSocket on one port. */
+async function openDoor(options: CoordinatorOptions, service: Service, storage: Storage): Promise<Door> {
+  const host = options.host ?? '127.0.0.1';
+  const clock = options.clock ?? systemClock;
+  const server = createServer();
+  const address = await listen(server, options.port, host);
+  const isAllowedHost = hostCheck(host, address, options.allowedHosts ?? []);
+  const app = createApp({
+    queries: service.queries,
+    events: service.events,
+    metrics: service.metrics,
+    log: options.logger ?? silentLogger,
+    network: () => networkInfo(options, service),
+    ready: oncePerSecond(clock, () => storage.check(clock.now())),
+    isAllowedHost,
+    heartbeatMs: options.timing?.heartbeatMs ?? defaultTiming.heartbeatMs,
+    staticDir: options.staticDir ?? null,
+  });
+  const listener = getRequestListener(app.fetch);
+  server.on('request', (request, response) => void listener(request, response));
+  // `ws` refuses a larger frame by its header, before it reads it.
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: limits.frameBytesMax,
+    perMessageDeflate: false,
+  });
+  server.on('upgrade', (request, socket, head) => {
+    const refusal = upgradeRefusal(request, isAllowedHost);
+    if (refusal) return refuseUpgrade(socket, refusal);
+    sockets.handleUpgrade(request, socket, head, (opened) => service.admit(opened));
+  });
+  return {
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${address}`,
+    port: address,
+    close: async () => {
+      for (const client of sockets.clients) client.close(1001);
+      const late = setTimeout(() => {
+        for (const client of sockets.clients) client.terminate();
+        server.closeAllConnections();
+      }, goodbyeMs);
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+      clearTimeout(late);
+    },
+  };
+}
+
+function listen(server: Server, port: number, host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => reject(listenError(cause, port, host)));
+    server.listen(port, host, () => {
+      const address = server.address();
+      resolve(typeof address === 'object' && address ? address.port : port);
+    });
+  });
+}
+
+function listenError(cause: NodeJS.ErrnoException, port: number, host: string): AtollError {
+  if (cause.code === 'EADDRINUSE') {
+    const message = `Port ${port} on ${host} is taken by another program. Stop it, or choose another with --port (0 takes any free one).`;
+    return new AtollError('port_busy', message, { cause, details: { port } });
+  }
+  const message = `The coordinator cannot listen on ${host}:${port}: ${cause.message}. Choose another --host or --port.`;
+  return new AtollError('bad_config', message, { cause });
+}
+
+function networkInfo(options: CoordinatorOptions, service: Service): NetworkInfo {
+  return {
+    network: service.network,
+    version,
+    chain: options.anchor?.info() ?? null,
+    contributorsOnline: service.directory.online,
+  };
+}
+
+/**
+ * Against DNS rebinding: a page of another site must not reach a coordinator on this machine under its own name. Only a loopback server
+ * checks unless names are given, since a public one is reached by names it cannot know.
+ */
+function hostCheck(host: string, port: number, allowed: readonly string[]) {
+  const isLoopback = /^(127\.|::1$|localhost$)/.test(host);
+  if (allowed.includes('*') || (!isLoopback && allowed.length === 0)) return () => true;
+  const names = new Set(
+    ['127.0.0.1', 'localhost', '[::1]', host, ...allowed].map((name) => name.toLowerCase()),
+  );
+  return (header: string | undefined) => {
+    const name = (header ?? '').toLowerCase();
+    return names.has(name) || (name.endsWith(`:${port}`) && names.has(name.slice(0, -`:${port}`.length)));
+  };
+}
+
+function upgradeRefusal(
+  request: IncomingMessage,
+  isAllowedHost: (host: string | undefined) => boolean,
+): AtollError | null {
+  const path = (request.url ?? '').split('?')[0];
+  if (path !== routes.contribute) {
+    return new AtollError('not_found', `There is no WebSocket at ${path}; it is at ${routes.contribute}.`);
+  }
+  if (!isAllowedHost(request.headers.host)) {
+    return new AtollError('bad_request', 'This host name is not served here.');
+  }
+  return null;
+}
+
+function refuseUpgrade(socket: Duplex, error: AtollError): void {
+  const problem = toProblem(error);
+  const body = JSON.stringify(problem);
+  socket.on('error', () => undefined);
+  socket.end(
+    `HTTP/1.1 ${problem.status} ${problem.title}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}
+
+/** Readiness is asked by anybody, and each look is a write. */
+function oncePerSecond(clock: Clock, look: () => Promise<void>): () => Promise<void> {
+  let last: { at: number; result: Promise<void> } | null = null;
+  return () => {
+    const now = clock.now();
+    if (!last || now - last.at >= 1_000) last = { at: now, result: look() };
+    return last.result;
+  };
+}

@@ -1,0 +1,236 @@
+/**
+ * Where contributors are served: every frame of a greeted connection, and everything the coordinator has to tell contributors about their
+ * replicas. Signatures and commitments are checked here; what happens to the unit is decided by the pure consensus inside the storage.
+ */
+import { type Cid, cborCode, cidOfSync, digestOfCid } from '#protocol/codec/cid.ts';
+import { AtollError, type ErrorCode, toProblem } from '#protocol/errors.ts';
+import { commitmentOf, toHex, verifySignature } from '#protocol/messages/contribution.ts';
+import type { FrameOf, FromContributor } from '#protocol/messages/frames.ts';
+import { decodeResult } from '#protocol/messages/workunit.ts';
+import type { Hex } from 'viem';
+import { outputNames } from '../planner/programs.ts';
+import type { Attempted, Change, ReplicaRecord, Storage, Verdict } from '../storage/port.ts';
+import type { Directory, Peer } from './directory.ts';
+import type { Metrics } from './metrics.ts';
+import type { Clock, Logger, Random } from './ports.ts';
+import type { Pulls } from './pulls.ts';
+
+/** Verdicts repeated to a contributor that comes back: more than it can have missed. */
+const verdictsRepeated = 32;
+
+export interface DeskPorts {
+  storage: Storage;
+  directory: Directory;
+  clock: Clock;
+  random: Random;
+  log: Logger;
+  metrics: Metrics;
+  /** Something about a unit changed; it may be the last one of a round. */
+  onUnit: (unit: Cid, accepted: boolean) => void;
+}
+
+export class Desk {
+  readonly #ports: DeskPorts;
+  #pulls: Pulls | null = null;
+  /** How far each uncommitted replica says it is; shown, never trusted. */
+  readonly #progress = new Map<Hex, { unit: Cid; share: number }>();
+
+  constructor(ports: DeskPorts) {
+    this.#ports = ports;
+  }
+
+  connect(pulls: Pulls): void {
+    this.#pulls = pulls;
+  }
+
+  /** Tells a contributor that has just been greeted what it may have missed. */
+  async welcomeBack(peer: Peer): Promise<void> {
+    const { storage } = this.#ports;
+    for (const verdict of await storage.recentVerdicts(peer.contributor, verdictsRepeated)) {
+      peer.send(verdictFrame(verdict));
+    }
+    for (const assignment of await storage.openReveals(peer.contributor)) {
+      peer.send({ t: 'open', assignment });
+    }
+  }
+
+  /** Answers one frame. Throws an `AtollError` for the sender. */
+  async handle(peer: Peer, frame: FromContributor): Promise<void> {
+    switch (frame.t) {
+      case 'ask':
+        return this.#ask(peer);
+      case 'commit':
+        return this.#commit(peer, frame);
+      case 'reveal':
+        return this.#reveal(peer, frame);
+      case 'release':
+        return this.#release(peer, frame);
+      case 'block':
+        return this.#pulls?.deliver(peer, frame.cid, frame.bytes);
+      case 'missing':
+        return this.#pulls?.missing(peer, frame.cid);
+      case 'progress':
+        return this.#note(peer, frame);
+      case 'hello':
+        throw new AtollError('bad_frame', 'This connection has said hello already.');
+    }
+  }
+
+  /** 0..1, of the furthest replica that is being computed. */
+  progressOf(unit: Cid): number {
+    let furthest = 0;
+    for (const entry of this.#progress.values()) {
+      if (entry.unit === unit) furthest = Math.max(furthest, entry.share);
+    }
+    return furthest;
+  }
+
+  /** Passes a recorded change on to those it concerns. */
+  publish(change: Change): void {
+    let accepted = false;
+    for (const transition of change.transitions) {
+      this.#ports.metrics.transition(transition.type);
+      if (transition.type === 'opened') {
+        for (const { assignment, contributor } of transition.replicas) {
+          this.#ports.directory.send(contributor, { t: 'open', assignment });
+        }
+      } else if (transition.type === 'expired' || transition.type === 'withheld') {
+        this.#progress.delete(transition.assignment);
+        this.#tellProblem(transition.contributor, transition.assignment, transition.reason);
+      } else if (transition.type === 'agreed') {
+        this.#pulls?.start(change.unit);
+      } else if (transition.type === 'accepted') {
+        accepted = true;
+      } else if (transition.type === 'failed' || transition.type === 'split') {
+        this.#ports.log.warn({ unit: change.unit }, `A unit ${transition.type}: ${transition.reason}.`);
+      }
+    }
+    for (const verdict of change.verdicts) {
+      this.#ports.metrics.verdict(verdict.outcome);
+      this.#ports.directory.send(verdict.contributor, verdictFrame(verdict));
+    }
+    this.#ports.onUnit(change.unit, accepted);
+  }
+
+  async #ask(peer: Peer): Promise<void> {
+    const { storage, directory, clock, random, metrics } = this.#ports;
+    const alone = directory.peersOf(peer.contributor).length === 1;
+    const outcome = await storage.lease({
+      contributor: peer.contributor,
+      programs: peer.programs,
+      assignment: random.bytes32(),
+      random: random.u32(),
+      now: clock.now(),
+      online: directory.online,
+      held: alone ? peer.granted : null,
+    });
+    if (outcome.type === 'none') {
+      return peer.send({ t: 'idle', reason: outcome.reason, retryMs: outcome.retryMs });
+    }
+    const { assignment, unit, bytes, leaseMs, transitions } = outcome;
+    peer.granted.add(assignment);
+    metrics.transition('granted');
+    peer.send({ t: 'lease', assignment, unit: bytes, leaseMs });
+    this.publish({ unit, transitions, verdicts: [] });
+  }
+
+  async #commit(peer: Peer, frame: FrameOf<FromContributor, 'commit'>): Promise<void> {
+    const { storage, clock } = this.#ports;
+    const { assignment, commitment, signature } = frame;
+    const { contributor } = peer;
+    await verifySignature(storage.network, 'Commit', { assignment, commitment }, signature, contributor);
+    const now = clock.now();
+    const change = checked(await storage.commit({ assignment, contributor, commitment, signature, now }));
+    this.#progress.delete(assignment);
+    peer.granted.delete(assignment);
+    peer.send({ t: 'committed', assignment });
+    this.publish(change);
+  }
+
+  async #reveal(peer: Peer, frame: FrameOf<FromContributor, 'reveal'>): Promise<void> {
+    const { storage, clock } = this.#ports;
+    const { assignment, salt, result, signature } = frame;
+    const { contributor } = peer;
+    const digest = cidOfSync(result, cborCode);
+    const digestBytes = digestOfCid(digest);
+    const message = { assignment, salt, digest: toHex(digestBytes) };
+    await verifySignature(storage.network, 'Reveal', message, signature, contributor);
+    const replica = await storage.replica(assignment);
+    if (replica?.contributor !== contributor || replica.commitment === null) {
+      throw new AtollError('stale_lease', 'There is no commitment of yours that waits for this reveal.');
+    }
+    if (commitmentOf(assignment, contributor, salt, digestBytes) !== replica.commitment) {
+      return this.#spoil(replica, 'commitment_mismatch', 'The salt and result do not open the commitment.');
+    }
+    const fault = await this.#resultFault(replica.unit, result);
+    if (fault) return this.#spoil(replica, 'bad_request', fault);
+    const now = clock.now();
+    const change = checked(
+      await storage.reveal({ assignment, contributor, salt, digest, result, signature, now }),
+    );
+    peer.send({ t: 'revealed', assignment });
+    this.publish(change);
+  }
+
+  /** The signed reveal is proof that the replica is worthless: it ends at once, and the others need not wait for it. */
+  async #spoil(replica: ReplicaRecord, code: ErrorCode, why: string): Promise<void> {
+    const { storage, clock } = this.#ports;
+    const { assignment, contributor } = replica;
+    const attempted = await storage.withhold(assignment, contributor, why, clock.now());
+    if (attempted.ok) {
+      const transitions = attempted.transitions.filter((transition) => transition.type !== 'withheld');
+      this.publish({ ...attempted, transitions });
+    }
+    throw new AtollError(code, why);
+  }
+
+  /** Why a result document cannot be one of this unit; null when it can. */
+  async #resultFault(unit: Cid, bytes: Uint8Array): Promise<string | null> {
+    const record = await this.#ports.storage.unit(unit);
+    const expected = record && outputNames(record.program);
+    try {
+      const result = decodeResult(bytes);
+      if (result.unit !== unit) return 'The result is of another unit.';
+      const names = Object.keys(result.outputs).sort();
+      if (!expected || names.join() !== expected.join()) {
+        return `The result has the outputs ${names.join(', ')}; ${expected?.join(', ')} were expected.`;
+      }
+      return null;
+    } catch (error) {
+      return `The result is malformed: ${(error as Error).message}`;
+    }
+  }
+
+  async #release(peer: Peer, frame: FrameOf<FromContributor, 'release'>): Promise<void> {
+    const { assignment, reason } = frame;
+    this.#progress.delete(assignment);
+    peer.granted.delete(assignment);
+    const now = this.#ports.clock.now();
+    const why = `given back: ${reason}`;
+    this.publish(checked(await this.#ports.storage.release(assignment, peer.contributor, why, now)));
+  }
+
+  async #note(peer: Peer, frame: FrameOf<FromContributor, 'progress'>): Promise<void> {
+    const { assignment, done, total } = frame;
+    if (!peer.granted.has(assignment) || total === 0) return;
+    const known =
+      this.#progress.get(assignment)?.unit ?? (await this.#ports.storage.replica(assignment))?.unit;
+    if (!known) return;
+    this.#progress.set(assignment, { unit: known, share: Math.min(1, done / total) });
+    this.#ports.onUnit(known, false);
+  }
+
+  #tellProblem(contributor: Hex, assignment: Hex, why: string): void {
+    const problem = toProblem(new AtollError('stale_lease', `The lease is over: ${why}.`));
+    this.#ports.directory.send(contributor, { t: 'problem', problem, assignment });
+  }
+}
+
+function checked(attempted: Attempted): Change {
+  if (!attempted.ok) throw new AtollError(attempted.code, attempted.reason);
+  return attempted;
+}
+
+function verdictFrame({ assignment, unit, outcome, credit, reason }: Verdict) {
+  return { t: 'verdict', assignment, unit, outcome, credit, reason } as const;
+}

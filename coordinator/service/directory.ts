@@ -1,0 +1,88 @@
+/**
+ * Who is connected. A contributor may have several connections (tabs with one key); what concerns it goes to all of them.
+ */
+import type { FromCoordinator } from '#protocol/messages/frames.ts';
+import type { Hex } from 'viem';
+import type { Clock } from './ports.ts';
+
+/** A greeted connection, as the rest of the service sees it. */
+export interface Peer {
+  readonly contributor: Hex;
+  readonly programs: ReadonlySet<string>;
+  /** Leases this connection was given. */
+  readonly granted: Set<Hex>;
+  send(frame: FromCoordinator): void;
+}
+
+export class Directory {
+  readonly #clock: Clock;
+  readonly #peers = new Map<Hex, Set<Peer>>();
+  /** Contributors that may hold leases and are not connected, and since when. */
+  readonly #awaySince = new Map<Hex, number>();
+  readonly #watchers = new Set<() => void>();
+  readonly #leavers = new Set<(peer: Peer) => void>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get online(): number {
+    return this.#peers.size;
+  }
+
+  isOnline(contributor: Hex): boolean {
+    return this.#peers.has(contributor);
+  }
+
+  peersOf(contributor: Hex): Peer[] {
+    return [...(this.#peers.get(contributor) ?? [])];
+  }
+
+  join(peer: Peer): void {
+    const peers = this.#peers.get(peer.contributor) ?? new Set();
+    this.#peers.set(peer.contributor, peers.add(peer));
+    this.#awaySince.delete(peer.contributor);
+    for (const changed of this.#watchers) changed();
+  }
+
+  leave(peer: Peer): void {
+    const peers = this.#peers.get(peer.contributor);
+    if (!peers?.delete(peer)) return;
+    if (peers.size === 0) {
+      this.#peers.delete(peer.contributor);
+      this.#awaySince.set(peer.contributor, this.#clock.now());
+    }
+    for (const left of this.#leavers) left(peer);
+    for (const changed of this.#watchers) changed();
+  }
+
+  /** Counts a contributor as away from now on, unless it is here. */
+  expect(contributor: Hex): void {
+    if (!this.#peers.has(contributor)) this.#awaySince.set(contributor, this.#clock.now());
+  }
+
+  /** Contributors away for longer than `ms`; each is named once. */
+  takeAway(ms: number): Hex[] {
+    const since = this.#clock.now() - ms;
+    const gone = [...this.#awaySince].filter(([, at]) => at < since).map(([contributor]) => contributor);
+    for (const contributor of gone) this.#awaySince.delete(contributor);
+    return gone;
+  }
+
+  /** To every connection of the contributor; nobody is there when it returns false. */
+  send(contributor: Hex, frame: FromCoordinator): boolean {
+    const peers = this.peersOf(contributor);
+    for (const peer of peers) peer.send(frame);
+    return peers.length > 0;
+  }
+
+  /** Calls back on every join and leave, until the returned function is called. */
+  watch(changed: () => void): () => void {
+    this.#watchers.add(changed);
+    return () => this.#watchers.delete(changed);
+  }
+
+  onLeave(left: (peer: Peer) => void): void {
+    this.#leavers.add(left);
+  }
+}

@@ -1,0 +1,175 @@
+/**
+ * Keeps one job going: looks at what is accepted, plans what is due, closes rounds. Always from the database, so a restart is nothing special,
+ * and always idempotent, so being woken once too often costs only time.
+ */
+import { type Cid, cborCode, cidOfSync } from '#protocol/codec/cid.ts';
+import { toProblem } from '#protocol/errors.ts';
+import type { RoundSummary } from '#protocol/http/api.ts';
+import { merkleTree, resultLeaf } from '#protocol/merkle.ts';
+import { decodeResult, encodeWorkunit, workunitId } from '#protocol/messages/workunit.ts';
+import { type Plan, type PlanState, type PlannedUnit, slotKey } from '../planner/plan.ts';
+import { readLoss } from '../planner/run-job.ts';
+import type { Blobs } from '../storage/blobs.ts';
+import type { JobRecord, NewUnit, RoundRecord, SlotRecord, Storage } from '../storage/port.ts';
+import type { Clock, Logger } from './ports.ts';
+
+export interface JobRunnerPorts {
+  storage: Storage;
+  blobs: Blobs;
+  clock: Clock;
+  log: Logger;
+  onRound: (record: RoundRecord) => void;
+  onPlanned: (units: readonly Cid[]) => void;
+}
+
+const retryMs = 1_000;
+
+export class JobRunner {
+  readonly id: Cid;
+  readonly plan: Plan;
+  readonly record: JobRecord;
+  /** Rounds to compute in all; no new ones are planned beyond. */
+  stopAfterRounds: number;
+  readonly #ports: JobRunnerPorts;
+  #running: Promise<void> | null = null;
+  #again = false;
+  #closed = false;
+  #retry: NodeJS.Timeout | null = null;
+
+  constructor(record: JobRecord, plan: Plan, stopAfterRounds: number, ports: JobRunnerPorts) {
+    this.id = record.id;
+    this.record = record;
+    this.plan = plan;
+    this.stopAfterRounds = stopAfterRounds;
+    this.#ports = ports;
+  }
+
+  /** Looks again, now or as soon as the look in progress is over. */
+  wake(): void {
+    if (this.#closed) return;
+    this.#again = true;
+    this.#running ??= this.#run().finally(() => (this.#running = null));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    if (this.#retry) clearTimeout(this.#retry);
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    while (this.#again && !this.#closed) {
+      this.#again = false;
+      try {
+        await this.#advance();
+      } catch (error) {
+        this.#ports.log.error(
+          { job: this.id, problem: toProblem(error) },
+          'A job could not go on; trying again.',
+        );
+        if (!this.#closed) this.#retry = setTimeout(() => this.wake(), retryMs);
+      }
+    }
+  }
+
+  async #advance(): Promise<void> {
+    const { storage, clock, onPlanned } = this.#ports;
+    const { closed, slots, state } = await this.#look();
+    const known = new Set(slots.map((record) => slotKey(record.slot)));
+    const due = this.plan.due(state, this.stopAfterRounds).filter((slot) => !known.has(slotKey(slot)));
+    const planned: NewUnit[] = [];
+    for (const slot of due) planned.push(await this.#store(this.plan.build(state, slot)));
+    if (planned.length > 0) {
+      await storage.addUnits(this.id, planned, clock.now());
+      onPlanned(planned.map((unit) => unit.cid));
+      // A unit that was computed for another job is accepted already.
+      this.#again = true;
+    }
+    await this.#closeRounds(closed, slots);
+  }
+
+  async #look(): Promise<{ closed: number; slots: SlotRecord[]; state: PlanState }> {
+    const { storage } = this.#ports;
+    const last = (await storage.rounds(this.id, 1))[0];
+    const slots = await storage.slotsAfter(this.id, last?.round ?? 0);
+    let state = last ? this.plan.after(last.round, last.checkpoint) : this.plan.start(this.record.initial);
+    for (const { slot, result } of slots) {
+      if (result) state = this.plan.apply(state, slot, decodeResult(result).outputs);
+    }
+    return { closed: last?.round ?? 0, slots, state };
+  }
+
+  async #store({ slot, unit, operations, blocks }: PlannedUnit): Promise<NewUnit> {
+    for (const block of blocks) await this.#ports.blobs.put(block.bytes);
+    return {
+      slot,
+      cid: workunitId(unit),
+      bytes: encodeWorkunit(unit),
+      program: unit.program,
+      operations,
+      blocks: blocks.map((block) => block.cid),
+    };
+  }
+
+  async #closeRounds(closed: number, slots: readonly SlotRecord[]): Promise<void> {
+    const { storage, clock, onRound } = this.#ports;
+    for (let round = closed + 1; ; round++) {
+      const ofRound = slots.filter((record) => record.slot.round === round);
+      const complete = ofRound.length === this.plan.slotsOf(round).length;
+      if (!complete || ofRound.some((record) => record.result === null)) return;
+      const record = await this.#summarise(round, ofRound);
+      await storage.closeRound(record, clock.now());
+      onRound(record);
+    }
+  }
+
+  async #summarise(round: number, slots: readonly SlotRecord[]): Promise<RoundRecord> {
+    const { storage } = this.#ports;
+    const outer = slots.find((record) => record.slot.kind === 'outer') as SlotRecord;
+    const evaluated = slots.find((record) => record.slot.kind === 'eval') as SlotRecord;
+    const trained = slots.filter((record) => record.slot.kind === 'train');
+    const checkpoint = outputOf(outer, 'checkpoint');
+    const { lanes, steps, batch } = this.plan.job.training;
+    const tokens = lanes * steps * batch * this.plan.job.model.T;
+    const seconds = elapsedSeconds(trained, outer);
+    const laneLosses = await Promise.all(trained.map((record) => this.#loss(record, 'losses')));
+    const summary: RoundSummary = {
+      round,
+      loss: await this.#loss(evaluated, 'loss'),
+      trainLoss: finite(laneLosses.reduce((sum, loss) => sum + loss, 0) / laneLosses.length),
+      checkpoint,
+      lanes,
+      tokens,
+      seconds,
+      tokensPerSecond: tokens / seconds,
+      contributors: await storage.contributorsOfRound(this.id, round),
+      ...(await storage.counts(this.id, round)),
+      anchor: null,
+    };
+    return { job: this.id, round, root: merkleTree(leavesOf(slots)).root, checkpoint, summary };
+  }
+
+  async #loss(record: SlotRecord, name: string): Promise<number> {
+    return finite(readLoss(await this.#ports.blobs.get(outputOf(record, name))));
+  }
+}
+
+/** The Merkle leaves of a round: (unit, digest) of every accepted result. */
+export function leavesOf(slots: readonly SlotRecord[]) {
+  return slots.map(({ unit, result }) => resultLeaf(unit, cidOfSync(result as Uint8Array, cborCode)));
+}
+
+export function outputOf(record: SlotRecord, name: string): Cid {
+  return decodeResult(record.result as Uint8Array).outputs[name] as Cid;
+}
+
+/** From the planning of the round's lanes to the acceptance of its new checkpoint; never zero. */
+function elapsedSeconds(trained: readonly SlotRecord[], outer: SlotRecord): number {
+  const from = Math.min(...trained.map((record) => record.plannedAt));
+  return Math.max(1, (outer.acceptedAt ?? from) - from) / 1000;
+}
+
+/** JSON has no NaN; a diverged model shows as the largest number. */
+function finite(value: number): number {
+  return Number.isFinite(value) ? value : Number.MAX_VALUE;
+}

@@ -1,0 +1,86 @@
+/** Prometheus metrics of one coordinator, in a registry of their own. */
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+export interface MetricSources {
+  contributorsOnline: () => number;
+  eventStreams: () => number;
+}
+
+export class Metrics {
+  readonly registry = new Registry();
+  readonly #transitions: Counter;
+  readonly #verdicts: Counter;
+  readonly #problems: Counter;
+  readonly #batches: Histogram;
+  readonly #commits: Histogram;
+  readonly #rounds: Counter;
+
+  constructor(sources: MetricSources) {
+    const registers = [this.registry];
+    this.#transitions = new Counter({
+      name: 'atoll_unit_transitions_total',
+      help: 'Steps of the consensus on units, by kind.',
+      labelNames: ['type'],
+      registers,
+    });
+    this.#verdicts = new Counter({
+      name: 'atoll_replica_verdicts_total',
+      help: 'How replicas ended.',
+      labelNames: ['outcome'],
+      registers,
+    });
+    this.#problems = new Counter({
+      name: 'atoll_problems_total',
+      help: 'Problems reported to contributors and HTTP clients, by code.',
+      labelNames: ['code'],
+      registers,
+    });
+    this.#batches = new Histogram({
+      name: 'atoll_storage_batch_operations',
+      help: 'Operations that one database transaction made durable.',
+      buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256],
+      registers,
+    });
+    this.#commits = new Histogram({
+      name: 'atoll_storage_commit_seconds',
+      help: 'Time of one database transaction.',
+      buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1],
+      registers,
+    });
+    this.#rounds = new Counter({ name: 'atoll_rounds_total', help: 'Rounds closed.', registers });
+    gauge(registers, 'atoll_contributors_online', 'Contributors connected now.', sources.contributorsOnline);
+    gauge(registers, 'atoll_event_streams', 'Event streams open now.', sources.eventStreams);
+  }
+
+  transition(type: string): void {
+    this.#transitions.inc({ type });
+  }
+
+  verdict(outcome: string): void {
+    this.#verdicts.inc({ outcome });
+  }
+
+  problem(code: string): void {
+    this.#problems.inc({ code });
+  }
+
+  batch(size: number, ms: number): void {
+    this.#batches.observe(size);
+    this.#commits.observe(ms / 1000);
+  }
+
+  round(): void {
+    this.#rounds.inc();
+  }
+}
+
+function gauge(registers: Registry[], name: string, help: string, value: () => number): void {
+  new Gauge({
+    name,
+    help,
+    registers,
+    collect() {
+      this.set(value());
+    },
+  });
+}

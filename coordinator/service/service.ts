@@ -1,0 +1,337 @@
+/**
+ * The coordinator without its doors: joins storage, planner, contributors and chain. Routes and sockets are plugged in by `coordinator/main.ts`.
+ */
+import type { WebSocket } from 'ws';
+import type { Cid } from '#protocol/codec/cid.ts';
+import { AtollError, toProblem } from '#protocol/errors.ts';
+import type { JobStatus, RoundSummary } from '#protocol/http/api.ts';
+import { limits } from '#protocol/limits.ts';
+import { type BlockStore, readFile, writeFile } from '#protocol/messages/file.ts';
+import { decodeJob, encodeJob, type Job, jobId, jobSchema } from '#protocol/messages/job.ts';
+import { linkOf, parseValue } from '#protocol/codec/cbor.ts';
+import type { Hex } from 'viem';
+import type { Anchor } from '../anchor/port.ts';
+import { unigramEntropy } from '../planner/corpus.ts';
+import { createPlan, type Plan } from '../planner/plan.ts';
+import type { Blobs } from '../storage/blobs.ts';
+import type { Change, JobRecord, RoundRecord, Storage } from '../storage/port.ts';
+import { Anchoring } from './anchoring.ts';
+import { Desk } from './desk.ts';
+import { Directory } from './directory.ts';
+import { EventHub } from './events.ts';
+import { JobRunner } from './job-runner.ts';
+import type { Metrics } from './metrics.ts';
+import type { Clock, Logger, Random, Timing } from './ports.ts';
+import { Pulls } from './pulls.ts';
+import { Queries } from './queries.ts';
+import { Session } from './session.ts';
+
+export type InitialCheckpoint = (model: Job['model'], seed: number, blocks: BlockStore) => Promise<Cid>;
+
+export interface ServicePorts {
+  storage: Storage;
+  blobs: Blobs;
+  anchor: Anchor | null;
+  clock: Clock;
+  random: Random;
+  timing: Timing;
+  log: Logger;
+  initialCheckpoint: InitialCheckpoint;
+  probe: Hex | null;
+  stopAfterRounds: number;
+  onRound?: (job: Cid, summary: RoundSummary) => void;
+  onAnchor?: (job: Cid, round: number, anchor: NonNullable<RoundSummary['anchor']>) => void;
+}
+
+export interface JobOptions {
+  /** Rounds in all, counted from the job's first; the service's own number unless given. */
+  stopAfterRounds?: number;
+  /** True entropy per byte of a generated corpus. */
+  sourceEntropy?: number;
+  /** Other jobs rest. */
+  alone?: boolean;
+}
+
+const sealMax = 256;
+const eventUnitsMax = 256;
+
+export class Service {
+  readonly directory: Directory;
+  readonly events: EventHub;
+  readonly queries: Queries;
+  readonly metrics: Metrics;
+  readonly #ports: ServicePorts;
+  readonly #desk: Desk;
+  readonly #pulls: Pulls;
+  readonly #anchoring: Anchoring | null;
+  readonly #runners = new Map<Cid, JobRunner>();
+  readonly #sessions = new Set<Session>();
+  readonly #changedUnits = new Set<Cid>();
+  readonly #waiters = new Set<() => void>();
+  readonly #timers: NodeJS.Timeout[] = [];
+  #onlineShown = -1;
+  #sweeping: Promise<void> | null = null;
+  #closed = false;
+
+  constructor(ports: ServicePorts, directory: Directory, events: EventHub, metrics: Metrics) {
+    const { storage, blobs, clock, random, timing, log, anchor } = ports;
+    this.#ports = ports;
+    this.directory = directory;
+    this.events = events;
+    this.metrics = metrics;
+    const onUnit = (unit: Cid, accepted: boolean) => this.#onUnit(unit, accepted);
+    this.#desk = new Desk({ storage, directory, clock, random, log, metrics, onUnit });
+    const onChange = (change: Change) => this.#desk.publish(change);
+    this.#pulls = new Pulls({ storage, blobs, directory, clock, timing, log, onChange });
+    this.#desk.connect(this.#pulls);
+    this.#anchoring = anchor
+      ? new Anchoring({
+          storage,
+          anchor,
+          log,
+          onAnchor: (job, round, made) => this.#onAnchor(job, round, made),
+        })
+      : null;
+    this.queries = new Queries({
+      storage,
+      blobs,
+      directory,
+      progressOf: (unit) => this.#desk.progressOf(unit),
+      stopAfter: (job) => this.#runners.get(job)?.stopAfterRounds ?? null,
+    });
+  }
+
+  get network(): Hex {
+    return this.#ports.storage.network;
+  }
+
+  /** Takes up what the database says was going on. */
+  async start(): Promise<void> {
+    const { storage, clock, timing } = this.#ports;
+    await storage.resume(clock.now(), timing.downtimeGraceMs);
+    for (const contributor of await storage.lessees()) this.directory.expect(contributor);
+    for (const record of await storage.jobs()) {
+      if (record.active) this.#begin(record, await this.#planOf(record), this.#ports.stopAfterRounds);
+    }
+    for (const unit of await storage.agreedUnits()) this.#pulls.start(unit);
+    this.#timers.push(setInterval(() => this.#sweep(), timing.sweepMs));
+    this.#timers.push(setInterval(() => void this.#flushEvents(), timing.eventMs));
+    this.#timers.push(
+      setInterval(() => {
+        for (const session of this.#sessions) session.ping();
+      }, timing.pingMs),
+    );
+  }
+
+  /**
+   * Makes sure that a job is being worked on: new, known or resting. `corpus` may be left out of the job; it is computed from the bytes.
+   * Throws `bad_input` on a text or job that cannot be trained.
+   */
+  async ensureJob(
+    wanted: Omit<Job, 'corpus'> & Partial<Job>,
+    corpus: Uint8Array,
+    options: JobOptions = {},
+  ): Promise<Cid> {
+    const { storage, blobs, clock } = this.#ports;
+    const cids: Cid[] = [];
+    const recording = recorder(blobs, cids);
+    // Checked before anything is written, with a corpus that is filled in after.
+    const job = checkJob({ ...wanted, corpus: wanted.corpus ?? { size: 0, blocks: [] } });
+    const plan = createPlan(job, corpus);
+    const file = await writeFile(recording, corpus);
+    if (wanted.corpus && JSON.stringify(wanted.corpus) !== JSON.stringify(file)) {
+      throw new AtollError('bad_input', 'The text is not the one that the job names.');
+    }
+    const complete: Job = { ...job, corpus: file };
+    const id = jobId(complete);
+    const known = (await storage.jobs()).find((record) => record.id === id);
+    if (!known) {
+      const initial = await this.#ports.initialCheckpoint(complete.model, complete.seed, recording);
+      await storage.addJob(
+        {
+          id,
+          bytes: encodeJob(complete),
+          initial,
+          unigramEntropy: unigramEntropy(corpus),
+          sourceEntropy: options.sourceEntropy ?? null,
+          createdAt: clock.now(),
+        },
+        cids,
+      );
+    }
+    await this.#activate(id, options.alone ?? false);
+    const record = (await storage.jobs()).find((each) => each.id === id) as JobRecord;
+    const stopAfter = options.stopAfterRounds ?? this.#ports.stopAfterRounds;
+    this.#begin(record, { ...plan, job: complete }, stopAfter);
+    return id;
+  }
+
+  async #activate(id: Cid, alone: boolean): Promise<void> {
+    const others = alone ? [] : [...this.#runners.keys()];
+    for (const [job, runner] of this.#runners) {
+      if (!alone || job === id) continue;
+      await runner.close();
+      this.#runners.delete(job);
+    }
+    await this.#ports.storage.setActiveJobs([...new Set([...others, id])]);
+  }
+
+  async #planOf(record: JobRecord): Promise<Plan> {
+    const job = decodeJob(record.bytes);
+    return createPlan(job, await readFile(this.#ports.blobs, job.corpus));
+  }
+
+  #begin(record: JobRecord, plan: Plan, stopAfterRounds: number): void {
+    const { storage, blobs, clock, log } = this.#ports;
+    const running = this.#runners.get(record.id);
+    if (running) {
+      running.stopAfterRounds = stopAfterRounds;
+      return running.wake();
+    }
+    const runner = new JobRunner(record, plan, stopAfterRounds, {
+      storage,
+      blobs,
+      clock,
+      log,
+      onRound: (round) => this.#onRound(round),
+      onPlanned: (units) => {
+        for (const unit of units) this.#changedUnits.add(unit);
+      },
+    });
+    this.#runners.set(record.id, runner);
+    runner.wake();
+    this.#anchoring?.wake(record.id);
+  }
+
+  /** A WebSocket has been opened on the contribute route. */
+  admit(socket: WebSocket): void {
+    const { storage, clock, random, timing, log, probe } = this.#ports;
+    if (this.#closed || this.#sessions.size >= limits.connectionsMax) return socket.close(1013);
+    const session = new Session(socket, {
+      storage,
+      directory: this.directory,
+      desk: this.#desk,
+      clock,
+      random,
+      timing,
+      log,
+      metrics: this.metrics,
+      probe,
+    });
+    this.#sessions.add(session);
+    socket.on('close', () => this.#sessions.delete(session));
+  }
+
+  /** Resolves when the job has that many closed rounds and, where there is a chain, all of them are anchored. */
+  async settled(job: Cid, rounds: number, signal?: AbortSignal): Promise<JobStatus> {
+    for (;;) {
+      signal?.throwIfAborted();
+      const changed = this.#nextChange(signal);
+      const status = await this.queries.job(job);
+      const enough = status.rounds.slice(0, rounds);
+      const anchored = !this.#anchoring || enough.every((round) => round.anchor !== null);
+      if (enough.length >= rounds && anchored) return status;
+      await changed;
+    }
+  }
+
+  #nextChange(signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        this.#waiters.delete(done);
+        signal?.removeEventListener('abort', done);
+        resolve();
+      };
+      this.#waiters.add(done);
+      signal?.addEventListener('abort', done, { once: true });
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const timer of this.#timers) clearInterval(timer);
+    for (const session of this.#sessions) session.close();
+    await this.#sweeping;
+    await this.#pulls.close();
+    await this.#anchoring?.close();
+    await Promise.all([...this.#runners.values()].map((runner) => runner.close()));
+  }
+
+  #onUnit(unit: Cid, accepted: boolean): void {
+    this.#changedUnits.add(unit);
+    if (accepted) for (const runner of this.#runners.values()) runner.wake();
+  }
+
+  #onRound({ job, summary }: RoundRecord): void {
+    this.metrics.round();
+    this.events.publish(job, { type: 'round', round: summary });
+    this.#ports.onRound?.(job, summary);
+    this.#anchoring?.wake(job);
+    for (const waiter of [...this.#waiters]) waiter();
+  }
+
+  #onAnchor(job: Cid, round: number, anchor: NonNullable<RoundSummary['anchor']>): void {
+    this.events.publish(job, { type: 'anchor', round, anchor });
+    this.#ports.onAnchor?.(job, round, anchor);
+    for (const waiter of [...this.#waiters]) waiter();
+  }
+
+  /** Ends what ran out of time, gives back what was left behind, chains the ledger. One at a time. */
+  #sweep(): void {
+    this.#sweeping ??= this.#sweepOnce()
+      .catch((error: unknown) => {
+        this.#ports.log.error(
+          { problem: toProblem(error) },
+          'The clock work of the coordinator failed; trying again.',
+        );
+      })
+      .finally(() => (this.#sweeping = null));
+  }
+
+  async #sweepOnce(): Promise<void> {
+    const { storage, clock, timing } = this.#ports;
+    for (const change of await storage.tick(clock.now())) this.#desk.publish(change);
+    for (const contributor of this.directory.takeAway(timing.awayMs)) {
+      const changes = await storage.releaseAll(contributor, 'the contributor went away', clock.now());
+      for (const change of changes) this.#desk.publish(change);
+    }
+    while ((await storage.seal(sealMax)) === sealMax && !this.#closed);
+  }
+
+  /** Unit events, coalesced: the latest state of each unit that changed. */
+  async #flushEvents(): Promise<void> {
+    const { online } = this.directory;
+    if (online !== this.#onlineShown) this.events.publishAll({ type: 'contributors', online });
+    this.#onlineShown = online;
+    const units = [...this.#changedUnits].slice(0, eventUnitsMax);
+    for (const unit of units) {
+      this.#changedUnits.delete(unit);
+      for (const { job, record } of await this.#ports.storage.slotsOfUnit(unit)) {
+        this.events.publish(job, { type: 'unit', unit: this.queries.laneState(record) });
+      }
+    }
+  }
+}
+
+/** Throws `bad_input` naming what is wrong with a job. */
+function checkJob(job: Job): Job {
+  try {
+    const { size, blocks } = job.corpus;
+    return parseValue(jobSchema, { ...job, corpus: { size, blocks: blocks.map(linkOf) } });
+  } catch (cause) {
+    throw new AtollError('bad_input', `The job is not usable: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** A store that notes what is put into it. */
+function recorder(blobs: Blobs, cids: Cid[]): BlockStore {
+  return {
+    get: (cid, signal) => blobs.get(cid, signal),
+    async put(bytes, code) {
+      const cid = await blobs.put(bytes, code);
+      cids.push(cid);
+      return cid;
+    },
+  };
+}

@@ -1,0 +1,212 @@
+/**
+ * One WebSocket connection of a contributor: challenge, hello, then frames in order, with a limit on everything.
+ *
+ * A frame that is malformed, oversized or out of turn gets a problem frame and ends the connection; a request that is refused gets a problem
+ * frame and the connection goes on. Reading stops while too many frames wait, so a flood stays in the sender's own socket.
+ */
+import type { RawData, WebSocket } from 'ws';
+import { AtollError, codeOf, errorCodes, toProblem } from '#protocol/errors.ts';
+import { limits } from '#protocol/limits.ts';
+import { verifySignature } from '#protocol/messages/contribution.ts';
+import {
+  decodeFromContributor,
+  encodeFrame,
+  type FrameOf,
+  type FromContributor,
+  type FromCoordinator,
+} from '#protocol/messages/frames.ts';
+import type { Hex } from 'viem';
+import { knownPrograms } from '../planner/programs.ts';
+import type { Storage } from '../storage/port.ts';
+import type { Desk } from './desk.ts';
+import type { Directory, Peer } from './directory.ts';
+import type { Metrics } from './metrics.ts';
+import type { Clock, Logger, Random, Timing } from './ports.ts';
+
+export interface SessionPorts {
+  storage: Storage;
+  directory: Directory;
+  desk: Desk;
+  clock: Clock;
+  random: Random;
+  timing: Timing;
+  log: Logger;
+  metrics: Metrics;
+  /** Digest of the conformance probe that a device must have; null accepts any. */
+  probe: Hex | null;
+}
+
+const queueResume = 8;
+const queuePause = 16;
+/** Small frames that may arrive in one network read before the pause takes hold; more is a flood. */
+const queueMax = 4096;
+
+/** WebSocket close codes (RFC 6455, 7.4.1). */
+const closeCodes = { normal: 1000, policy: 1008, tooLarge: 1009, goingAway: 1001 } as const;
+
+export class Session {
+  readonly #socket: WebSocket;
+  readonly #ports: SessionPorts;
+  readonly #nonce: Hex;
+  readonly #queue: Uint8Array[] = [];
+  readonly #helloTimer: NodeJS.Timeout;
+  #peer: Peer | null = null;
+  #working = false;
+  #alive = true;
+  #ended = false;
+
+  constructor(socket: WebSocket, ports: SessionPorts) {
+    this.#socket = socket;
+    this.#ports = ports;
+    this.#nonce = ports.random.bytes32();
+    this.#helloTimer = setTimeout(() => {
+      this.#fail(new AtollError('bad_frame', 'No hello came in time.'));
+    }, ports.timing.helloMs);
+    socket.on('message', (data: RawData, isBinary: boolean) => this.#receive(data, isBinary));
+    socket.on('pong', () => (this.#alive = true));
+    socket.on('close', () => this.#onClose());
+    socket.on('error', (error) => ports.log.debug({ code: codeOf(error) }, 'A connection failed.'));
+    this.#explainOversize();
+    this.#send({ t: 'challenge', v: 1, network: ports.storage.network, nonce: this.#nonce });
+  }
+
+  /** Ends the connection if the last ping was not answered, else pings again. */
+  ping(): void {
+    if (!this.#alive) return this.#socket.terminate();
+    this.#alive = false;
+    this.#socket.ping();
+  }
+
+  close(): void {
+    this.#end(closeCodes.goingAway);
+  }
+
+  /** `ws` closes an oversized frame before we see it; the reason goes out first. */
+  #explainOversize(): void {
+    const close = this.#socket.close.bind(this.#socket);
+    this.#socket.close = (code, reason) => {
+      if (code === closeCodes.tooLarge && !this.#ended) {
+        this.#sendProblem(new AtollError('too_large', `A frame has at most ${limits.frameBytesMax} bytes.`));
+        this.#ended = true;
+      }
+      close(code, reason);
+    };
+  }
+
+  #receive(data: RawData, isBinary: boolean): void {
+    if (this.#ended) return;
+    if (!isBinary) return this.#fail(new AtollError('bad_frame', 'Frames are binary DAG-CBOR, not text.'));
+    this.#queue.push(bytesOf(data));
+    if (this.#queue.length > queueMax) {
+      return this.#fail(new AtollError('rate_limited', 'Too many frames at once. Wait for the answers.'));
+    }
+    if (this.#queue.length >= queuePause) this.#socket.pause();
+    if (!this.#working) void this.#work();
+  }
+
+  async #work(): Promise<void> {
+    this.#working = true;
+    for (let bytes = this.#queue.shift(); bytes && !this.#ended; bytes = this.#queue.shift()) {
+      await this.#handle(bytes);
+      if (this.#queue.length <= queueResume && this.#socket.isPaused) this.#socket.resume();
+    }
+    this.#working = false;
+  }
+
+  async #handle(bytes: Uint8Array): Promise<void> {
+    let frame: FromContributor;
+    try {
+      frame = decodeFromContributor(bytes);
+    } catch (error) {
+      return this.#fail(error);
+    }
+    if (!this.#peer) return this.#greet(frame).catch((error: unknown) => this.#fail(error));
+    try {
+      await this.#ports.desk.handle(this.#peer, frame);
+    } catch (error) {
+      if (codeOf(error) === 'bad_frame') return this.#fail(error);
+      this.#sendProblem(error, 'assignment' in frame ? frame.assignment : undefined);
+    }
+  }
+
+  async #greet(frame: FromContributor): Promise<void> {
+    const { storage, directory, desk, clock, probe } = this.#ports;
+    if (frame.t !== 'hello') throw new AtollError('bad_frame', 'The first frame must be a hello.');
+    const { contributor, signature } = frame;
+    const message = { contributor, nonce: this.#nonce };
+    await verifySignature(storage.network, 'Hello', message, signature, contributor);
+    if (probe !== null && frame.probe !== probe) {
+      throw new AtollError(
+        'nonconforming',
+        'The device does not compute the reference bits, so it gets no exact work. Try another browser, driver or backend.',
+        { details: { expected: probe } },
+      );
+    }
+    const programs = usablePrograms(frame);
+    const account = await storage.greet(contributor, clock.now());
+    if (this.#ended) return;
+    clearTimeout(this.#helloTimer);
+    const peer: Peer = { contributor, programs, granted: new Set(), send: (out) => this.#send(out) };
+    this.#peer = peer;
+    const credit = Number(account.credit < maxCredit ? account.credit : maxCredit);
+    this.#send({ t: 'welcome', contributor, credit, agreed: account.agreed });
+    directory.join(peer);
+    await desk.welcomeBack(peer);
+  }
+
+  #send(frame: FromCoordinator): void {
+    if (this.#socket.readyState !== this.#socket.OPEN || this.#ended) return;
+    if (this.#socket.bufferedAmount > limits.sendQueueBytesMax) {
+      this.#ports.log.warn({}, 'A connection that reads too slowly was ended.');
+      return this.#socket.terminate();
+    }
+    this.#socket.send(encodeFrame(frame));
+  }
+
+  #sendProblem(error: unknown, assignment?: Hex): void {
+    const problem = toProblem(error);
+    this.#ports.metrics.problem(problem.code);
+    if (errorCodes[codeOf(error)].status >= 500) {
+      this.#ports.log.error({ err: error }, 'A frame could not be handled.');
+    }
+    this.#send({ t: 'problem', problem, ...(assignment === undefined ? {} : { assignment }) });
+  }
+
+  /** Says why, then closes. */
+  #fail(error: unknown): void {
+    if (this.#ended) return;
+    this.#sendProblem(error);
+    this.#end(codeOf(error) === 'too_large' ? closeCodes.tooLarge : closeCodes.policy);
+  }
+
+  #end(code: number): void {
+    this.#ended = true;
+    this.#queue.length = 0;
+    if (this.#socket.isPaused) this.#socket.resume(); // the close handshake must be read
+    this.#socket.close(code);
+  }
+
+  #onClose(): void {
+    this.#ended = true;
+    clearTimeout(this.#helloTimer);
+    if (this.#peer) this.#ports.directory.leave(this.#peer);
+  }
+}
+
+const maxCredit = BigInt(Number.MAX_SAFE_INTEGER);
+
+/** Programs that both sides know. Throws `unknown_program` when there is none. */
+function usablePrograms({ programs }: FrameOf<FromContributor, 'hello'>): ReadonlySet<string> {
+  const known = programs.filter((program) => knownPrograms.has(program));
+  if (known.length > 0) return new Set(known);
+  throw new AtollError(
+    'unknown_program',
+    `None of the programs offered is run here: ${programs.slice(0, 4).join(', ') || 'none'}. Update the contributor.`,
+    { details: { known: [...knownPrograms] } },
+  );
+}
+
+function bytesOf(data: RawData): Uint8Array {
+  const buffer = Array.isArray(data) ? Buffer.concat(data) : Buffer.isBuffer(data) ? data : Buffer.from(data);
+  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+}
