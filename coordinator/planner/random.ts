@@ -3,17 +3,8 @@
  *
  * `lowbias32` is the mixing function of NUMERICS (QUANT, step 4).
  */
+import { lowbias32 } from '#kernels/ops/math/cpu.ts';
 
-/** A bijection of 32-bit integers with low bias. */
-export function lowbias32(value: number): number {
-  let x = value >>> 0;
-  x ^= x >>> 16;
-  x = Math.imul(x, 0x7feb352d);
-  x ^= x >>> 15;
-  x = Math.imul(x, 0x846ca68b);
-  x ^= x >>> 16;
-  return x >>> 0;
-}
 
 /** One 32-bit seed out of several numbers; the order counts. */
 export function mix(...parts: number[]): number {

@@ -1,9 +1,9 @@
 /** Jobs, their slots and rounds as rows. Everything here runs inside a transaction of the caller. */
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { RoundSummary } from '#protocol/http/api.ts';
+import { lowbias32 } from '#kernels/ops/math/cpu.ts';
 import type { Hex } from 'viem';
 import { newUnit, type Phase, type Rules, wanted } from '../../consensus/consensus.ts';
-import { lowbias32 } from '../../planner/random.ts';
 import { type SlotKind, slotKinds } from '../../planner/plan.ts';
 import type { Counts, JobRecord, NewUnit, RoundRecord, SlotRecord } from '../port.ts';
 import { bytesOf, type Statements } from './statements.ts';
