@@ -59,7 +59,7 @@ type Unit = JobStatus['units'][number];
 export function makeUnit(round: number, lane: number | null, state: Unit['state'], progress: number): Unit {
   const program = lane === null ? 'train.outer@1' : 'train.steps@1+i10sr';
   const replicas = state === 'ready' ? 0 : state === 'split' ? 3 : 2;
-  return { unit: cidOf(`unit ${round} ${lane}`), program, lane, state, replicas, progress };
+  return { unit: cidOf(`unit ${round} ${lane}`), program, round, lane, state, replicas, progress };
 }
 
 export function makeStatus(closed: number): JobStatus {
@@ -78,7 +78,7 @@ export function makeStatus(closed: number): JobStatus {
     batch: 8,
     state: 'running',
     round,
-    lossFirst: closed > 0 ? lossAfter(1) : null,
+    lossFirst: closed > 0 ? 5.541 : null,
     lossLast: closed > 0 ? lossAfter(closed) : null,
     unigramEntropy,
     sourceEntropy,

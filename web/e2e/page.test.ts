@@ -296,9 +296,11 @@ describe('without a job, or without an answer', () => {
     server.answers.status = makeStatus(0);
     const visited = await go();
     await live(visited);
-    expect(await visited.page.getByText('The curve begins when the first round closes.').isVisible()).toBe(
-      true,
-    );
+    expect(
+      await visited.page
+        .getByText('The curve begins when the untrained model has been measured.')
+        .isVisible(),
+    ).toBe(true);
     expect(await visited.page.getByText('No round has closed yet.').isVisible()).toBe(true);
   });
 

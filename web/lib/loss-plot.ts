@@ -5,12 +5,12 @@
  */
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
-import type { RoundSummary } from '#protocol/http/api.ts';
+
 import { count } from './format.ts';
-import { lossRange, roundTicks } from './loss-scale.ts';
+import { type CurvePoint, lossRange, roundTicks } from './loss-scale.ts';
 
 export interface LossPlot {
-  show(rounds: readonly RoundSummary[], unigramEntropy: number, sourceEntropy: number | null): void;
+  show(points: readonly CurvePoint[], unigramEntropy: number, sourceEntropy: number | null): void;
   destroy(): void;
 }
 
@@ -42,7 +42,7 @@ export function createLossPlot(box: HTMLElement, onPoint: (index: number | null)
         axis({
           size: 32,
           splits: ticksOf,
-          values: (_, splits) => splits.map((each, at) => (at === 0 ? `round ${count(each)}` : count(each))),
+          values: (_, splits) => splits.map((each) => (each === 0 ? 'start' : count(each))),
         }),
         axis({ size: 46 }),
       ],
@@ -75,19 +75,19 @@ export function createLossPlot(box: HTMLElement, onPoint: (index: number | null)
   dark.addEventListener('change', redraw);
 
   return {
-    show(rounds, unigramEntropy, sourceEntropy) {
+    show(points, unigramEntropy, sourceEntropy) {
       levels = [{ value: unigramEntropy, name: 'unigram entropy', token: '--muted', dash: [7, 5] }];
       if (sourceEntropy !== null) {
         levels.push({ value: sourceEntropy, name: 'true entropy', token: '--coral', dash: [2, 4] });
       }
       shown = [
         ...levels.map((level) => level.value),
-        ...rounds.flatMap((each) => [each.loss, each.trainLoss]),
+        ...points.flatMap(({ loss, trainLoss }) => (trainLoss === null ? [loss] : [loss, trainLoss])),
       ];
       plot.setData([
-        rounds.map((each) => each.round),
-        rounds.map((each) => each.trainLoss),
-        rounds.map((each) => each.loss),
+        points.map((each) => each.round),
+        points.map((each) => each.trainLoss),
+        points.map((each) => each.loss),
       ]);
     },
     destroy() {

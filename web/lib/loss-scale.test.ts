@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { lossRange, roundTicks } from './loss-scale.ts';
+import { makeStatus } from '../e2e/fixtures.ts';
+import { curveOf, lossRange, roundTicks } from './loss-scale.ts';
 
 it('holds every finite loss with air, and never goes below zero', () => {
   const losses = fc.array(fc.double({ min: 0, max: 12, noNaN: true }), { minLength: 1 });
@@ -30,4 +31,10 @@ it('marks whole rounds, and not too many', () => {
       },
     ),
   );
+});
+
+it('begins with the untrained model, when that has been measured', () => {
+  expect(curveOf(makeStatus(2)).map((point) => point.round)).toEqual([0, 1, 2]);
+  expect(curveOf(makeStatus(2))[0]).toEqual({ round: 0, loss: 5.541, trainLoss: null });
+  expect(curveOf(makeStatus(0))).toEqual([]);
 });

@@ -1,4 +1,22 @@
-/** The scales of the loss curve. Pure. */
+/** The loss curve's points and scales. Pure. */
+import type { JobStatus } from '#protocol/http/api.ts';
+
+export interface CurvePoint {
+  /** 0 is the model before training. */
+  round: number;
+  loss: number;
+  trainLoss: number | null;
+}
+
+export function curveOf(status: Pick<JobStatus, 'lossFirst' | 'rounds'>): CurvePoint[] {
+  const points: CurvePoint[] = status.rounds.map(({ round, loss, trainLoss }) => ({
+    round,
+    loss,
+    trainLoss,
+  }));
+  if (status.lossFirst !== null) points.unshift({ round: 0, loss: status.lossFirst, trainLoss: null });
+  return points;
+}
 
 /** Nats from 0 to the top of what is shown, with air; a loss below zero cannot be. */
 export function lossRange(values: readonly number[]): [number, number] {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { AtollError, type ErrorCode, errorCodes, toProblem } from '#protocol/errors.ts';
 import { laneStateSchema } from '#protocol/http/api.ts';
-import { faultWords, remedyFor, unitMeanings, unitWords } from './words.ts';
+import { faultWords, remedyFor, stalledWords, unitMeanings, unitWords } from './words.ts';
 
 describe('words', () => {
   it('has words and a meaning for every state of a unit', () => {
@@ -22,6 +22,11 @@ describe('words', () => {
     expect(remedy('no_device')).toContain('hardware acceleration');
     expect(remedy('nonconforming')).toContain('driver');
     expect(remedy('internal')).toContain('Trying again is safe');
+  });
+
+  it('tells the two reasons apart why a job stands still', () => {
+    expect(stalledWords({ units: [{ state: 'leased' }, { state: 'failed' }] })).toContain('given up');
+    expect(stalledWords({ units: [{ state: 'leased' }] })).toContain('not working on it');
   });
 
   it('says what and where when an answer does not fit', () => {

@@ -26,6 +26,13 @@ export const unitMeanings: Record<UnitState, string> = {
   failed: 'too many attempts without agreement',
 };
 
+/** Why a job stands still: the two reasons there are. */
+export function stalledWords(status: { units: readonly { state: UnitState }[] }): string {
+  return status.units.some((unit) => unit.state === 'failed')
+    ? 'This job stands still: a unit was given up after too many answers that did not agree.'
+    : 'This job stands still: the coordinator is not working on it.';
+}
+
 export const phaseWords: Record<Phase, string> = {
   stopped: 'Stopped',
   starting: 'Starting',

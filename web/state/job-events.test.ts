@@ -3,31 +3,33 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { JobEvent } from '#protocol/http/api.ts';
 import { makeRound, makeStatus, makeUnit } from '../e2e/fixtures.ts';
-import { applyEvent, chooseJob, inOrder, wayToLimit } from './job-events.ts';
+import { applyEvent, chooseJob, computedNow, wayToLimit } from './job-events.ts';
 
 describe('applyEvent', () => {
-  it('closes the round: appends it, moves on, and drops the units that were agreed', () => {
+  it('closes the round: appends it, and drops its units but not those of the next', () => {
     const status = makeStatus(3);
-    const after = applyEvent(status, { type: 'round', round: makeRound(4) });
-    expect(after.round).toBe(5);
+    const early = makeUnit(5, 0, 'leased', 0.1);
+    const after = applyEvent(
+      { ...status, units: [...status.units, early] },
+      { type: 'round', round: makeRound(4) },
+    );
     expect(after.rounds.map((round) => round.round)).toEqual([1, 2, 3, 4]);
     expect(after.lossLast).toBe(makeRound(4).loss);
     expect(after.checkpoint).toBe(makeRound(4).checkpoint);
-    expect(after.units.some((unit) => unit.state === 'accepted')).toBe(false);
+    expect(after.units).toEqual([early]);
     expect(status.rounds).toHaveLength(3);
   });
 
-  it('keeps the units of the new round when an old round is told again', () => {
+  it('changes nothing when an old round, or a unit of one, is told again', () => {
     const status = makeStatus(3);
-    const after = applyEvent(status, { type: 'round', round: makeRound(3) });
-    expect(after.units).toEqual(status.units);
-    expect(after.round).toBe(4);
+    expect(applyEvent(status, { type: 'round', round: makeRound(2) })).toEqual(status);
+    expect(applyEvent(status, { type: 'unit', unit: makeUnit(3, 0, 'accepted', 1) })).toEqual(status);
   });
 
-  it('takes the first loss from the first round', () => {
-    const after = applyEvent(makeStatus(0), { type: 'round', round: makeRound(1) });
-    expect(after.lossFirst).toBe(makeRound(1).loss);
-    expect(applyEvent(after, { type: 'round', round: makeRound(2) }).lossFirst).toBe(makeRound(1).loss);
+  it('moves on to the round of the newest unit', () => {
+    const after = applyEvent(makeStatus(3), { type: 'unit', unit: makeUnit(5, 0, 'ready', 0) });
+    expect(after.round).toBe(5);
+    expect(after.units).toHaveLength(5);
   });
 
   it('replaces a unit that is known and adds one that is not', () => {
@@ -67,7 +69,7 @@ describe('applyEvent', () => {
           expect(applyEvent(once, event)).toEqual(once);
           const rounds = once.rounds.map((round) => round.round);
           expect(rounds).toEqual([...new Set(rounds)].sort((a, b) => a - b));
-          expect(once.round).toBeGreaterThan(rounds.at(-1) ?? 0);
+          expect(once.round).toBeGreaterThanOrEqual(status.round);
           status = once;
         }
       }),
@@ -76,19 +78,25 @@ describe('applyEvent', () => {
 });
 
 describe('what the page derives', () => {
-  it('orders lanes first, then merging, then measuring', () => {
-    const evaluate = { ...makeUnit(1, null, 'ready', 0), program: 'eval.loss@1+i10sr' };
+  it('shows the newest round whole and of older ones what is open, oldest and lanes first, each place once', () => {
+    const evaluate = (round: number, state: 'ready' | 'accepted') => ({
+      ...makeUnit(round, null, state, 0),
+      program: 'eval.loss@1+i10sr',
+    });
     const units = [
-      evaluate,
-      makeUnit(1, null, 'ready', 0),
-      makeUnit(1, 1, 'ready', 0),
-      makeUnit(1, 0, 'ready', 0),
+      makeUnit(2, null, 'ready', 0),
+      makeUnit(2, 1, 'ready', 0),
+      { ...makeUnit(2, 0, 'accepted', 1), unit: makeUnit(2, 1, 'ready', 0).unit },
+      makeUnit(2, 1, 'leased', 0.5),
+      makeUnit(1, 0, 'accepted', 1),
+      evaluate(1, 'ready'),
     ];
-    expect(inOrder(units).map((unit) => unit.lane ?? unit.program)).toEqual([
-      0,
-      1,
-      'train.outer@1',
-      'eval.loss@1+i10sr',
+    const shown = computedNow({ ...makeStatus(0), round: 2, units });
+    expect(shown.map((unit) => `${unit.round} ${unit.lane ?? unit.program} ${unit.state}`)).toEqual([
+      '1 eval.loss@1+i10sr ready',
+      '2 0 accepted',
+      '2 1 leased',
+      '2 train.outer@1 ready',
     ]);
   });
 

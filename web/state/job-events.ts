@@ -11,7 +11,13 @@ export function applyEvent(status: JobStatus, event: JobEvent): JobStatus {
     case 'round':
       return closeRound(status, event.round);
     case 'unit':
-      return { ...status, units: putUnit(status.units, event.unit) };
+      // Told again after its round has closed: no longer computed now.
+      if (status.rounds.some((round) => round.round === event.unit.round)) return status;
+      return {
+        ...status,
+        round: Math.max(status.round, event.unit.round),
+        units: putUnit(status.units, event.unit),
+      };
     case 'anchor':
       return {
         ...status,
@@ -28,28 +34,36 @@ function closeRound(status: JobStatus, closed: RoundSummary): JobStatus {
   const others = status.rounds.filter((round) => round.round !== closed.round);
   const rounds = [...others, closed].sort((a, b) => a.round - b.round);
   const newest = rounds.at(-1) as RoundSummary;
-  const first = status.round <= closed.round;
   return {
     ...status,
     rounds,
-    round: Math.max(status.round, closed.round + 1),
-    lossFirst: status.lossFirst ?? closed.loss,
+    round: Math.max(status.round, closed.round),
     lossLast: newest.loss,
     checkpoint: newest.checkpoint,
-    // Units of the round that has just closed are settled; a repeated event must not touch those of the next.
-    units: first ? status.units.filter((unit) => unit.state !== 'accepted') : status.units,
+    units: status.units.filter((unit) => unit.round > closed.round),
   };
 }
 
+/** A unit's place in the plan. Its CID is not enough: equal work at two places is one unit. */
+export function unitKey(unit: Unit): string {
+  return `${unit.round}/${unit.lane}/${unit.unit}`;
+}
+
 function putUnit(units: Unit[], unit: Unit): Unit[] {
-  const at = units.findIndex((known) => known.unit === unit.unit);
+  const key = unitKey(unit);
+  const at = units.findIndex((known) => unitKey(known) === key);
   return at < 0 ? [...units, unit] : units.with(at, unit);
 }
 
-/** Lanes first, in order, then what has no lane: merging, evaluating. */
-export function inOrder(units: readonly Unit[]): Unit[] {
-  const place = (unit: Unit) => unit.lane ?? Number.MAX_SAFE_INTEGER;
-  return [...units].sort((a, b) => place(a) - place(b) || programRank(a.program) - programRank(b.program));
+/** What is worth showing: everything of the newest round, and what an older one still waits for. Each place once, lanes first. */
+export function computedNow(status: JobStatus): Unit[] {
+  const places = new Map(status.units.map((unit) => [unitKey(unit), unit]));
+  const lane = (unit: Unit) => unit.lane ?? Number.MAX_SAFE_INTEGER;
+  return [...places.values()]
+    .filter((unit) => unit.round === status.round || unit.state !== 'accepted')
+    .sort(
+      (a, b) => a.round - b.round || lane(a) - lane(b) || programRank(a.program) - programRank(b.program),
+    );
 }
 
 function programRank(program: string): number {

@@ -79,7 +79,7 @@ describe('JobState', () => {
     expect(job.link).toBe('live');
     bench.handlers?.event({ type: 'round', round: makeRound(4) });
     bench.handlers?.event({ type: 'contributors', online: 9 });
-    expect(job.status?.round).toBe(5);
+    expect(job.status?.rounds).toHaveLength(4);
     expect(job.network?.contributorsOnline).toBe(9);
     await leave();
     expect(bench.closed).toBe(1);
