@@ -63,10 +63,6 @@ export class Faults {
     this.check();
   }
 
-  get quiet(): boolean {
-    return this.pending.size === 0;
-  }
-
   check(): void {
     if (this.first) throw this.first;
   }

@@ -1,38 +1,65 @@
 /**
- * Buffers of a WebGPU device: tensors, quantised operands, the shared zero words and scratch; copies in and out.
+ * Buffers of a WebGPU device: tensors, quantised operands, scratch; copies in and out.
  *
  * A tensor is one buffer, so it is bound by maxBufferSize and maxStorageBufferBindingSize; what cannot fit is refused before it is allocated.
+ * A `Memory` frees all that was made through it at once; several share a device.
  */
 import { AtollError } from '#protocol/errors.ts';
 import type { Quantized, Tensor } from '../tensor/tensor.ts';
 import type { Faults } from './webgpu-faults.ts';
 import type { GpuOperand, GpuTensor } from './webgpu-pass.ts';
 
-/** Bytes copied through one staging buffer at a time. */
-const stagingBytesMax = 64 << 20;
+/** WebGPU's flags by number: the objects that name them are no globals in Node. */
+export const bufferUsage = { mapRead: 1, copySrc: 4, copyDst: 8, uniform: 64, storage: 128 } as const;
+const mapModeRead = 1;
+
+/** Words that every kernel may be bound to and nobody writes. */
+export interface SharedWords {
+  /** The word of pf32.wgsl that no compiler knows to be 0. */
+  readonly zero: GpuTensor;
+  /** Stands in where a kernel's variant does not look at a read-only buffer. */
+  readonly unused: GpuTensor;
+}
 
 export class Memory {
   private readonly device: GPUDevice;
   private readonly faults: Faults;
   private readonly bytesMax: number;
-  private scratchTensor: GpuTensor | null = null;
-  /** The word of pf32.wgsl that no compiler knows to be 0; written by nobody. */
-  readonly zero: GpuTensor;
-  /** Bound where a kernel's variant does not look at a read-only buffer. */
-  readonly unused: GpuTensor;
+  private readonly owned = new Set<GPUBuffer>();
+  private readonly scratches = new Map<string, GpuTensor>();
+  private freed = false;
+  readonly shared: SharedWords;
 
-  constructor(device: GPUDevice, faults: Faults) {
+  constructor(device: GPUDevice, faults: Faults, shared?: SharedWords) {
     this.device = device;
     this.faults = faults;
     this.bytesMax = Math.min(device.limits.maxBufferSize, device.limits.maxStorageBufferBindingSize);
-    this.zero = this.tensor(4);
-    this.unused = this.tensor(4);
+    this.shared = shared ?? { zero: this.tensor(4), unused: this.tensor(4) };
+  }
+
+  /** Throws what went wrong on the device, or `device_lost` once this memory was freed. */
+  check(): void {
+    this.faults.check();
+    if (this.freed) throw new AtollError('device_lost', 'This device was destroyed.');
+  }
+
+  free(): void {
+    this.freed = true;
+    for (const buffer of this.owned) buffer.destroy();
+    this.owned.clear();
+  }
+
+  buffer(size: number, usage: number): GPUBuffer {
+    this.check();
+    const buffer = this.faults.guard(() => this.device.createBuffer({ size, usage }));
+    this.owned.add(buffer);
+    return buffer;
   }
 
   tensor(size: number): GpuTensor {
     this.checkSize(size);
-    const usage = GPUBufferUsageFlags.storage | GPUBufferUsageFlags.copySrc | GPUBufferUsageFlags.copyDst;
-    return { size, buffer: this.faults.guard(() => this.device.createBuffer({ size: size * 4, usage })) };
+    const usage = bufferUsage.storage | bufferUsage.copySrc | bufferUsage.copyDst;
+    return { size, buffer: this.buffer(size * 4, usage) };
   }
 
   /** The contraction is padded to vec4 steps; the padding stays 0. */
@@ -46,10 +73,13 @@ export class Memory {
     return { batch, rows, cols, transposed, lines, stride, mantissas, exponents };
   }
 
-  /** At least `words` zeroed words; a recording keeps the buffer that it was built with. */
-  scratch(words: number): GpuTensor {
-    if (!this.scratchTensor || this.scratchTensor.size < words) this.scratchTensor = this.tensor(words);
-    return this.scratchTensor;
+  /** At least `words` words, zero at first. A recording keeps the buffer that it was built with. */
+  scratch(name: string, words: number): GpuTensor {
+    const known = this.scratches.get(name);
+    if (known && known.size >= words) return known;
+    const tensor = this.tensor(words);
+    this.scratches.set(name, tensor);
+    return tensor;
   }
 
   private checkSize(size: number): void {
@@ -61,7 +91,7 @@ export class Memory {
   }
 
   write(tensor: Tensor, words: Float32Array | Uint32Array, at: number): void {
-    this.faults.check();
+    this.check();
     if (!Number.isSafeInteger(at) || at < 0 || at + words.length > tensor.size) {
       throw new AtollError('bad_input', 'write: the words do not fit the tensor.');
     }
@@ -71,33 +101,25 @@ export class Memory {
     );
   }
 
+  /** What the tensor holds once the work handed over so far is done. */
   async read(tensor: Tensor): Promise<Float32Array> {
-    const out = new Float32Array(tensor.size);
-    const bytes = new Uint8Array(out.buffer);
-    for (let at = 0; at < bytes.length; at += stagingBytesMax) {
-      const size = Math.min(stagingBytesMax, bytes.length - at);
-      bytes.set(new Uint8Array(await this.readBytes((tensor as GpuTensor).buffer, at, size)), at);
-    }
-    return out;
-  }
-
-  private async readBytes(buffer: GPUBuffer, at: number, size: number): Promise<ArrayBuffer> {
-    this.faults.check();
-    const usage = GPUBufferUsageFlags.copyDst | GPUBufferUsageFlags.mapRead;
+    this.check();
+    const size = tensor.size * 4;
+    const usage = bufferUsage.copyDst | bufferUsage.mapRead;
     const staging = this.faults.guard(() => this.device.createBuffer({ size, usage }));
     try {
       this.faults.guard(() => {
         const encoder = this.device.createCommandEncoder();
-        encoder.copyBufferToBuffer(buffer, at, staging, 0, size);
+        encoder.copyBufferToBuffer((tensor as GpuTensor).buffer, 0, staging, 0, size);
         this.device.queue.submit([encoder.finish()]);
       });
-      await staging.mapAsync(mapRead).catch(async (error: unknown) => {
+      await staging.mapAsync(mapModeRead).catch(async (error: unknown) => {
         // The reason is in a scope, or the device is lost.
         await this.faults.settle();
         throw new AtollError('internal', 'The GPU did not give its results back.', { cause: error });
       });
       await this.faults.settle();
-      return staging.getMappedRange().slice(0);
+      return new Float32Array(staging.getMappedRange().slice(0));
     } finally {
       staging.destroy();
     }
@@ -116,13 +138,3 @@ export class Memory {
     return { mantissas, exponents: new Int32Array((await this.read(operand.exponents)).buffer) };
   }
 }
-
-/** WebGPU's flags by number: the objects that name them are no globals in Node. */
-export const GPUBufferUsageFlags = {
-  mapRead: 1,
-  copySrc: 4,
-  copyDst: 8,
-  uniform: 64,
-  storage: 128,
-} as const;
-const mapRead = 1;

@@ -1,13 +1,32 @@
 /** Every op's passes on WebGPU. An op that is missing here does not compile. */
+import { adamwPasses } from '../ops/adamw/gpu.ts';
+import { softmaxGradPasses, softmaxPasses } from '../ops/attention/gpu.ts';
+import { crossEntropyPasses } from '../ops/cross-entropy/gpu.ts';
 import { elementwisePasses, nesterovPasses } from '../ops/elementwise/gpu.ts';
+import { embedPasses, scatterAddPasses } from '../ops/embedding/gpu.ts';
+import { geluGradPasses, geluPasses } from '../ops/gelu/gpu.ts';
 import { gemmPasses } from '../ops/gemm/gpu.ts';
+import { layerNormGradPasses, layerNormParamGradPasses, layerNormPasses } from '../ops/layer-norm/gpu.ts';
 import { quantizePasses } from '../ops/quantize/gpu.ts';
+import { sumPasses } from '../ops/reduce/gpu.ts';
 import type { OpArgs } from './device.ts';
 import type { PassBuilder } from './webgpu-pass.ts';
 
 export const passBuilders: { [K in keyof OpArgs]: PassBuilder<OpArgs[K]> } = {
   quantize: quantizePasses,
   gemm: gemmPasses,
+  layerNorm: layerNormPasses,
+  layerNormGrad: layerNormGradPasses,
+  layerNormParamGrad: layerNormParamGradPasses,
+  gelu: geluPasses,
+  geluGrad: geluGradPasses,
+  softmax: softmaxPasses,
+  softmaxGrad: softmaxGradPasses,
+  crossEntropy: crossEntropyPasses,
+  embed: embedPasses,
+  scatterAdd: scatterAddPasses,
+  adamw: adamwPasses,
   elementwise: elementwisePasses,
   nesterov: nesterovPasses,
+  sum: sumPasses,
 };

@@ -45,8 +45,8 @@ export interface Pass {
 
 /** What an op may ask of the device beside its arguments. */
 export interface PassContext {
-  /** Zeroed words shared by all ops; whoever writes to them leaves zeros behind. */
-  scratch(words: number): Tensor;
+  /** At least `words` words, zero at first, shared by every op that uses this name. */
+  scratch(name: string, words: number): Tensor;
   /** The adapter runs on the CPU: invocations share a core, barriers only cost. */
   readonly software: boolean;
 }

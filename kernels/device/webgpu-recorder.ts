@@ -1,19 +1,18 @@
 /**
- * Recordings of a WebGPU device: pipelines are compiled, bind groups made and uniforms written once; a run only encodes and submits.
+ * Recordings of a WebGPU device: bind groups are made and uniforms written once; a run only encodes and submits.
  *
- * Pipelines are cached by kernel and override values and compile in the background; `run` waits for those of its recording.
+ * Pipelines compile in the background from `record` on; the first `run` waits for them.
  */
-import { AtollError } from '#protocol/errors.ts';
 import type { Recording } from './device.ts';
 import type { Faults } from './webgpu-faults.ts';
-import { GPUBufferUsageFlags, type Memory } from './webgpu-memory.ts';
-import { type GpuTensor, gridOf, type Kernel, type Pass } from './webgpu-pass.ts';
+import { bufferUsage, type Memory } from './webgpu-memory.ts';
+import { type GpuTensor, gridOf, type Pass } from './webgpu-pass.ts';
+import type { Pipelines } from './webgpu-pipelines.ts';
 
-/** Dispatches in one submit: short enough that a slow GPU's watchdog and the page's own drawing are not starved. */
+/** Dispatches in one submit: short enough that neither a watchdog nor the page's own drawing is starved. */
 const dispatchesPerSubmit = 128;
 
 interface Step {
-  readonly label: string;
   readonly pipeline: Promise<GPUComputePipeline>;
   readonly bindGroup: GPUBindGroup;
   readonly grid: readonly [x: number, y: number];
@@ -34,24 +33,18 @@ export class GpuRecording implements Recording {
 export class Recorder {
   private readonly device: GPUDevice;
   private readonly memory: Memory;
+  private readonly pipelines: Pipelines;
   private readonly faults: Faults;
-  private readonly modules = new Map<Kernel, GPUShaderModule>();
-  private readonly layouts = new Map<string, GPUBindGroupLayout>();
-  private readonly pipelines = new Map<string, Promise<GPUComputePipeline>>();
 
-  constructor(device: GPUDevice, memory: Memory, faults: Faults) {
+  constructor(device: GPUDevice, memory: Memory, pipelines: Pipelines, faults: Faults) {
     this.device = device;
     this.memory = memory;
+    this.pipelines = pipelines;
     this.faults = faults;
   }
 
-  /** Names of every kernel and override set that was asked for so far. */
-  get compiled(): string[] {
-    return [...this.pipelines.keys()];
-  }
-
   record(ops: number, all: readonly Pass[]): GpuRecording {
-    this.faults.check();
+    this.memory.check();
     const passes = all.filter(({ workgroups }) => workgroups > 0);
     if (passes.length === 0) return new GpuRecording(ops, []);
     return this.faults.guard(() => {
@@ -65,94 +58,44 @@ export class Recorder {
   private uniformBuffer(passes: readonly Pass[], slot: number): GPUBuffer {
     const words = new Uint32Array((passes.length * slot) / 4);
     passes.forEach((pass, i) => words.set(pass.uniforms, (i * slot) / 4));
-    const usage = GPUBufferUsageFlags.uniform | GPUBufferUsageFlags.copyDst;
-    const buffer = this.device.createBuffer({ size: words.byteLength, usage });
+    const buffer = this.memory.buffer(words.byteLength, bufferUsage.uniform | bufferUsage.copyDst);
     this.device.queue.writeBuffer(buffer, 0, words);
     return buffer;
   }
 
   private step(pass: Pass, uniforms: GPUBuffer, offset: number): Step {
     const { kernel, constants = {}, workgroups } = pass;
-    const buffers = pass.buffers.map((tensor) => ((tensor ?? this.memory.unused) as GpuTensor).buffer);
-    const entries: GPUBindGroupEntry[] = [
+    const { zero, unused } = this.memory.shared;
+    const own = pass.buffers.map((tensor) => ((tensor ?? unused) as GpuTensor).buffer);
+    const entries = [
       { binding: 0, resource: { buffer: uniforms, offset, size: pass.uniforms.length * 4 } },
-      ...[this.memory.zero.buffer, ...buffers].map((buffer, i) => ({
-        binding: i + 1,
-        resource: { buffer },
-      })),
+      ...[zero.buffer, ...own].map((buffer, i) => ({ binding: i + 1, resource: { buffer } })),
     ];
-    const layout = this.layout(kernel.access);
+    const layout = this.pipelines.layout(kernel.access);
     return {
-      label: kernel.label,
-      pipeline: this.pipeline(kernel, constants),
+      pipeline: this.pipelines.pipeline(kernel, constants),
       bindGroup: this.device.createBindGroup({ label: kernel.label, layout, entries }),
       grid: gridOf(workgroups),
     };
   }
 
-  private layout(access: string): GPUBindGroupLayout {
-    let layout = this.layouts.get(access);
-    if (!layout) {
-      const types: GPUBufferBindingType[] = [
-        'uniform',
-        'storage',
-        ...Array.from(access, (letter) => (letter === 'r' ? 'read-only-storage' : 'storage') as const),
-      ];
-      const entries = types.map((type, binding) => ({ binding, visibility: compute, buffer: { type } }));
-      layout = this.device.createBindGroupLayout({ label: access, entries });
-      this.layouts.set(access, layout);
-    }
-    return layout;
-  }
-
-  private pipeline(kernel: Kernel, constants: Readonly<Record<string, number>>): Promise<GPUComputePipeline> {
-    const key = `${kernel.label} ${JSON.stringify(constants)}`;
-    let pipeline = this.pipelines.get(key);
-    if (!pipeline) {
-      const layout = this.device.createPipelineLayout({ bindGroupLayouts: [this.layout(kernel.access)] });
-      const compute = { module: this.module(kernel), entryPoint: 'main', constants };
-      pipeline = this.device.createComputePipelineAsync({ label: key, layout, compute });
-      // Whoever runs the recording gets the error; nobody needs to run it.
-      pipeline.catch(() => {});
-      this.pipelines.set(key, pipeline);
-    }
-    return pipeline;
-  }
-
-  private module(kernel: Kernel): GPUShaderModule {
-    let module = this.modules.get(kernel);
-    if (!module) {
-      module = this.device.createShaderModule({ label: kernel.label, code: kernel.code });
-      this.modules.set(kernel, module);
-    }
-    return module;
-  }
-
-  /** Encodes and submits. Synchronous once the recording is warm, so that writes made after the call come after it. */
+  /** Encodes and submits: at once when the recording ran before, so that writes made after the call come after it. */
   async run(recording: GpuRecording): Promise<void> {
-    this.faults.check();
-    const pipelines = recording.pipelines ?? (await this.compile(recording));
-    this.faults.guard(() => this.submit(recording, pipelines));
-  }
-
-  private async compile(recording: GpuRecording): Promise<readonly GPUComputePipeline[]> {
-    try {
-      recording.pipelines = await Promise.all(recording.steps.map(({ pipeline }) => pipeline));
-    } catch (error) {
+    this.memory.check();
+    if (!recording.pipelines) {
+      recording.pipelines = await this.pipelines.ready(recording.steps.map(({ pipeline }) => pipeline));
       await this.faults.settle();
-      const message = `A kernel did not compile: ${(error as Error).message.slice(0, 1000)}`;
-      throw new AtollError('internal', message, { cause: error });
+      this.memory.check();
     }
-    await this.faults.settle();
-    return recording.pipelines;
+    this.faults.guard(() => this.submit(recording));
   }
 
-  private submit({ steps }: GpuRecording, pipelines: readonly GPUComputePipeline[]): void {
+  private submit({ steps, pipelines }: GpuRecording): void {
     for (let at = 0; at < steps.length; at += dispatchesPerSubmit) {
       const encoder = this.device.createCommandEncoder();
       const pass = encoder.beginComputePass();
       steps.slice(at, at + dispatchesPerSubmit).forEach((step, i) => {
-        pass.setPipeline(pipelines[at + i] as GPUComputePipeline);
+        pass.setPipeline(pipelines?.[at + i] as GPUComputePipeline);
         pass.setBindGroup(0, step.bindGroup);
         pass.dispatchWorkgroups(...step.grid);
       });
@@ -161,6 +104,3 @@ export class Recorder {
     }
   }
 }
-
-/** GPUShaderStage.COMPUTE, which is no global in Node. */
-const compute = 4;

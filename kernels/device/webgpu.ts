@@ -8,10 +8,11 @@ import { AtollError } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
 import type { DeviceInfo } from '#protocol/messages/frames.ts';
 import { passBuilders } from './webgpu-ops.ts';
-import type { Device, OpName, Ops } from './device.ts';
+import type { Device, Ops } from './device.ts';
 import { Faults } from './webgpu-faults.ts';
 import { Memory } from './webgpu-memory.ts';
-import type { Pass, PassContext } from './webgpu-pass.ts';
+import type { Pass, PassBuilder, PassContext } from './webgpu-pass.ts';
+import { Pipelines } from './webgpu-pipelines.ts';
 import { type GpuRecording, Recorder } from './webgpu-recorder.ts';
 
 export interface WebGpuOptions {
@@ -24,7 +25,7 @@ export interface WebGpuOptions {
 /** A device and what tests want to know of it. */
 export interface WebGpuDevice extends Device {
   /** Every kernel and override set that recordings asked for. */
-  readonly compiled: readonly string[];
+  compiled(): string[];
 }
 
 /** Throws `no_device` with what to do about it, or `cancelled`. */
@@ -81,43 +82,65 @@ function describe({ info }: GPUAdapter): DeviceInfo {
 
 function wrap(device: GPUDevice, info: DeviceInfo): WebGpuDevice {
   const faults = new Faults(device);
-  const memory = new Memory(device, faults);
-  const recorder = new Recorder(device, memory, faults);
+  const pipelines = new Pipelines(device, faults);
+  const root = new Memory(device, faults);
+  const close = () => {
+    faults.close();
+    root.free();
+    device.destroy();
+  };
+  return scoped({ device, info, faults, pipelines }, root, close);
+}
+
+interface Shared {
+  device: GPUDevice;
+  info: DeviceInfo;
+  faults: Faults;
+  pipelines: Pipelines;
+}
+
+function scoped(shared: Shared, memory: Memory, destroy: () => void): WebGpuDevice {
+  const { device, info, faults, pipelines } = shared;
+  const recorder = new Recorder(device, memory, pipelines, faults);
   const context: PassContext = {
-    scratch: (words) => memory.scratch(words),
+    scratch: (name, words) => memory.scratch(name, words),
     software: info.software,
   };
   return {
     info,
     lost: faults.lost,
-    get compiled() {
-      return recorder.compiled;
-    },
+    compiled: () => pipelines.names,
     tensor: (size) => memory.tensor(size),
     quantized: (batch, rows, cols, transposed = false) => memory.operand(batch, rows, cols, transposed),
     write: (tensor, words, at = 0) => memory.write(tensor, words, at),
     read: (tensor) => memory.read(tensor),
     readQuantized: (q) => memory.readQuantized(q),
     record(build) {
-      const passes: Pass[] = [];
-      let count = 0;
-      const op =
-        <K extends OpName>(name: K) =>
-        (args: Parameters<Ops[K]>[0]) => {
-          count++;
-          passes.push(...passBuilders[name](args, context));
-        };
-      build(
-        Object.fromEntries(
-          (Object.keys(passBuilders) as OpName[]).map((name) => [name, op(name)]),
-        ) as unknown as Ops,
-      );
-      return recorder.record(count, passes);
+      const { ops, passes, count } = collector(context);
+      build(ops);
+      return recorder.record(count(), passes);
     },
     run: (recording) => recorder.run(recording as GpuRecording),
-    destroy() {
-      faults.close();
-      device.destroy();
+    scope() {
+      const inner = new Memory(device, faults, memory.shared);
+      return scoped(shared, inner, () => inner.free());
     },
+    destroy,
   };
+}
+
+/** Ops that append their passes to a list. */
+function collector(context: PassContext): { ops: Ops; passes: Pass[]; count: () => number } {
+  const passes: Pass[] = [];
+  let count = 0;
+  const ops = Object.fromEntries(
+    Object.entries(passBuilders).map(([name, build]) => [
+      name,
+      (args: never) => {
+        count++;
+        passes.push(...(build as PassBuilder<never>)(args, context));
+      },
+    ]),
+  ) as unknown as Ops;
+  return { ops, passes, count: () => count };
 }

@@ -1,42 +1,41 @@
 /** GEMM on WebGPU: which kernel, how long its exact sums may be, and the grid of tiles. */
-import type { GpuOperand, Kernel, Pass, PassContext } from '../../device/webgpu-pass.ts';
-import { distinct, kernel, viewWords } from '../../device/webgpu-pass.ts';
+import { distinct, type GpuOperand, kernel, type Pass, viewWords } from '../../device/webgpu-pass.ts';
 import type { Bits } from '../quantize/spec.ts';
+import i15Body from './gemm-i15.wgsl?raw';
+import tile from './gemm-tile.wgsl?raw';
 import body from './gemm.wgsl?raw';
 import { checkGemm, type GemmArgs, gemmShape } from './spec.ts';
 
-const gemmKernel: Kernel = kernel('gemm', body, 'rrrrrw');
+const narrow = kernel('gemm', `${tile}\n${body}`, 'rrrrrw');
+const wide = kernel('gemm-i15', `${tile}\n${i15Body}`, 'rrrrrw');
 
-/** Sums in vec4 steps: CHUNK in one f32, SPAN in one i32 (see the kernel). */
-const sums: Record<Bits, { CHUNK: number; SPAN: number }> = {
-  7: { CHUNK: 256, SPAN: 32_768 },
-  10: { CHUNK: 4, SPAN: 512 },
-  15: { CHUNK: 1, SPAN: 1 },
-};
+/** The kernel of each width, and its longest exact sum in vec4 steps (see the kernels). */
+const variants = {
+  7: { kernel: narrow, span: 32_768 },
+  10: { kernel: narrow, span: 512 },
+  15: { kernel: wide, span: 1024 },
+} as const satisfies Record<Bits, unknown>;
 
-export function gemmPasses(args: GemmArgs, _context: PassContext): Pass[] {
+/** Invocations of a workgroup, along columns and rows; each computes 8 x 8. */
+const workgroup = { WX: 8, WY: 8 } as const;
+
+export function gemmPasses(args: GemmArgs): Pass[] {
   checkGemm(args);
-  const { nb, dst, residual } = args;
+  const { nb, dst, residual, causal } = args;
   const [a, b] = [args.a as GpuOperand, args.b as GpuOperand];
   const { batch, M, N } = gemmShape(args);
   const inPlace = residual === dst.tensor;
   const other = inPlace ? null : (residual ?? null);
   distinct('gemm', [dst.tensor], [other]);
-  const tile = { WX: 4, WY: 2 };
-  const tiles = Math.ceil(N / (8 * tile.WX)) * Math.ceil(M / (8 * tile.WY));
+  const variant = variants[nb];
+  const flags = [causal ? 1 : 0, residual ? (inPlace ? 1 : 2) : 0, b.transposed ? 1 : 0];
+  const tiles = Math.ceil(N / (8 * workgroup.WX)) * Math.ceil(M / (8 * workgroup.WY));
   return [
     {
-      kernel: gemmKernel,
-      constants: {
-        NB: nb,
-        ...sums[nb],
-        ...tile,
-        CAUSAL: args.causal ? 1 : 0,
-        RESIDUAL: inPlace ? 1 : other ? 2 : 0,
-        FOLDED: b.transposed ? 1 : 0,
-      },
+      kernel: variant.kernel,
+      constants: workgroup,
       buffers: [a.mantissas, a.exponents, b.mantissas, b.exponents, other, dst.tensor],
-      uniforms: [...viewWords(dst), M, N, a.stride / 4, batch],
+      uniforms: [...viewWords(dst), M, N, a.stride / 4, batch, nb, variant.span, ...flags],
       workgroups: tiles * batch,
     },
   ];

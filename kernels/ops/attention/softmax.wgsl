@@ -1,0 +1,49 @@
+// Causal softmax of attention scores, in place. Body; pf32.wgsl and reduce.wgsl come first.
+//
+// Equation   Row i of each T x T matrix: s = scores * scale for j <= i; e = exp(s - max s); P = e * recip(sum e); 0 for j > i.
+// Layout     scores [batch][T][T].
+// Work       One workgroup a row. An invocation reads and writes only its own lane's elements, so storage needs no barrier.
+
+struct Params {
+  rows: u32,
+  T: u32,
+  scale: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read_write> scores: array<u32>;
+
+var<private> at: u32;
+var<private> largest: u32;
+
+// 0: s; 1: e, which replaces the score.
+fn term(which: u32, i: u32) -> u32 {
+  let s = mul(scores[at + i], params.scale);
+  if (which == 0u) {
+    return s;
+  }
+  let e = exp_(sub(s, largest));
+  scores[at + i] = e;
+  return e;
+}
+
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  z = zero[0];
+  lane = local;
+  let row = group.y * grid.x + group.x;
+  if (row >= params.rows) {
+    return;
+  }
+  at = row * params.T;
+  let count = row % params.T + 1u;
+  largest = max_terms(0u, count);
+  let inverse = recip_(sum_terms(1u, count));
+  for (var j = lane; j < params.T; j += 64u) {
+    scores[at + j] = select(0u, mul(scores[at + j], inverse), j < count);
+  }
+}

@@ -1,0 +1,71 @@
+// LayerNorm backward, gradient of the input. Body; pf32.wgsl and reduce.wgsl come first.
+//
+// Equation   xhat = (x - mean) * rstd; g = dy * gain; dx = rstd * ((g - sum(g)/C) - xhat * (sum(g * xhat)/C)), clamped; with a residual
+//            clamp(residual + dx before the clamp).
+// Layout     dy, x, residual, dx [rows][cols]; gain [cols]; mean, rstd [rows].
+// Work       One workgroup a row; sums in the order of reduce.wgsl.
+
+// 0: none, 1: added from dx itself, 2: from `residual`.
+override RESIDUAL: u32 = 0;
+
+struct Params {
+  rows: u32,
+  cols: u32,
+  // 1/C as bits.
+  inverse: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read> dy: array<u32>;
+@group(0) @binding(3) var<storage, read> x: array<u32>;
+@group(0) @binding(4) var<storage, read> gain: array<u32>;
+@group(0) @binding(5) var<storage, read> mean: array<u32>;
+@group(0) @binding(6) var<storage, read> rstd: array<u32>;
+@group(0) @binding(7) var<storage, read> residual: array<u32>;
+@group(0) @binding(8) var<storage, read_write> dx: array<u32>;
+
+var<private> at: u32;
+var<private> mu: u32;
+var<private> scale: u32;
+
+fn xhat(i: u32) -> u32 {
+  return mul(sub(x[at + i], mu), scale);
+}
+
+// 0: g; 1: g * xhat.
+fn term(which: u32, i: u32) -> u32 {
+  let g = mul(dy[at + i], gain[i]);
+  if (which == 0u) {
+    return g;
+  }
+  return mul(g, xhat(i));
+}
+
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  z = zero[0];
+  lane = local;
+  let row = group.y * grid.x + group.x;
+  if (row >= params.rows) {
+    return;
+  }
+  at = row * params.cols;
+  mu = mean[row];
+  scale = rstd[row];
+  let s1 = mul(sum_terms(0u, params.cols), params.inverse);
+  let s2 = mul(sum_terms(1u, params.cols), params.inverse);
+  for (var c = lane; c < params.cols; c += 64u) {
+    let inner = sub(sub(term(0u, c), s1), mul(xhat(c), s2));
+    var value = mul(scale, inner);
+    if (RESIDUAL == 1u) {
+      value = add(dx[at + c], value);
+    } else if (RESIDUAL == 2u) {
+      value = add(residual[at + c], value);
+    }
+    dx[at + c] = limit(value);
+  }
+}

@@ -1,0 +1,40 @@
+/** Sums on WebGPU: the prelude for kernels that reduce rows, and the op that sums a whole tensor in levels of 4096. */
+import { bitsOf, type Kernel, kernel, type Pass, type PassContext } from '../../device/webgpu-pass.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import type { SumArgs } from '../elementwise/spec.ts';
+import { AtollError } from '#protocol/errors.ts';
+import reduce from './reduce.wgsl?raw';
+import body from './sum.wgsl?raw';
+
+/** A kernel whose workgroups of 64 reduce rows. */
+export function rowKernel(label: string, rowBody: string, access: string): Kernel {
+  return kernel(label, `${reduce}\n${rowBody}`, access);
+}
+
+/** Throws `bad_input` for rows longer than the two levels that the row kernels add up. */
+export function checkRowLength(op: string, length: number): void {
+  if (length > 2 ** 24) throw new AtollError('bad_input', `${op}: a row has more than 2^24 elements.`);
+}
+
+const sumKernel = rowKernel('sum', body, 'rw');
+const block = 4096;
+
+export function sumPasses({ src, count, factor, dst, at }: SumArgs, context: PassContext): Pass[] {
+  const passes: Pass[] = [];
+  const one = bitsOf(1);
+  let from: Tensor = src;
+  let left = count;
+  // An input that is also the output is first summed into scratch: the same bits, since a sum of one value is that value.
+  while (left > block || from === dst) {
+    const blocks = Math.ceil(left / block);
+    const to = context.scratch(`sum ${passes.length % 2}`, blocks);
+    passes.push(blockSums(from, left, one, to, 0));
+    [from, left] = [to, blocks];
+  }
+  return [...passes, blockSums(from, left, bitsOf(factor), dst, at)];
+}
+
+function blockSums(src: Tensor, count: number, factor: number, dst: Tensor, at: number): Pass {
+  const workgroups = Math.max(1, Math.ceil(count / block));
+  return { kernel: sumKernel, buffers: [src, dst], uniforms: [count, at, factor], workgroups };
+}

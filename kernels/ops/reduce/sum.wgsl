@@ -1,0 +1,37 @@
+// Sums of blocks of 4096 values. Body; pf32.wgsl and reduce.wgsl come first.
+//
+// Equation   dst[at + b] = factor * (sum of block b of the first `count` values of src).
+// Work       One workgroup a block. A longer sum is a sum of these sums: see gpu.ts.
+
+struct Params {
+  count: u32,
+  at: u32,
+  factor: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read> src: array<u32>;
+@group(0) @binding(3) var<storage, read_write> dst: array<u32>;
+
+fn term(which: u32, i: u32) -> u32 {
+  return src[i];
+}
+
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) local: u32,
+) {
+  z = zero[0];
+  lane = local;
+  let block = group.y * grid.x + group.x;
+  let start = block * 4096u;
+  if (start >= params.count) {
+    return;
+  }
+  let total = tree_sum(lane_sum(0u, start, min(params.count, start + 4096u)));
+  if (lane == 0u) {
+    dst[params.at + block] = mul(total, params.factor);
+  }
+}
