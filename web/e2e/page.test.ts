@@ -329,7 +329,7 @@ describe('without a job, or without an answer', () => {
 });
 
 describe('on any screen', () => {
-  it.each([1280, 768, 390, 360, 320])('fits into %i pixels', async (width) => {
+  it.each([1600, 1280, 1100, 1000, 900, 768, 390, 360, 320])('fits into %i pixels', async (width) => {
     const visited = await go('', { viewport: { width, height: 800 } });
     await live(visited);
     await startButton(visited).click();
@@ -339,6 +339,14 @@ describe('on any screen', () => {
       () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
     );
     expect(beyond).toBe(0);
+    // Nothing sticks out of its own place either, into a neighbour's.
+    const out = await visited.page.evaluate(
+      () =>
+        [...document.querySelectorAll('.section > div')].filter(
+          (element) => element.scrollWidth > element.clientWidth,
+        ).length,
+    );
+    expect(out).toBe(0);
   });
 
   it('follows the dark scheme and stands still when asked to', async () => {

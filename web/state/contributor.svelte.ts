@@ -94,7 +94,10 @@ export class ContributorState {
   /** One contributor serves every Start, so that its key and its figures stay. */
   async #make(): Promise<ContributorControl> {
     const control = await this.#ports.create();
-    await control.subscribe((view) => this.#show(view));
+    await control.subscribe((view) => {
+      // The first view is of a contributor not yet started, which nobody needs to see between click and start.
+      if (this.busy !== 'start' || view.phase !== 'stopped') this.#show(view);
+    });
     return control;
   }
 

@@ -1,0 +1,75 @@
+/**
+ * The page with the real contributor behind Start, in a real Chromium: nothing of it is fetched or started before the click, what this
+ * machine cannot do is said, and Stop leaves nothing running. Training itself is tested end to end with a real coordinator elsewhere.
+ */
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Browser } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { launchBrowser, type Visit, visit } from './browser.ts';
+import { buildPage } from './build.ts';
+import { makeStatus } from './fixtures.ts';
+import { type PageServer, servePage } from './server.ts';
+
+let dist: string;
+let browser: Browser;
+let server: PageServer;
+let visited: Visit | null = null;
+
+beforeAll(async () => {
+  [dist, browser] = await Promise.all([buildPage('real'), launchBrowser()]);
+});
+afterAll(async () => {
+  await browser?.close();
+  if (dist) await rm(dist, { recursive: true });
+});
+beforeEach(async () => {
+  server = await servePage(dist);
+  server.answers.status = makeStatus(2);
+});
+afterEach(async () => {
+  await visited?.close();
+  visited = null;
+  await server.close();
+});
+
+async function go(query: string): Promise<Visit> {
+  visited = await visit(browser, `${server.url}/${query}`);
+  await visited.page.getByText('Live', { exact: true }).waitFor();
+  await visited.page.locator('canvas').first().waitFor();
+  return visited;
+}
+
+const start = (at: Visit) => at.page.getByRole('button', { name: 'Start contributing' }).click();
+
+it('fetches none of the contributor before Start', async () => {
+  const at = await go('');
+  expect(await at.forbidden()).toEqual([]);
+  expect(at.page.workers()).toHaveLength(0);
+  expect(at.faults).toEqual([]);
+  const built = await readdir(join(dist, 'assets'));
+  expect(built.some((name) => name.includes('worker'))).toBe(true);
+  const fetched = server.asked.filter((path) => path.startsWith('/assets/'));
+  expect(fetched.filter((path) => /worker|start/.test(path))).toEqual([]);
+  expect(fetched.length).toBeLessThanOrEqual(6);
+});
+
+it('says what to do when the browser gives no adapter', async () => {
+  const at = await go('');
+  await start(at);
+  const alert = at.page.getByRole('alert');
+  await alert.waitFor();
+  expect(await alert.innerText()).toMatch(/No usable device[\s\S]*What to do\./);
+  expect(server.asked.filter((path) => path.startsWith('upgrade'))).toEqual([]);
+  await at.page.getByRole('button', { name: 'Try again' }).waitFor();
+});
+
+it('connects only after Start, and leaves no worker after Stop', async () => {
+  const at = await go('?backend=reference');
+  await start(at);
+  await expect.poll(() => server.asked.includes('upgrade /v1/contribute'), { timeout: 120_000 }).toBe(true);
+  expect(at.page.workers()).toHaveLength(1);
+  await at.page.getByRole('button', { name: 'Stop' }).click();
+  await at.page.getByRole('button', { name: 'Start contributing' }).waitFor();
+  await expect.poll(() => at.page.workers().length).toBe(0);
+});
