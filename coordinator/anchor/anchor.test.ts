@@ -199,6 +199,26 @@ describe('a chain that is slow or shared', () => {
     await expect(anchor.anchorRound(round('late', 2))).resolves.toHaveProperty('tx');
   });
 
+  it('lets a stuck transaction of the same key be outbid', async () => {
+    const client = anvilClient();
+    await client.setAutomine(true);
+    await client.setAutomine(false);
+    try {
+      const stuck = await client.sendTransaction({
+        chain: null,
+        to: anchor.info().contract,
+        data: '0x',
+        gas: 50_000n,
+      });
+      const { tx } = await anchor.anchorRound(round('outbid', 1));
+      expect(tx).not.toBe(stuck);
+      await expect(client.getTransactionReceipt({ hash: stuck })).rejects.toThrow();
+    } finally {
+      await client.setAutomine(true);
+    }
+    expect((await anchor.rounds(cid('outbid'))).length).toBe(1);
+  });
+
   it('is waited for no longer once the adapter is closed', async () => {
     const client = anvilClient();
     const options = { rpcUrl: anvil.rpcUrl, privateKey: anvilKey, recorded: anchor.info(), devChain: false };
@@ -341,6 +361,7 @@ describe('the auditor', () => {
       expect(checkHistory(job, lie, tip).kind).toBe('broken');
     }
     expect(checkHistory(other, rounds, tip).kind).toBe('broken');
+    expect(checkHistory(job, [b, c], tip)).toMatchObject({ round: 2, reason: 'round 1 was expected' });
   });
 
   it('reads a contract that its own tip confirms', async () => {

@@ -33,6 +33,8 @@ const coded = (code: string) => expect.objectContaining({ code });
 let dir: string;
 const open: EmbeddedAnchor[] = [];
 const children: ChildProcess[] = [];
+/** Chains of other processes, which a failing test could leave. */
+const anvilPids: number[] = [];
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'atoll-anvil-'));
@@ -41,6 +43,7 @@ beforeEach(async () => {
 afterEach(async () => {
   for (const anchor of open.splice(0)) await anchor.close();
   for (const child of children.splice(0)) child.kill('SIGKILL');
+  for (const pid of anvilPids.splice(0)) if (await isOurAnvil(pid)) process.kill(pid, 'SIGKILL');
   await rm(dir, { recursive: true, force: true, maxRetries: 5 });
 });
 
@@ -81,7 +84,12 @@ async function holdInAnotherProcess(rounds: number): Promise<Held> {
   });
   const recorded = JSON.parse(line) as RecordedContract;
   const anvilPid = Number(await readFile(join(dir, 'anvil.pid'), 'utf8'));
+  anvilPids.push(anvilPid);
   return { parent, anvilPid, guardPid: await parentOf(anvilPid), recorded };
+}
+
+async function isOurAnvil(pid: number): Promise<boolean> {
+  return (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).includes(dir);
 }
 
 async function parentOf(pid: number): Promise<number> {
