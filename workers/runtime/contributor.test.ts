@@ -400,7 +400,7 @@ describe('the device', () => {
     rig.compute.device.lose();
     expect(await rig.coordinator.expect('release')).toMatchObject({ assignment: assignment(2) });
     const lost = await rig.untilView((v) => v.problem?.code === 'device_lost', 'the problem');
-    expect(lost.problem?.detail).toMatch(/Close other heavy tabs/);
+    expect(lost.problem?.detail).toMatch(/Close programs that need much memory/);
     rig.compute.gate = null;
     await until(() => rig.compute.devices[1], 'a fresh device');
     await rig.coordinator.lease(3, await rig.unit(3));

@@ -7,19 +7,22 @@ import { Run, type Figures } from './run.ts';
 import type { ContributorControl, ContributorView } from './view.ts';
 import { ViewPublisher } from './view-publisher.ts';
 
-export function createRuntime(ports: RuntimePorts): ContributorControl {
-  return new Contributor(ports);
+/** `notice` is shown in every view. */
+export function createRuntime(ports: RuntimePorts, notice?: string): ContributorControl {
+  return new Contributor(ports, notice);
 }
 
 class Contributor implements ContributorControl {
   readonly #ports: RuntimePorts;
+  readonly #notice: string | undefined;
   readonly #publisher: ViewPublisher;
   readonly #figures: Figures = { agreed: 0, rejected: 0, credit: 0, bytesDown: 0, bytesUp: 0 };
   #run: Run | null = null;
   #stopping: Promise<void> | null = null;
 
-  constructor(ports: RuntimePorts) {
+  constructor(ports: RuntimePorts, notice: string | undefined) {
     this.#ports = ports;
+    this.#notice = notice;
     this.#publisher = new ViewPublisher(ports.clock, ports.log, () => this.#view());
   }
 
@@ -58,7 +61,11 @@ class Contributor implements ContributorControl {
   }
 
   #view(): ContributorView {
-    if (this.#run) return this.#run.view();
+    const view = this.#run?.view() ?? this.#stoppedView();
+    return this.#notice === undefined ? view : { ...view, notice: this.#notice };
+  }
+
+  #stoppedView(): ContributorView {
     return {
       phase: 'stopped',
       reason: 'Nothing runs until you start it.',

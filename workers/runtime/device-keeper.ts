@@ -19,9 +19,15 @@ export interface DeviceEvents {
   failed(problem: Problem): void;
 }
 
-const remedy =
-  'Another program may have reset the graphics processor, or its driver may have stopped. ' +
-  'Close other heavy tabs or programs, update the driver, and start again.';
+function remedyFor(info: DeviceInfo): string {
+  if (info.backend !== 'webgpu' && info.backend !== 'cuda') {
+    return 'Close programs that need much memory and start again.';
+  }
+  return (
+    'Another program may have reset the graphics processor, or its driver may have stopped. ' +
+    'Close other heavy tabs or programs, update the driver, and start again.'
+  );
+}
 
 export class DeviceKeeper {
   stage: 'starting' | 'probing' | 'ready' | 'closed' = 'closed';
@@ -69,7 +75,10 @@ export class DeviceKeeper {
     this.device = null;
     void device.close().catch(() => {});
     this.problem = toProblem(
-      new AtollError('device_lost', `${error.message} ${remedy}`.slice(0, limits.reasonCharsMax)),
+      new AtollError(
+        'device_lost',
+        `${error.message} ${remedyFor(device.info)}`.slice(0, limits.reasonCharsMax),
+      ),
     );
     this.#events.lost(error);
     if (this.#abort.signal.aborted) return;

@@ -20,6 +20,8 @@ export interface ContributorView {
   /** One sentence, always present: what is happening, or why nothing is. */
   reason: string;
   problem: Problem | null;
+  /** Something a person should know that stops nothing, such as a key that cannot be kept. */
+  notice?: string;
   contributor: string | null;
   device: DeviceInfo | null;
   /** The unit in hand. */

@@ -1,0 +1,79 @@
+/**
+ * The Web Worker that contributes: device, socket, downloads, hashing and signing all happen here, so the page stays free to draw. Started
+ * by `start.ts` on the visitor's click and never before.
+ */
+import * as Comlink from 'comlink';
+import { AtollError } from '#protocol/errors.ts';
+import { MemoryBlockCache } from '../runtime/block-cache.ts';
+import { createRuntime } from '../runtime/contributor.ts';
+import { kernelCompute, type KernelBackend } from '../runtime/kernel-compute.ts';
+import type { Compute, Logger } from '../runtime/ports.ts';
+import type { ContributorControl, ContributorView } from '../runtime/view.ts';
+import { httpBlocks } from '../transport/http-blocks.ts';
+import { systemClock, systemRandom } from '../transport/platform.ts';
+import { webSocketTransport } from '../transport/web-socket.ts';
+import { loadSigner } from './key-store.ts';
+
+export interface WorkerOptions {
+  /** The coordinator's http(s) address. */
+  url: string;
+  backend: KernelBackend;
+  allowSoftware: boolean;
+}
+
+const notice =
+  'This browser refuses storage, so the key of this tab, and with it the name under which credit is booked, is gone when the tab closes.';
+
+let control: ContributorControl | null = null;
+
+const api = {
+  /** Makes the contributor and starts it. Views go to `onView`, beginning with the present one. */
+  async start(options: WorkerOptions, onView: (view: ContributorView) => unknown): Promise<void> {
+    const { url, backend, allowSoftware } = options;
+    const { signer, isKept } = await loadSigner();
+    const ports = {
+      transport: webSocketTransport(url, systemClock),
+      source: httpBlocks(url),
+      cache: new MemoryBlockCache(),
+      compute: browserCompute(backend, allowSoftware),
+      signer,
+      clock: systemClock,
+      randomBytes: systemRandom,
+      log: consoleLogger,
+    };
+    control = isKept ? createRuntime(ports) : createRuntime(ports, notice);
+    await control.start();
+    await control.subscribe((view) => void onView(view));
+  },
+  pause: async () => control?.pause(),
+  resume: async () => control?.resume(),
+  stop: async () => control?.stop(),
+};
+export type WorkerApi = typeof api;
+
+function browserCompute(backend: KernelBackend, allowSoftware: boolean): Compute {
+  const compute = kernelCompute(backend, { allowSoftware });
+  return {
+    async open(signal) {
+      if (backend === 'webgpu' && !navigator.gpu) throw noWebGpu();
+      return compute.open(signal);
+    },
+  };
+}
+
+function noWebGpu(): AtollError {
+  return new AtollError(
+    'no_device',
+    'This browser does not offer WebGPU here. Use Chrome or Edge 113 or newer (121 on Android; on Linux 144 with Intel and 147 with NVIDIA graphics), ' +
+      'Safari 26 or newer, or Firefox 141 on Windows and 145 on Apple silicon.',
+  );
+}
+
+const consoleLogger: Logger = {
+  debug: () => {},
+  info: () => {},
+  warn: (fields, message) => console.warn(`Atoll: ${message}`, fields),
+  error: (fields, message) => console.error(`Atoll: ${message}`, fields),
+};
+
+Comlink.expose(api);

@@ -1,0 +1,154 @@
+/**
+ * The public entry of `workers/` for pages. Making a contributor does nothing; `start()` loads and starts the worker, and only then is there a
+ * connection, an adapter request or a key.
+ */
+import * as Comlink from 'comlink';
+import { AtollError, type Problem, toProblem } from '#protocol/errors.ts';
+import { limits } from '#protocol/limits.ts';
+import type { ContributorControl, ContributorView } from '../runtime/view.ts';
+import type { WorkerApi } from './contributor.worker.ts';
+
+export interface ContributorOptions {
+  /** The coordinator's http(s) address, such as `location.origin`. */
+  url: string;
+  /** Accept a software adapter (SwiftShader): for tests. */
+  allowSoftware?: boolean;
+  /** `webgpu` unless given. Never replaced silently. */
+  backend?: 'webgpu' | 'reference';
+}
+
+export function createContributor(options: ContributorOptions): ContributorControl {
+  return new PageContributor(options);
+}
+
+/** A worker that is running. Comlink drops calls in flight when its proxy is collected, so the proxy is held here. */
+interface Live {
+  worker: Worker;
+  remote: Comlink.Remote<WorkerApi>;
+  /** Rejects when the worker cannot go on. */
+  broken: Promise<never>;
+  /** Resolves when the worker was ended here, with whatever was in flight. */
+  ended: PromiseWithResolvers<void>;
+}
+
+const stoppedView: ContributorView = {
+  phase: 'stopped',
+  reason: 'Nothing runs until you start it.',
+  problem: null,
+  contributor: null,
+  device: null,
+  unit: null,
+  pending: 0,
+  agreed: 0,
+  rejected: 0,
+  credit: 0,
+  bytesDown: 0,
+  bytesUp: 0,
+};
+
+class PageContributor implements ContributorControl {
+  readonly #options: ContributorOptions;
+  readonly #listeners = new Set<(view: ContributorView) => void>();
+  #view = stoppedView;
+  #live: Live | null = null;
+
+  constructor(options: ContributorOptions) {
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    if (this.#live && this.#view.phase !== 'failed') return;
+    if (this.#live) await this.stop();
+    if (!isSecureContext) return this.#fail(null, toProblem(insecure()));
+    this.#show({ ...this.#view, phase: 'starting', reason: 'Loading the contributor.', problem: null });
+    const live = startWorker();
+    this.#live = live;
+    const { url, backend = 'webgpu', allowSoftware = false } = this.#options;
+    const onView = Comlink.proxy((view: ContributorView) => {
+      if (this.#live === live) this.#show(view);
+    });
+    try {
+      await answer(live, live.remote.start({ url, backend, allowSoftware }, onView));
+    } catch (error) {
+      this.#fail(live, toProblem(error));
+    }
+    live.broken.catch((error: unknown) => this.#fail(live, toProblem(error))); // or breaks later
+  }
+
+  async pause(): Promise<void> {
+    if (this.#live) await answer(this.#live, this.#live.remote.pause());
+  }
+
+  async resume(): Promise<void> {
+    if (this.#live) await answer(this.#live, this.#live.remote.resume());
+  }
+
+  async stop(): Promise<void> {
+    const live = this.#live;
+    if (!live) return;
+    this.#live = null;
+    this.#show({
+      ...this.#view,
+      phase: 'stopped',
+      reason: stoppedView.reason,
+      problem: null,
+      unit: null,
+      pending: 0,
+    });
+    const patience = new Promise<void>((resolve) => setTimeout(resolve, 2 * limits.stopMsMax));
+    await Promise.race([answer(live, live.remote.stop()), patience]).catch(() => {});
+    end(live);
+  }
+
+  async subscribe(onView: (view: ContributorView) => void): Promise<void> {
+    this.#listeners.add(onView);
+    onView(this.#view);
+  }
+
+  #show(view: ContributorView): void {
+    this.#view = view;
+    for (const listener of this.#listeners) listener(view);
+  }
+
+  #fail(live: Live | null, problem: Problem): void {
+    if (this.#live !== live) return;
+    if (live) end(live);
+    this.#live = null;
+    this.#show({ ...this.#view, phase: 'failed', reason: problem.detail, problem, unit: null });
+  }
+}
+
+function startWorker(): Live {
+  const worker = new Worker(new URL('./contributor.worker.ts', import.meta.url), { type: 'module' });
+  const broken = new Promise<never>((_, reject) => {
+    worker.addEventListener('error', (event) => reject(brokenError(event.message)));
+    worker.addEventListener('messageerror', () => reject(brokenError('')));
+  });
+  broken.catch(() => {}); // heard by whoever waits
+  return { worker, remote: Comlink.wrap<WorkerApi>(worker), broken, ended: Promise.withResolvers<void>() };
+}
+
+/** A worker that breaks or is ended never answers. */
+async function answer(live: Live, call: Promise<void>): Promise<void> {
+  await Promise.race([call, live.broken, live.ended.promise]);
+}
+
+function end({ worker, remote, ended }: Live): void {
+  ended.resolve();
+  remote[Comlink.releaseProxy]();
+  worker.terminate();
+}
+
+function insecure(): AtollError {
+  return new AtollError(
+    'no_device',
+    'Browsers allow graphics processors and hashing on secure pages only. Open this page over https, or on localhost.',
+  );
+}
+
+function brokenError(message: string): AtollError {
+  const what = message
+    ? `The contributor's worker failed: ${message}.`
+    : "The contributor's worker could not be loaded.";
+  return new AtollError('unavailable', `${what} Reload the page; a content blocker may also be in the way.`);
+}

@@ -1,0 +1,114 @@
+/** The headless contributor's settings: flags, then environment, then defaults; parsed once and frozen. */
+import { homedir } from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import * as v from 'valibot';
+import { AtollError } from '#protocol/errors.ts';
+import { contributeUrl } from '../transport/web-socket.ts';
+
+export const exitCodes = {
+  stopped: 0,
+  unexpected: 1,
+  badConfig: 2,
+  noDevice: 3,
+  nonconforming: 4,
+  refused: 5,
+  deviceFailed: 6,
+} as const;
+
+export const help = `Usage: node --import ./scripts/raw-hooks.ts workers/node/main.ts --url URL [options]
+
+Contributes this machine to an Atoll network until it is stopped.
+
+  --url URL              address of the coordinator, such as http://127.0.0.1:8080   (ATOLL_URL)
+  --backend NAME         reference (any CPU, slow) or webgpu; never falls back       (ATOLL_BACKEND, reference)
+  --allow-software       let --backend webgpu use a software adapter
+  --name LABEL           shown with the device, and names the key file               (ATOLL_NAME)
+  --data-dir DIR         where the key is kept                                       (ATOLL_DATA_DIR, ~/.local/share/atoll)
+  --key-file FILE        the key itself; made with mode 0600 if it is missing        (ATOLL_KEY_FILE, DIR/LABEL.key)
+  --log-level LEVEL      debug, info, warn, error or silent                          (ATOLL_LOG_LEVEL, info)
+  --exit-with-parent     stop when standard input closes
+  --help                 this text
+
+Logs are JSON lines on standard output. SIGINT or SIGTERM gives the unit in hand back and stops; a second one stops at once.
+
+Exit codes
+  0  stopped on request
+  1  an unexpected error; the log has it
+  2  a setting is not usable
+  3  no device: the backend that was asked for is not there
+  4  the device gave other bits than the reference in the conformance probe
+  5  the coordinator refused this contributor
+  6  the device was lost, is too small or too slow, or its programs kept failing
+`;
+
+const labelSchema = v.pipe(
+  v.string(),
+  v.regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$/,
+    '--name takes up to 60 letters, digits, dots, hyphens and underscores',
+  ),
+);
+
+const configSchema = v.object({
+  url: v.pipe(v.string('--url is missing'), v.minLength(1, '--url is missing')),
+  backend: v.picklist(['reference', 'webgpu'], '--backend must be reference or webgpu'),
+  allowSoftware: v.boolean(),
+  name: v.optional(labelSchema),
+  keyFile: v.string(),
+  logLevel: v.picklist(
+    ['debug', 'info', 'warn', 'error', 'silent'],
+    '--log-level must be debug, info, warn, error or silent',
+  ),
+  exitWithParent: v.boolean(),
+});
+export type Config = Readonly<v.InferOutput<typeof configSchema>>;
+
+/** `help` when that was asked for. Throws `bad_config`. */
+export function parseConfig(args: string[], env: NodeJS.ProcessEnv): Config | 'help' {
+  const flags = parseFlags(args);
+  if (flags.help) return 'help';
+  const name = flags.name ?? env['ATOLL_NAME'];
+  const dataDir = flags['data-dir'] ?? env['ATOLL_DATA_DIR'] ?? defaultDataDir(env);
+  const parsed = v.safeParse(configSchema, {
+    url: flags.url ?? env['ATOLL_URL'],
+    backend: flags.backend ?? env['ATOLL_BACKEND'] ?? 'reference',
+    allowSoftware: flags['allow-software'] ?? false,
+    name,
+    keyFile: flags['key-file'] ?? env['ATOLL_KEY_FILE'] ?? path.join(dataDir, `${name ?? 'contributor'}.key`),
+    logLevel: flags['log-level'] ?? env['ATOLL_LOG_LEVEL'] ?? 'info',
+    exitWithParent: flags['exit-with-parent'] ?? false,
+  });
+  if (!parsed.success) throw badConfig(parsed.issues[0].message);
+  contributeUrl(parsed.output.url); // refuses what is no http(s) address
+  return Object.freeze(parsed.output);
+}
+
+function parseFlags(args: string[]) {
+  try {
+    return parseArgs({
+      args,
+      options: {
+        url: { type: 'string' },
+        backend: { type: 'string' },
+        'allow-software': { type: 'boolean' },
+        name: { type: 'string' },
+        'data-dir': { type: 'string' },
+        'key-file': { type: 'string' },
+        'log-level': { type: 'string' },
+        'exit-with-parent': { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
+      },
+    }).values;
+  } catch (error) {
+    throw badConfig((error as Error).message);
+  }
+}
+
+function defaultDataDir(env: NodeJS.ProcessEnv): string {
+  return path.join(env['XDG_DATA_HOME'] || path.join(homedir(), '.local', 'share'), 'atoll');
+}
+
+function badConfig(message: string): AtollError {
+  return new AtollError('bad_config', `${message.replace(/\.$/, '')}. See --help.`);
+}

@@ -1,0 +1,29 @@
+/** A headless contributor put together: keys, thread, socket, gateway, cache. `main.ts` runs it; tests and cheats may use its ports. */
+import type { Signer } from '#protocol/messages/contribution.ts';
+import { MemoryBlockCache } from '../runtime/block-cache.ts';
+import type { Compute, Logger, RuntimePorts } from '../runtime/ports.ts';
+import { httpBlocks } from '../transport/http-blocks.ts';
+import { systemClock, systemRandom } from '../transport/platform.ts';
+import { webSocketTransport } from '../transport/web-socket.ts';
+
+export interface NodePortsOptions {
+  /** The coordinator's http(s) address. */
+  url: string;
+  signer: Signer;
+  compute: Compute;
+  log: Logger;
+}
+
+/** The real ports of a contributor in Node, each of which may be replaced before `createRuntime`. */
+export function nodePorts({ url, signer, compute, log }: NodePortsOptions): RuntimePorts {
+  return {
+    transport: webSocketTransport(url, systemClock),
+    source: httpBlocks(url),
+    cache: new MemoryBlockCache(),
+    compute,
+    signer,
+    clock: systemClock,
+    randomBytes: systemRandom,
+    log,
+  };
+}

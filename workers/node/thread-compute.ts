@@ -1,0 +1,124 @@
+/**
+ * The compute port over a thread of its own, so that the socket is answered while a step blocks for seconds.
+ *
+ * Closing ends the thread whatever it is at. A thread that dies by itself is a lost device.
+ */
+import { Worker } from 'node:worker_threads';
+import { AtollError, fromProblem } from '#protocol/errors.ts';
+import { encodeWorkunit } from '#protocol/messages/workunit.ts';
+import type { KernelBackend } from '../runtime/kernel-compute.ts';
+import type { Compute, ComputeDevice, ExecuteOptions } from '../runtime/ports.ts';
+import { orAborted } from '../runtime/timing.ts';
+import { Rpc } from './rpc.ts';
+import type { HostMethods, ThreadMethods, ThreadOptions } from './thread-messages.ts';
+
+/** Time a GPU is given to let go of its memory. */
+const closeMsMax = 1_000;
+
+export interface ThreadComputeOptions {
+  backend: KernelBackend;
+  allowSoftware?: boolean;
+  /** Put before the device's own label, where people see it. */
+  name?: string;
+  /** Flags of the thread's Node; those of this process unless given. The kernels need the `?raw` import hook among them. */
+  execArgv?: string[];
+}
+
+export function threadCompute(options: ThreadComputeOptions): Compute {
+  return {
+    async open(signal) {
+      const thread = new ComputeThread(options);
+      try {
+        return await orAborted(thread.open(), signal);
+      } catch (error) {
+        await thread.close();
+        throw error;
+      }
+    },
+  };
+}
+
+class ComputeThread {
+  readonly #options: ThreadComputeOptions;
+  readonly #worker: Worker;
+  readonly #rpc: Rpc<ThreadMethods>;
+  readonly #abortFlag = new SharedArrayBuffer(4);
+  readonly #lost = Promise.withResolvers<AtollError>();
+  #job: { id: number; options: ExecuteOptions } | null = null;
+  #jobs = 0;
+  #closing = false;
+
+  constructor(options: ThreadComputeOptions) {
+    this.#options = options;
+    const { backend, allowSoftware = false, execArgv } = options;
+    const workerData: ThreadOptions = { backend, allowSoftware, abortFlag: this.#abortFlag };
+    this.#worker = new Worker(new URL('./compute-thread.ts', import.meta.url), {
+      workerData,
+      ...(execArgv ? { execArgv } : {}),
+    });
+    this.#rpc = new Rpc<ThreadMethods>(this.#worker, {
+      get: (job: number, cid: string) => this.#of(job).blocks.get(cid),
+      put: (job: number, bytes: Uint8Array, code?: number) => this.#of(job).blocks.put(bytes, code),
+      progress: (job: number, done: number, total: number) => this.#of(job).progress(done, total),
+      lost: (problem: Parameters<HostMethods['lost']>[0]) => this.#lost.resolve(fromProblem(problem)),
+    });
+    this.#worker.on('error', (error) => this.#onGone(error));
+    this.#worker.on('exit', () => this.#onGone(null));
+  }
+
+  async open(): Promise<ComputeDevice> {
+    const { info, programs, probeDigest } = await this.#rpc.call('open');
+    const { name } = this.#options;
+    return {
+      info: name ? { ...info, label: `${name}: ${info.label}` } : info,
+      programs,
+      probeDigest,
+      lost: this.#lost.promise,
+      probe: (signal) => orAborted(this.#rpc.call('probe'), signal),
+      execute: (unit, options) => this.#execute(encodeWorkunit(unit), options),
+      close: () => this.close(),
+    };
+  }
+
+  async close(): Promise<void> {
+    if (this.#closing) return;
+    this.#closing = true;
+    if (this.#options.backend === 'webgpu') {
+      const patience = new Promise((resolve) => setTimeout(resolve, closeMsMax).unref());
+      await Promise.race([this.#rpc.call('close').catch(() => {}), patience]);
+    }
+    await this.#worker.terminate();
+  }
+
+  async #execute(unit: Uint8Array, options: ExecuteOptions): ReturnType<ComputeDevice['execute']> {
+    const id = ++this.#jobs;
+    this.#job = { id, options };
+    const { signal } = options;
+    const onAbort = () => {
+      Atomics.store(new Int32Array(this.#abortFlag), 0, id);
+      void this.#rpc.call('abort', id).catch(() => {});
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    try {
+      return await this.#rpc.call('execute', id, unit);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      this.#job = null;
+    }
+  }
+
+  #of(job: number): ExecuteOptions {
+    if (this.#job?.id !== job) throw new AtollError('cancelled', 'The unit is not in hand any more.');
+    return this.#job.options;
+  }
+
+  #onGone(error: Error | null): void {
+    const isMemory = (error as NodeJS.ErrnoException | null)?.code === 'ERR_WORKER_OUT_OF_MEMORY';
+    const gone = isMemory
+      ? new AtollError('out_of_memory', 'The compute thread ran out of memory.')
+      : new AtollError('device_lost', 'The compute thread ended unexpectedly.', { cause: error });
+    this.#rpc.fail(gone);
+    if (!this.#closing) this.#lost.resolve(gone);
+  }
+}

@@ -1,0 +1,36 @@
+/** What the compute thread and its host may call of each other. */
+import type { Problem } from '#protocol/errors.ts';
+import type { DeviceInfo } from '#protocol/messages/frames.ts';
+import type { Cid } from '#protocol/codec/cid.ts';
+import type { Result } from '#protocol/messages/workunit.ts';
+import type { Hex } from 'viem';
+import type { KernelBackend } from '../runtime/kernel-compute.ts';
+
+export interface ThreadOptions {
+  backend: KernelBackend;
+  allowSoftware: boolean;
+  /** One i32: the job to be aborted. A thread that is deep in a step cannot take messages, but it can look here. */
+  abortFlag: SharedArrayBuffer;
+}
+
+export interface Opened {
+  info: DeviceInfo;
+  programs: string[];
+  probeDigest: Hex;
+}
+
+export interface ThreadMethods {
+  open(): Promise<Opened>;
+  probe(): Promise<Hex>;
+  /** `unit` is canonical bytes. */
+  execute(job: number, unit: Uint8Array): Promise<Result>;
+  abort(job: number): void;
+  close(): Promise<void>;
+}
+
+export interface HostMethods {
+  get(job: number, cid: Cid): Promise<Uint8Array>;
+  put(job: number, bytes: Uint8Array, code: number | undefined): Promise<Cid>;
+  progress(job: number, done: number, total: number): void;
+  lost(problem: Problem): void;
+}
