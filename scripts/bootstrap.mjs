@@ -312,9 +312,11 @@ function isAlive(pid) {
 function handOver(root, node, command, args) {
   const hooks = pathToFileURL(path.join(root, 'scripts/raw-hooks.ts')).href;
   const script = path.join(root, 'scripts', `${command}.ts`);
+  // Where the person is: npm has gone to the root, and so do we.
+  const from = process.env['npm_lifecycle_event'] === command ? process.env['INIT_CWD'] : undefined;
   const child = spawn(node, ['--import', hooks, script, ...args], {
     cwd: root,
-    env: childEnv(node),
+    env: { ...childEnv(node), INIT_CWD: from ?? process.cwd() },
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
   });
   for (const signal of stopSignals) process.on(signal, () => child.kill(signal));

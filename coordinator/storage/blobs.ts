@@ -14,6 +14,12 @@ export interface Blobs extends BlockStore {
   has(cid: Cid): Promise<boolean>;
 }
 
+/** Where a block lies. Two last characters: the first ones of a CID are always the same. Throws `bad_request` on what is no CID. */
+export function blobPath(directory: string, cid: Cid): string {
+  parseCid(cid);
+  return join(directory, cid.slice(-2), cid);
+}
+
 /** Makes the folders and clears what an earlier process left half-written. Throws `bad_config` when that is not possible. */
 export async function openBlobs(directory: string): Promise<Blobs> {
   const temporary = join(directory, 'tmp');

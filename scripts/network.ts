@@ -1,0 +1,174 @@
+/**
+ * A whole network on this machine: embedded chain, coordinator, job, local contributors, opened in that order and closed in the reverse one.
+ * `npm start` is this plus a terminal.
+ */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import path from 'node:path';
+import * as v from 'valibot';
+import { type Coordinator, createCoordinator } from '#coordinator/main.ts';
+import { type EmbeddedAnchor, openEmbeddedAnchor } from '#coordinator/anchor/embedded.ts';
+import { floatToBits } from '#coordinator/planner/optimiser.ts';
+import { lockDataDir } from '#coordinator/storage/lock.ts';
+import { probeDigest } from '#kernels/index.ts';
+import { initialCheckpoint } from '#kernels/model/init.ts';
+import type { Cid } from '#protocol/codec/cid.ts';
+import { AtollError } from '#protocol/errors.ts';
+import { type ChainInfo, chainSchema, type RoundSummary } from '#protocol/http/api.ts';
+import { limits } from '#protocol/limits.ts';
+import type { Job } from '#protocol/messages/job.ts';
+import { generateCorpus } from './corpus/generate.ts';
+import { type LocalContributors, startLocalContributors } from './local-contributors.ts';
+import type { StartOptions } from './start-options.ts';
+
+/** Size of the made corpus. */
+const corpusBytes = 1_000_000;
+
+/** Where things lie in a data directory, besides what the coordinator keeps there itself. */
+export const places = {
+  chain: (dataDir: string) => path.join(dataDir, 'chain'),
+  contract: (dataDir: string) => path.join(dataDir, 'contract.json'),
+  contributors: (dataDir: string) => path.join(dataDir, 'contributors'),
+};
+
+export interface NetworkEvents {
+  say: (line: string) => void;
+  onRound: (job: Cid, round: RoundSummary) => void;
+  onAnchor: (job: Cid, round: number, anchor: NonNullable<RoundSummary['anchor']>) => void;
+}
+
+export interface Network {
+  readonly coordinator: Coordinator;
+  readonly job: Cid;
+  readonly anchor: EmbeddedAnchor | null;
+  /** Stops everything in order. */
+  close(): Promise<void>;
+  /** Ends what is not ours to clean up at once; the chain's guard saves its state by itself. */
+  kill(): void;
+}
+
+/** The text, and what is known of it. Throws `bad_input` naming the file and what is wrong with it. */
+export async function loadText(
+  options: Pick<StartOptions, 'data' | 'seed'>,
+): Promise<{ name: string; text: Uint8Array; sourceEntropy?: number }> {
+  const { data, seed } = options;
+  if (data === null) {
+    const { text, entropyPerByte } = generateCorpus({ bytes: corpusBytes, seed });
+    return { name: 'made corpus', text, sourceEntropy: entropyPerByte };
+  }
+  const unreadable = (reason: string) =>
+    new AtollError(
+      'bad_input',
+      `The text ${data} cannot be used: ${reason}. Give a UTF-8 text file with --data.`,
+    );
+  try {
+    const { size } = await stat(data);
+    if (size > limits.textBytesMax)
+      throw unreadable(`it has ${size} bytes, at most ${limits.textBytesMax} are taken`);
+    return { name: path.basename(data).slice(0, 120), text: await readFile(data) };
+  } catch (cause) {
+    if (cause instanceof AtollError) throw cause;
+    const { code, message } = cause as NodeJS.ErrnoException;
+    throw unreadable(
+      code === 'ENOENT' ? 'there is no such file' : code === 'EISDIR' ? 'it is a folder' : message,
+    );
+  }
+}
+
+/** The job that the options ask for, but for its text. Equal options and text make the same job, which then goes on. */
+export function jobOf(options: StartOptions, name: string): Omit<Job, 'corpus'> {
+  return {
+    v: 1,
+    kind: 'train',
+    name,
+    model: options.model,
+    policy: options.policy,
+    training: {
+      lanes: options.lanes,
+      steps: options.steps,
+      batch: options.batch,
+      lr: floatToBits(options.lr),
+      warmup: options.warmup,
+      beta1: floatToBits(0.9),
+      beta2: floatToBits(0.99),
+      eps: floatToBits(1e-8),
+      weightDecay: floatToBits(0.01),
+      outerLr: floatToBits(1),
+      outerMomentum: floatToBits(0.7),
+      heldOut: options.heldOut,
+    },
+    seed: options.seed,
+  };
+}
+
+/** Throws `bad_config`, `bad_input`, `port_busy` or `unavailable`, each naming the remedy, with everything closed again; `cancelled`. */
+export async function openNetwork(
+  options: StartOptions,
+  staticDir: string,
+  events: NetworkEvents,
+  signal: AbortSignal,
+): Promise<Network> {
+  const { name, text, sourceEntropy } = await loadText(options);
+  // Told at once, before anything is started that would have to be stopped.
+  lockDataDir(options.dataDir).release();
+  const undo: (() => Promise<void>)[] = [];
+  const close = async () => {
+    for (let step = undo.pop(); step; step = undo.pop()) await step();
+  };
+  let locals: LocalContributors | null = null;
+  try {
+    const anchor = options.chain ? await openChain(options.dataDir, signal) : null;
+    if (anchor) undo.push(() => anchor.close());
+    const coordinator = await createCoordinator({
+      dataDir: options.dataDir,
+      port: options.port,
+      staticDir,
+      anchor,
+      initialCheckpoint,
+      probe: probeDigest,
+      onRound: events.onRound,
+      onAnchor: events.onAnchor,
+    });
+    undo.push(() => coordinator.close());
+    signal.throwIfAborted();
+    const job = await coordinator.ensureJob(jobOf(options, name), text, {
+      alone: true,
+      ...(options.rounds === null ? {} : { stopAfterRounds: options.rounds }),
+      ...(sourceEntropy === undefined ? {} : { sourceEntropy }),
+    });
+    const dir = places.contributors(options.dataDir);
+    const started = startLocalContributors({
+      count: options.local,
+      url: coordinator.url,
+      dir,
+      say: events.say,
+    });
+    undo.push(() => started.stop());
+    locals = started;
+    return { coordinator, job, anchor, close, kill: () => locals?.kill() };
+  } catch (error) {
+    await close();
+    if (signal.aborted) throw new AtollError('cancelled', 'Stopped while starting.', { cause: error });
+    throw error;
+  }
+}
+
+/** The embedded chain with the contract of the last start, whose address is kept beside it. */
+async function openChain(dataDir: string, signal: AbortSignal): Promise<EmbeddedAnchor> {
+  const dir = places.chain(dataDir);
+  mkdirSync(dir, { recursive: true });
+  const anchor = await openEmbeddedAnchor({ dir, recorded: readContract(dataDir) }, signal);
+  const file = places.contract(dataDir);
+  writeFileSync(`${file}.new`, `${JSON.stringify(anchor.info(), null, 2)}\n`);
+  renameSync(`${file}.new`, file);
+  return anchor;
+}
+
+/** The contract that a data directory's rounds were anchored in, or null before the first start with a chain. */
+export function readContract(dataDir: string): ChainInfo | null {
+  try {
+    return v.parse(chainSchema, JSON.parse(readFileSync(places.contract(dataDir), 'utf8')));
+  } catch {
+    return null; // none yet, or unreadable: a new one is deployed and all rounds are anchored in it
+  }
+}

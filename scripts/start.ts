@@ -1,0 +1,154 @@
+/**
+ * `npm start`: the network on this machine, one readable line a round, until Ctrl-C or --rounds.
+ *
+ * The first Ctrl-C stops everything in order (what is acknowledged is on disk in any case); a second one, at least a second later, stops at once.
+ * Exit codes: 0 done or stopped, 1 unexpected or stalled, 2 an option, file or port that cannot be used, 130 stopped before --rounds was reached.
+ */
+import type { Cid } from '#protocol/codec/cid.ts';
+import { AtollError, codeOf } from '#protocol/errors.ts';
+import type { JobStatus } from '#protocol/http/api.ts';
+import { buildPage, pageDir } from './build-page.ts';
+import { type Network, openNetwork } from './network.ts';
+import { RoundLines, roundLine, summarise } from './round-lines.ts';
+import { helpText, parseOptions, type StartOptions } from './start-options.ts';
+
+/** npm and the terminal both pass a Ctrl-C on; only a later one is a second one. */
+const secondSignalMs = 1_000;
+const watchMs = 5_000;
+
+/** Signals, and the death of the bootstrap, as one AbortSignal. `force` is called for a second signal. */
+function stopOnRequest(force: () => void): AbortSignal {
+  const stopping = new AbortController();
+  let askedAt = 0;
+  const ask = () => {
+    const now = performance.now();
+    if (!stopping.signal.aborted) askedAt = now;
+    else if (now - askedAt > secondSignalMs) force();
+    stopping.abort();
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, ask);
+  process.on('disconnect', ask);
+  process.channel?.unref();
+  return stopping.signal;
+}
+
+function describe(options: StartOptions, network: Network, status: JobStatus): string[] {
+  const { L, C, NH, T } = status.model;
+  const training = `${status.lanes} lanes of ${status.stepsPerRound} steps of ${status.batch} sequences a round`;
+  const lines = [
+    `job ${status.id}`,
+    `  ${status.name}: GPT ${L},${C},${NH},${T}, ${status.parameters} parameters, ${status.policy}, ${training}`,
+  ];
+  const done = status.rounds.length;
+  if (done > 0) lines.push(`  goes on after round ${done} (loss ${status.lossLast?.toFixed(3)})`);
+  const chain = network.anchor?.info();
+  if (chain)
+    lines.push(`  anchored in RoundAnchor ${chain.contract} on the embedded chain at ${chain.rpcUrl}`);
+  if (options.local < 2)
+    lines.push('  a result needs two contributors that agree: open the page, or start with --local 2');
+  lines.push('', `Open ${network.coordinator.url} to look on and to help. Ctrl-C stops.`, '');
+  return lines;
+}
+
+/** Rejects when the job can make no progress any more. */
+async function watchForStall(network: Network, signal: AbortSignal): Promise<never> {
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, watchMs));
+    signal.throwIfAborted();
+    const { state, units } = await network.coordinator.status(network.job);
+    if (state !== 'stalled') continue;
+    const failed = units.find((unit) => unit.state === 'failed')?.unit ?? 'a unit';
+    throw new AtollError(
+      'unavailable',
+      `The job has stalled: ${failed} was given up after too many replicas that disagree. \`npm run audit -- ${failed}\` shows it.`,
+    );
+  }
+}
+
+async function run(options: StartOptions): Promise<number> {
+  const say = (line: string) => void (options.json ? process.stderr : process.stdout).write(`${line}\n`);
+  let network: Network | null = null;
+  const signal = stopOnRequest(() => {
+    network?.kill();
+    process.exit(130);
+  });
+  await buildPage(() => say('building the page'));
+  let status: JobStatus | null = null;
+  const lines = new RoundLines((round) => {
+    if (status) say(roundLine(round, status));
+  }, options.chain);
+  // Rounds may close before the job is introduced; their lines come after.
+  const introduced = Promise.withResolvers<Cid>();
+  const ofJob = (job: Cid, show: () => void) => void introduced.promise.then((own) => job === own && show());
+  network = await openNetwork(
+    options,
+    pageDir,
+    {
+      say,
+      onRound: (job, round) => ofJob(job, () => lines.onRound(round)),
+      onAnchor: (job, number, anchor) => ofJob(job, () => lines.onAnchor(number, anchor)),
+    },
+    signal,
+  );
+  try {
+    status = await network.coordinator.status(network.job);
+    for (const line of describe(options, network, status)) say(line);
+    introduced.resolve(network.job);
+    void network.anchor?.ended.then(() => {
+      if (!signal.aborted)
+        say('the embedded chain has ended; rounds wait and are anchored after the next start');
+    });
+    await untilDone(options, network, signal);
+    lines.close();
+    const summary = summarise(await network.coordinator.status(network.job));
+    if (signal.aborted) say('stopping');
+    await network.close();
+    if (options.json) process.stdout.write(`${JSON.stringify(summary)}\n`);
+    return options.rounds !== null && summary.rounds < options.rounds ? 130 : 0;
+  } finally {
+    await network.close();
+  }
+}
+
+/** Resolves when the rounds are done or somebody wants to stop. */
+async function untilDone(options: StartOptions, network: Network, signal: AbortSignal): Promise<void> {
+  const { coordinator, job } = network;
+  const over = new AbortController();
+  const either = AbortSignal.any([signal, over.signal]);
+  const stopped = new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+  const done =
+    options.rounds === null ? new Promise<void>(() => {}) : coordinator.settled(job, options.rounds, either);
+  const stalled = watchForStall(network, either);
+  for (const waiting of [done, stalled]) waiting.catch(() => undefined);
+  try {
+    await Promise.race([done, stalled, stopped]).catch((error: unknown) => {
+      if (!signal.aborted) throw error;
+    });
+  } finally {
+    over.abort();
+  }
+}
+
+async function main(): Promise<number> {
+  try {
+    const options = parseOptions(
+      process.argv.slice(2),
+      process.env,
+      process.env['INIT_CWD'] ?? process.cwd(),
+    );
+    if (!options.help) return await run(options);
+    console.log(helpText());
+    return 0;
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === 'cancelled') return 130;
+    const expected = error instanceof AtollError && code !== 'internal';
+    process.stderr.write(`atoll: ${expected ? error.message : ((error as Error).stack ?? String(error))}\n`);
+    return ['bad_config', 'bad_input', 'port_busy'].includes(code) ? 2 : 1;
+  }
+}
+
+process.exit(await main());
