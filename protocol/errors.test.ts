@@ -1,3 +1,4 @@
+/** Errors as problems: they fit every wire, survive it, and tell nothing of what is inside. */
 import * as fc from 'fast-check';
 import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';

@@ -1,3 +1,4 @@
+/** The Merkle tree on its own. That the contract agrees with it is shown in contracts/test/round-anchor.test.ts. */
 import * as fc from 'fast-check';
 import type { Hex } from 'viem';
 import { describe, expect, it } from 'vitest';

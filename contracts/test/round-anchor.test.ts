@@ -11,6 +11,7 @@ import { network } from 'hardhat';
 import { encodeAbiParameters, encodeFunctionData, type Hex, keccak256 } from 'viem';
 import { merkleTree, resultLeaf, verifyProof } from '#protocol/merkle.ts';
 import { toHex } from '#protocol/messages/hex.ts';
+import vectors from '#protocol/vectors/merkle.json' with { type: 'json' };
 import { digestOfCid } from '#protocol/codec/cid.ts';
 import { abiFile, renderAbi } from '../script/generate-abi.ts';
 
@@ -19,9 +20,8 @@ interface Tree {
   results: { unit: string; digest: string; leaf: Hex; unitDigest: Hex; resultDigest: Hex; proof: Hex[] }[];
 }
 
-const vectors = new URL('../../protocol/vectors/merkle.json', import.meta.url);
 const snapshot = new URL('../snapshots/round-anchor.json', import.meta.url);
-const trees = JSON.parse(await readFile(vectors, 'utf8')) as Tree[];
+const trees = vectors as Tree[];
 
 const { viem } = await network.create();
 const [owner, stranger] = await viem.getWalletClients();

@@ -1,3 +1,4 @@
+/** The canonical codec: one value has one encoding, and hostile bytes are refused with an AtollError, whatever they are. */
 import * as cborg from 'cborg';
 import * as fc from 'fast-check';
 import * as v from 'valibot';

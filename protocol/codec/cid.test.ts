@@ -1,3 +1,4 @@
+/** CIDs: one form per content, equal to what other implementations compute. */
 import { createHash } from 'node:crypto';
 import * as fc from 'fast-check';
 import { base58btc } from 'multiformats/bases/base58';

@@ -1,3 +1,4 @@
+/** Signatures and commitments: they hold for what was signed by whom on which network, and for nothing else. */
 import * as fc from 'fast-check';
 import { type Hex, hexToBytes, recoverTypedDataAddress } from 'viem';
 import { describe, expect, it } from 'vitest';

@@ -1,3 +1,4 @@
+/** Files as lists of blocks. */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Cid, cidOfSync, rawCode } from '../codec/cid.ts';

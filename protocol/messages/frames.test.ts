@@ -1,3 +1,4 @@
+/** Every frame arrives as it was sent; whatever else arrives is an AtollError. */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { encodeCanonical } from '../codec/cbor.ts';

@@ -1,3 +1,4 @@
+/** The documents that have an id: workunit, result, job. Two different documents never decode to one value. */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { encodeCanonical, linkOf } from '../codec/cbor.ts';

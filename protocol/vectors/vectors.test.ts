@@ -1,3 +1,4 @@
+/** The committed golden files against the code, in both directions. A failure here is a change of the protocol. */
 import { readFile } from 'node:fs/promises';
 import { hexToBytes, type Hex } from 'viem';
 import { describe, expect, it } from 'vitest';
