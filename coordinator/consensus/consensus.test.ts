@@ -1,3 +1,4 @@
+/** Consensus on one unit: agreement, order, withholding, and invariants over random histories. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Hex } from 'viem';

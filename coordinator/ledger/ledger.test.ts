@@ -1,3 +1,4 @@
+/** The ledger: conservation, and a chain that shows every change. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Hex } from 'viem';

@@ -1,3 +1,4 @@
+/** The planner: text, scalars, rounds, and that the same job is the same units. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { writeFile } from '#protocol/messages/file.ts';

@@ -5,7 +5,6 @@
  */
 import { lowbias32 } from '#kernels/ops/math/cpu.ts';
 
-
 /** One 32-bit seed out of several numbers; the order counts. */
 export function mix(...parts: number[]): number {
   let state = 0x9e3779b9;

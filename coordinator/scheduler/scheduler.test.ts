@@ -1,3 +1,4 @@
+/** The scheduler: admission, choice, leases. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {

@@ -159,6 +159,7 @@ export class TestContributor {
 
   async #handle(frame: FromCoordinator): Promise<void> {
     this.received.push(frame);
+    this.#notify(); // a behaviour may take its time over this frame
     const { onLease, onOpen, onPull, onRevealed } = this.behaviour;
     if (frame.t === 'challenge') await this.#hello(frame);
     else if (frame.t === 'welcome') await this.#resume();
@@ -178,10 +179,13 @@ export class TestContributor {
     } else if (frame.t === 'verdict' && frame.outcome === 'agreed') {
       this.acknowledged.agreed.set(frame.assignment, frame.unit);
     }
-    for (const waiter of [...this.#waiters]) {
-      this.#waiters.delete(waiter);
-      waiter();
-    }
+    this.#notify();
+  }
+
+  #notify(): void {
+    const waiters = [...this.#waiters];
+    this.#waiters.clear();
+    for (const waiter of waiters) waiter();
   }
 
   serve(cids: readonly Cid[]): void {

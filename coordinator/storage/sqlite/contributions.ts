@@ -28,7 +28,7 @@ import {
 } from '../../scheduler/scheduler.ts';
 import type { Attempted, Change, LeaseOutcome, LeaseRequest, Storage, Verdict } from '../port.ts';
 import type { Statements } from './statements.ts';
-import { type LoadedUnit, type ReplicaRow, type UnitRow, UnitTable } from './units.ts';
+import type { LoadedUnit, ReplicaRow, UnitRow, UnitTable } from './units.ts';
 
 interface ContributorRow {
   strikes: number;

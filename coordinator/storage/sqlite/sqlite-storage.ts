@@ -49,21 +49,46 @@ export function openSqliteStorage(options: SqliteOptions): Storage {
   const network = sql.get<{ value: Hex }>("SELECT value FROM meta WHERE key = 'network'")?.value as Hex;
   return {
     network,
+    ...writes(group, sql, jobs, contributions),
+    ...reads(sql, units, jobs),
+    close: async () => {
+      group.close();
+      db.close();
+    },
+  };
+}
 
+type Reads =
+  | 'jobs'
+  | 'slotsAfter'
+  | 'slotsOfRound'
+  | 'slotsOfUnit'
+  | 'counts'
+  | 'contributorsOfRound'
+  | 'rounds'
+  | 'round'
+  | 'agreedUnits'
+  | 'unit'
+  | 'replica'
+  | 'contributor'
+  | 'lessees'
+  | 'openReveals'
+  | 'recentVerdicts'
+  | 'isPublic'
+  | 'document';
+
+function writes(
+  group: GroupCommit,
+  sql: Statements,
+  jobs: Jobs,
+  contributions: Contributions,
+): Omit<Storage, Reads | 'network' | 'close'> {
+  return {
     addJob: (job, blocks) => group.run(() => jobs.add(job, blocks)),
     setActiveJobs: (ids) => group.run(() => jobs.setActive(ids)),
     addUnits: (job, added, now) => group.run(() => jobs.addUnits(job, added, now)),
     closeRound: (record, now) => group.run(() => jobs.closeRound(record, now)),
     anchorRound: (job, round, tx, block) => group.run(() => jobs.anchorRound(job, round, tx, block)),
-    jobs: async () => jobs.list(),
-    slotsAfter: async (job, round) => jobs.slotsAfter(job, round),
-    slotsOfRound: async (job, round) => jobs.slotsOfRound(job, round),
-    slotsOfUnit: async (unit) => jobs.slotsOfUnit(unit),
-    counts: async (job, round) => jobs.counts(job, round),
-    contributorsOfRound: async (job, round) => jobs.contributorsOfRound(job, round),
-    rounds: async (job, last = roundsMax) => jobs.rounds(job, Math.min(last, roundsMax)),
-    round: async (job, round) => jobs.round(job, round),
-
     resume: (now, graceMs) => group.run(() => contributions.resume(now, graceMs)),
     greet: (contributor, now) => group.run(() => greet(sql, contributor, now)),
     lease: (request) => group.run(() => contributions.lease(request)),
@@ -78,14 +103,20 @@ export function openSqliteStorage(options: SqliteOptions): Storage {
     accept: (unit, attempt, blocks, now) => group.run(() => contributions.accept(unit, attempt, blocks, now)),
     reissue: (unit, attempt, why, now) => group.run(() => contributions.reissue(unit, attempt, why, now)),
     seal: (most) => group.run(() => seal(sql, most)),
-    check: (now) =>
-      group.run(() => {
-        sql.run(
-          "INSERT INTO meta (key, value) VALUES ('checked', ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-          String(now),
-        );
-      }),
+    check: (now) => group.run(() => noteCheck(sql, now)),
+  };
+}
 
+function reads(sql: Statements, units: UnitTable, jobs: Jobs): Pick<Storage, Reads> {
+  return {
+    jobs: async () => jobs.list(),
+    slotsAfter: async (job, round) => jobs.slotsAfter(job, round),
+    slotsOfRound: async (job, round) => jobs.slotsOfRound(job, round),
+    slotsOfUnit: async (unit) => jobs.slotsOfUnit(unit),
+    counts: async (job, round) => jobs.counts(job, round),
+    contributorsOfRound: async (job, round) => jobs.contributorsOfRound(job, round),
+    rounds: async (job, last = roundsMax) => jobs.rounds(job, Math.min(last, roundsMax)),
+    round: async (job, round) => jobs.round(job, round),
     agreedUnits: async () =>
       sql.all<{ cid: Cid }>("SELECT cid FROM units WHERE phase = 'agreed'").map((row) => row.cid),
     unit: async (cid) => unitRecord(units, jobs, cid),
@@ -102,11 +133,14 @@ export function openSqliteStorage(options: SqliteOptions): Storage {
     recentVerdicts: async (contributor, most) => recentVerdicts(sql, contributor, most),
     isPublic: async (cid) => sql.get('SELECT 1 FROM blocks WHERE cid = ?', cid) !== undefined,
     document: async (cid) => document(sql, cid),
-    close: async () => {
-      group.close();
-      db.close();
-    },
   };
+}
+
+function noteCheck(sql: Statements, now: number): void {
+  sql.run(
+    "INSERT INTO meta (key, value) VALUES ('checked', ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+    String(now),
+  );
 }
 
 function openDatabase(path: string): BetterSqlite3.Database {
