@@ -9,6 +9,7 @@ import * as v from 'valibot';
 import { type Coordinator, createCoordinator } from '#coordinator/main.ts';
 import { type EmbeddedAnchor, openEmbeddedAnchor } from '#coordinator/anchor/embedded.ts';
 import { floatToBits } from '#coordinator/planner/optimiser.ts';
+import { createPlan } from '#coordinator/planner/plan.ts';
 import { lockDataDir } from '#coordinator/storage/lock.ts';
 import { probeDigest } from '#kernels/index.ts';
 import { initialCheckpoint } from '#kernels/model/init.ts';
@@ -47,14 +48,32 @@ export interface Network {
   kill(): void;
 }
 
-/** The text, and what is known of it. Throws `bad_input` naming the file and what is wrong with it. */
-export async function loadText(
-  options: Pick<StartOptions, 'data' | 'seed'>,
-): Promise<{ name: string; text: Uint8Array; sourceEntropy?: number }> {
-  const { data, seed } = options;
+export interface Text {
+  name: string;
+  bytes: Uint8Array;
+  /** Known only of a text that was made. */
+  sourceEntropy?: number;
+}
+
+/**
+ * The text that the options name, checked to be one that their job can be trained on; before anything is started.
+ * Throws `bad_input` naming what is wrong and what to do.
+ */
+export async function loadText(options: StartOptions): Promise<Text> {
+  const text = await readText(options);
+  try {
+    createPlan({ ...jobOf(options, text.name), corpus: { size: 0, blocks: [] } }, text.bytes);
+  } catch (error) {
+    if (options.data === null || !(error instanceof AtollError)) throw error;
+    throw new AtollError(error.code, `${options.data}: ${error.message}`, { cause: error });
+  }
+  return text;
+}
+
+async function readText({ data, seed }: StartOptions): Promise<Text> {
   if (data === null) {
     const { text, entropyPerByte } = generateCorpus({ bytes: corpusBytes, seed });
-    return { name: 'made corpus', text, sourceEntropy: entropyPerByte };
+    return { name: 'made corpus', bytes: text, sourceEntropy: entropyPerByte };
   }
   const unreadable = (reason: string) =>
     new AtollError(
@@ -65,7 +84,7 @@ export async function loadText(
     const { size } = await stat(data);
     if (size > limits.textBytesMax)
       throw unreadable(`it has ${size} bytes, at most ${limits.textBytesMax} are taken`);
-    return { name: path.basename(data).slice(0, 120), text: await readFile(data) };
+    return { name: path.basename(data).slice(0, 120), bytes: await readFile(data) };
   } catch (cause) {
     if (cause instanceof AtollError) throw cause;
     const { code, message } = cause as NodeJS.ErrnoException;
@@ -101,16 +120,19 @@ export function jobOf(options: StartOptions, name: string): Omit<Job, 'corpus'> 
   };
 }
 
+/** Throws `bad_config` when the data directory cannot be written or another coordinator runs on it. */
+export function checkDataDir(dataDir: string): void {
+  lockDataDir(dataDir).release();
+}
+
 /** Throws `bad_config`, `bad_input`, `port_busy` or `unavailable`, each naming the remedy, with everything closed again; `cancelled`. */
 export async function openNetwork(
   options: StartOptions,
+  text: Text,
   staticDir: string,
   events: NetworkEvents,
   signal: AbortSignal,
 ): Promise<Network> {
-  const { name, text, sourceEntropy } = await loadText(options);
-  // Told at once, before anything is started that would have to be stopped.
-  lockDataDir(options.dataDir).release();
   const undo: (() => Promise<void>)[] = [];
   const close = async () => {
     for (let step = undo.pop(); step; step = undo.pop()) await step();
@@ -131,10 +153,10 @@ export async function openNetwork(
     });
     undo.push(() => coordinator.close());
     signal.throwIfAborted();
-    const job = await coordinator.ensureJob(jobOf(options, name), text, {
+    const job = await coordinator.ensureJob(jobOf(options, text.name), text.bytes, {
       alone: true,
       ...(options.rounds === null ? {} : { stopAfterRounds: options.rounds }),
-      ...(sourceEntropy === undefined ? {} : { sourceEntropy }),
+      ...(text.sourceEntropy === undefined ? {} : { sourceEntropy: text.sourceEntropy }),
     });
     const dir = places.contributors(options.dataDir);
     const started = startLocalContributors({

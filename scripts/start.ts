@@ -8,7 +8,7 @@ import type { Cid } from '#protocol/codec/cid.ts';
 import { AtollError, codeOf } from '#protocol/errors.ts';
 import type { JobStatus } from '#protocol/http/api.ts';
 import { buildPage, pageDir } from './build-page.ts';
-import { type Network, openNetwork } from './network.ts';
+import { checkDataDir, loadText, type Network, openNetwork } from './network.ts';
 import { RoundLines, roundLine, summarise } from './round-lines.ts';
 import { helpText, parseOptions, type StartOptions } from './start-options.ts';
 
@@ -72,8 +72,12 @@ async function run(options: StartOptions): Promise<number> {
     network?.kill();
     process.exit(130);
   });
-  await buildPage(() => say('building the page'));
+  // What is wrong is told at once, before anything is started that would have to be stopped.
+  const text = await loadText(options);
+  checkDataDir(options.dataDir);
+  await buildPage(() => void process.stderr.write('atoll: building the page\n'));
   let status: JobStatus | null = null;
+  let closing = false;
   const lines = new RoundLines((round) => {
     if (status) say(roundLine(round, status));
   }, options.chain);
@@ -82,6 +86,7 @@ async function run(options: StartOptions): Promise<number> {
   const ofJob = (job: Cid, show: () => void) => void introduced.promise.then((own) => job === own && show());
   network = await openNetwork(
     options,
+    text,
     pageDir,
     {
       say,
@@ -95,10 +100,11 @@ async function run(options: StartOptions): Promise<number> {
     for (const line of describe(options, network, status)) say(line);
     introduced.resolve(network.job);
     void network.anchor?.ended.then(() => {
-      if (!signal.aborted)
+      if (!closing && !signal.aborted)
         say('the embedded chain has ended; rounds wait and are anchored after the next start');
     });
     await untilDone(options, network, signal);
+    closing = true;
     lines.close();
     const summary = summarise(await network.coordinator.status(network.job));
     if (signal.aborted) say('stopping');
