@@ -5,7 +5,7 @@
  * rows. An update holds one round's weight delta and new moments, all int8 rows: 3 bytes a parameter.
  */
 import * as v from 'valibot';
-import { encodeCanonical, parseDocument } from '#protocol/codec/cbor.ts';
+import { encodeCanonical, parseExact } from '#protocol/codec/cbor.ts';
 import { type Cid, cborCode } from '#protocol/codec/cid.ts';
 import { AtollError } from '#protocol/errors.ts';
 import {
@@ -45,6 +45,24 @@ const updateSchema = v.strictObject({
   s: fileSchema,
 });
 
+type CheckpointDocument = v.InferOutput<typeof checkpointSchema>;
+type UpdateDocument = v.InferOutput<typeof updateSchema>;
+
+function encodeCheckpoint(document: CheckpointDocument): Uint8Array {
+  const { weights, momentum, m, s } = document;
+  const files = { weights, momentum, m, s };
+  return encodeCanonical({ ...document, ...linked(files) });
+}
+
+function encodeUpdate(document: UpdateDocument): Uint8Array {
+  const { delta, m, s } = document;
+  return encodeCanonical({ ...document, ...linked({ delta, m, s }) });
+}
+
+function linked(files: Record<string, File>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(files).map(([name, file]) => [name, fileToLinks(file)]));
+}
+
 export interface Checkpoint {
   model: ModelConfig;
   step: number;
@@ -65,17 +83,17 @@ export interface Update {
 
 export async function writeCheckpoint(blocks: BlockStore, checkpoint: Checkpoint): Promise<Cid> {
   const { model, step, weights, momentum, m, s } = checkpoint;
-  const document = {
+  const document: CheckpointDocument = {
     v: 1,
     kind: 'checkpoint',
     model,
     step,
-    weights: fileToLinks(await writeFile(blocks, littleEndian(weights))),
-    momentum: fileToLinks(await writeFile(blocks, littleEndian(momentum))),
-    m: fileToLinks(await writeFile(blocks, rowsToBytes(m))),
-    s: fileToLinks(await writeFile(blocks, rowsToBytes(s))),
+    weights: await writeFile(blocks, littleEndian(weights)),
+    momentum: await writeFile(blocks, littleEndian(momentum)),
+    m: await writeFile(blocks, rowsToBytes(m)),
+    s: await writeFile(blocks, rowsToBytes(s)),
   };
-  return blocks.put(encodeCanonical(document), cborCode);
+  return blocks.put(encodeCheckpoint(document), cborCode);
 }
 
 /** Throws `bad_input`, `bad_request` on a document that is not a checkpoint of ours. */
@@ -84,7 +102,7 @@ export async function readCheckpoint(
   cid: Cid,
   signal?: AbortSignal,
 ): Promise<Checkpoint> {
-  const document = parseDocument(checkpointSchema, await blocks.get(cid, signal));
+  const document = parseExact(checkpointSchema, await blocks.get(cid, signal), encodeCheckpoint);
   const { model, step } = document;
   const layout = parameterLayout(model);
   return {
@@ -98,15 +116,15 @@ export async function readCheckpoint(
 }
 
 export async function writeUpdate(blocks: BlockStore, { model, delta, m, s }: Update): Promise<Cid> {
-  const document = {
+  const document: UpdateDocument = {
     v: 1,
     kind: 'update',
     model,
-    delta: fileToLinks(await writeFile(blocks, rowsToBytes(delta))),
-    m: fileToLinks(await writeFile(blocks, rowsToBytes(m))),
-    s: fileToLinks(await writeFile(blocks, rowsToBytes(s))),
+    delta: await writeFile(blocks, rowsToBytes(delta)),
+    m: await writeFile(blocks, rowsToBytes(m)),
+    s: await writeFile(blocks, rowsToBytes(s)),
   };
-  return blocks.put(encodeCanonical(document), cborCode);
+  return blocks.put(encodeUpdate(document), cborCode);
 }
 
 /** Throws `bad_input` when the update is for another model than `model`. */
@@ -116,7 +134,7 @@ export async function readUpdate(
   model: ModelConfig,
   signal?: AbortSignal,
 ): Promise<Update> {
-  const document = parseDocument(updateSchema, await blocks.get(cid, signal));
+  const document = parseExact(updateSchema, await blocks.get(cid, signal), encodeUpdate);
   if (JSON.stringify(document.model) !== JSON.stringify(model)) {
     throw new AtollError('bad_input', 'The update is for another model than the checkpoint.');
   }
