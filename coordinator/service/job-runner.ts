@@ -51,6 +51,11 @@ export class JobRunner {
     this.#running ??= this.#run().finally(() => (this.#running = null));
   }
 
+  /** Resolves when nothing is left to plan for now. */
+  async settled(): Promise<void> {
+    await this.#running;
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     if (this.#retry) clearTimeout(this.#retry);

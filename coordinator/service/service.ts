@@ -162,7 +162,7 @@ export class Service {
     await this.#activate(id, options.alone ?? false);
     const record = (await storage.jobs()).find((each) => each.id === id) as JobRecord;
     const stopAfter = options.stopAfterRounds ?? this.#ports.stopAfterRounds;
-    this.#begin(record, { ...plan, job: complete }, stopAfter);
+    await this.#begin(record, { ...plan, job: complete }, stopAfter).settled();
     return id;
   }
 
@@ -181,12 +181,13 @@ export class Service {
     return createPlan(job, await readFile(this.#ports.blobs, job.corpus));
   }
 
-  #begin(record: JobRecord, plan: Plan, stopAfterRounds: number): void {
+  #begin(record: JobRecord, plan: Plan, stopAfterRounds: number): JobRunner {
     const { storage, blobs, clock, log } = this.#ports;
     const running = this.#runners.get(record.id);
     if (running) {
       running.stopAfterRounds = stopAfterRounds;
-      return running.wake();
+      running.wake();
+      return running;
     }
     const runner = new JobRunner(record, plan, stopAfterRounds, {
       storage,
@@ -201,6 +202,7 @@ export class Service {
     this.#runners.set(record.id, runner);
     runner.wake();
     this.#anchoring?.wake(record.id);
+    return runner;
   }
 
   /** A WebSocket has been opened on the contribute route. */

@@ -1,0 +1,12 @@
+/** A coordinator in a process of its own, to be killed: `node child.ts DATA_DIR PORT ROUNDS`. Prints its port when it is ready. */
+import { createCoordinator } from '../main.ts';
+import { fakeInitialCheckpoint, testJob, testText } from './fake-programs.ts';
+
+const [dataDir, port, rounds] = process.argv.slice(2);
+const coordinator = await createCoordinator({
+  dataDir: dataDir as string,
+  port: Number(port),
+  initialCheckpoint: fakeInitialCheckpoint,
+});
+await coordinator.ensureJob(testJob(), testText(), { stopAfterRounds: Number(rounds) });
+console.log(String(coordinator.port));
