@@ -8,6 +8,7 @@ import { createWebGpuDevice, type WebGpuDevice } from './webgpu.ts';
 
 export interface DawnOptions {
   allowSoftware?: boolean;
+  hardwareShapes?: boolean;
   /** Dawn's own options, such as `backend=null`. */
   flags?: readonly string[];
   signal?: AbortSignal;
@@ -24,9 +25,8 @@ export async function createDawnDevice(options: DawnOptions = {}): Promise<WebGp
     });
   });
   const gpu = create([...(options.flags ?? [])]);
-  const { signal } = options;
-  const allowSoftware = options.allowSoftware ?? false;
-  const device = await createWebGpuDevice({ gpu, allowSoftware, ...(signal ? { signal } : {}) });
+  const { flags: _, ...wanted } = options;
+  const device = await createWebGpuDevice({ gpu, ...wanted, allowSoftware: options.allowSoftware ?? false });
   instances.add(gpu);
   const { destroy } = device;
   device.destroy = () => {

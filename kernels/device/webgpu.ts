@@ -8,7 +8,7 @@ import { AtollError } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
 import type { DeviceInfo } from '#protocol/messages/frames.ts';
 import { passBuilders } from './webgpu-ops.ts';
-import type { Device, Ops } from './device.ts';
+import type { Device, Ops, Recording } from './device.ts';
 import { Faults } from './webgpu-faults.ts';
 import { Memory } from './webgpu-memory.ts';
 import type { Pass, PassBuilder, PassContext } from './webgpu-pass.ts';
@@ -19,6 +19,8 @@ export interface WebGpuOptions {
   gpu: GPU;
   /** Accept an adapter that runs on the CPU: for tests. */
   allowSoftware: boolean;
+  /** Use the workgroup shapes of real GPUs on a software adapter too: for tests, so that those shapes are tested. */
+  hardwareShapes?: boolean;
   signal?: AbortSignal;
 }
 
@@ -26,6 +28,9 @@ export interface WebGpuOptions {
 export interface WebGpuDevice extends Device {
   /** Every kernel and override set that recordings asked for. */
   compiled(): string[];
+  /** Records passes that are no op: a prelude's functions by themselves. */
+  recordPasses(passes: readonly Pass[]): Recording;
+  scope(): WebGpuDevice;
 }
 
 /** Throws `no_device` with what to do about it, or `cancelled`. */
@@ -50,7 +55,7 @@ export async function createWebGpuDevice(options: WebGpuOptions): Promise<WebGpu
     });
   if (signal?.aborted) device.destroy();
   checkSignal(signal);
-  return wrap(device, info);
+  return wrap(device, info, info.software && !options.hardwareShapes);
 }
 
 async function findAdapter({ gpu, allowSoftware }: WebGpuOptions): Promise<GPUAdapter> {
@@ -80,7 +85,7 @@ function describe({ info }: GPUAdapter): DeviceInfo {
   return { backend: 'webgpu', label: shorten(label), vendor: shorten(vendor), software };
 }
 
-function wrap(device: GPUDevice, info: DeviceInfo): WebGpuDevice {
+function wrap(device: GPUDevice, info: DeviceInfo, software: boolean): WebGpuDevice {
   const faults = new Faults(device);
   const pipelines = new Pipelines(device, faults);
   const root = new Memory(device, faults);
@@ -89,7 +94,7 @@ function wrap(device: GPUDevice, info: DeviceInfo): WebGpuDevice {
     root.free();
     device.destroy();
   };
-  return scoped({ device, info, faults, pipelines }, root, close);
+  return scoped({ device, info, faults, pipelines, software }, root, close);
 }
 
 interface Shared {
@@ -97,14 +102,16 @@ interface Shared {
   info: DeviceInfo;
   faults: Faults;
   pipelines: Pipelines;
+  /** Workgroup shapes are those for adapters that run on the CPU. */
+  software: boolean;
 }
 
 function scoped(shared: Shared, memory: Memory, destroy: () => void): WebGpuDevice {
-  const { device, info, faults, pipelines } = shared;
+  const { device, info, faults, pipelines, software } = shared;
   const recorder = new Recorder(device, memory, pipelines, faults);
   const context: PassContext = {
     scratch: (name, words) => memory.scratch(name, words),
-    software: info.software,
+    software,
   };
   return {
     info,
@@ -120,6 +127,7 @@ function scoped(shared: Shared, memory: Memory, destroy: () => void): WebGpuDevi
       build(ops);
       return recorder.record(count(), passes);
     },
+    recordPasses: (passes) => recorder.record(passes.length, passes),
     run: (recording) => recorder.run(recording as GpuRecording),
     scope() {
       const inner = new Memory(device, faults, memory.shared);

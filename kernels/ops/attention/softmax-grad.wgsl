@@ -2,7 +2,7 @@
 //
 // Equation   Row i: D = sum over j <= i of P * dP; dS = (P * (dP - D)) * scale; 0 for j > i.
 // Layout     probabilities, gradient [batch][T][T].
-// Work       One workgroup a row; sums in the order of reduce.wgsl.
+// Work       LANES invocations a row; sums in the order of reduce.wgsl.
 
 struct Params {
   rows: u32,
@@ -20,22 +20,18 @@ fn term(which: u32, i: u32) -> u32 {
   return mul(probabilities[at + i], gradient[at + i]);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES, SLOTS)
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) grid: vec3u,
-  @builtin(local_invocation_index) local: u32,
+  @builtin(local_invocation_id) local: vec3u,
 ) {
-  z = zero[0];
-  lane = local;
-  let row = group.y * grid.x + group.x;
-  if (row >= params.rows) {
-    return;
-  }
+  let row = begin(group, grid, local.x, local.y, params.rows);
   at = row * params.T;
-  let count = row % params.T + 1u;
-  let total = sum_terms(0u, count);
-  for (var j = lane; j < params.T; j += 64u) {
+  let count = select(0u, row % params.T + 1u, live);
+  let width = select(0u, params.T, live);
+  let total = sum_terms(0u, count, params.T);
+  for (var j = lane; j < width; j += LANES) {
     var value = 0u;
     if (j < count) {
       value = mul(mul(probabilities[at + j], sub(gradient[at + j], total)), params.scale);

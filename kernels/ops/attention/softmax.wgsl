@@ -2,7 +2,7 @@
 //
 // Equation   Row i of each T x T matrix: s = scores * scale for j <= i; e = exp(s - max s); P = e * recip(sum e); 0 for j > i.
 // Layout     scores [batch][T][T].
-// Work       One workgroup a row. An invocation reads and writes only its own lane's elements, so storage needs no barrier.
+// Work       LANES invocations a row. An invocation reads and writes only its own lane's elements, so storage needs no barrier.
 
 struct Params {
   rows: u32,
@@ -27,23 +27,19 @@ fn term(which: u32, i: u32) -> u32 {
   return e;
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES, SLOTS)
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) grid: vec3u,
-  @builtin(local_invocation_index) local: u32,
+  @builtin(local_invocation_id) local: vec3u,
 ) {
-  z = zero[0];
-  lane = local;
-  let row = group.y * grid.x + group.x;
-  if (row >= params.rows) {
-    return;
-  }
+  let row = begin(group, grid, local.x, local.y, params.rows);
   at = row * params.T;
-  let count = row % params.T + 1u;
+  let count = select(0u, row % params.T + 1u, live);
+  let width = select(0u, params.T, live);
   largest = max_terms(0u, count);
-  let inverse = recip_(sum_terms(1u, count));
-  for (var j = lane; j < params.T; j += 64u) {
+  let inverse = recip_(sum_terms(1u, count, params.T));
+  for (var j = lane; j < width; j += LANES) {
     scores[at + j] = select(0u, mul(scores[at + j], inverse), j < count);
   }
 }

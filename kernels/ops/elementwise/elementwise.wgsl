@@ -1,15 +1,14 @@
 // One PF32 operation an element. Body; pf32.wgsl comes first.
 //
-// Equation   dst[i] = clamp(f(a[i], b[i])); f by KIND: 0 a + b, 1 a - b, 2 a * factor, 3 sqrt(a).
-// Work       One invocation an element; an operand that is dst itself is read from there (A_IS_DST, B_IS_DST), as no buffer may be bound twice.
-
-override KIND: u32 = 0;
-override A_IS_DST: bool = false;
-override B_IS_DST: bool = false;
+// Equation   dst[i] = clamp(f(a[i], b[i])); f by kind: 0 a + b, 1 a - b, 2 a * factor, 3 sqrt(a).
+// Work       One invocation an element; an operand that is dst itself is read from there (a_is_dst, b_is_dst), as no buffer may be bound twice.
 
 struct Params {
   size: u32,
   factor: u32,
+  kind: u32,
+  a_is_dst: u32,
+  b_is_dst: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -29,26 +28,26 @@ fn main(
     return;
   }
   var x: u32;
-  if (A_IS_DST) {
+  if (params.a_is_dst != 0u) {
     x = dst[i];
   } else {
     x = a[i];
   }
-  if (KIND == 2u) {
+  if (params.kind == 2u) {
     dst[i] = limit(mul(x, params.factor));
     return;
   }
-  if (KIND == 3u) {
+  if (params.kind == 3u) {
     dst[i] = limit(sqrt_(x));
     return;
   }
   var y: u32;
-  if (B_IS_DST) {
+  if (params.b_is_dst != 0u) {
     y = dst[i];
   } else {
     y = b[i];
   }
-  if (KIND == 0u) {
+  if (params.kind == 0u) {
     dst[i] = limit(add(x, y));
   } else {
     dst[i] = limit(sub(x, y));

@@ -16,9 +16,8 @@ export function elementwisePasses(args: ElementwiseArgs): Pass[] {
   return [
     {
       kernel: elementwiseKernel,
-      constants: { KIND: kinds[args.kind], A_IS_DST: a === dst ? 1 : 0, B_IS_DST: b === dst ? 1 : 0 },
       buffers: [a === dst ? null : a, b === dst ? null : b, dst],
-      uniforms: [size, factor],
+      uniforms: [size, factor, kinds[args.kind], a === dst ? 1 : 0, b === dst ? 1 : 0],
       workgroups: Math.ceil(size / 256),
     },
   ];

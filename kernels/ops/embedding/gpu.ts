@@ -36,9 +36,8 @@ export function scatterAddPasses(args: ScatterAddArgs, context: PassContext): Pa
     },
     {
       kernel: roundKernel,
-      constants: { NB: nb, ACCUMULATE: accumulate ? 1 : 0 },
       buffers: [sums, q.exponents, dst],
-      uniforms: [q.rows, dst.size],
+      uniforms: [q.rows, dst.size, nb, accumulate ? 1 : 0],
       workgroups: Math.ceil(dst.size / 256),
     },
   ];

@@ -1,14 +1,13 @@
 // Embedding backward, second half: the integer sums become f32, and the scratch is 0 again. Body; pf32.wgsl comes first.
 //
-// Equation   dst[v][c] = clamp(dst[v][c] + ROUND(sums[v][c], E[c] - NB)), or without the first term unless ACCUMULATE.
+// Equation   dst[v][c] = clamp(dst[v][c] + ROUND(sums[v][c], E[c] - nb)), or without the first term unless accumulate.
 // Work       One invocation an element.
-
-override NB: i32 = 10;
-override ACCUMULATE: bool = false;
 
 struct Params {
   channels: u32,
   size: u32,
+  nb: i32,
+  accumulate: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -29,8 +28,8 @@ fn main(
   }
   let s = sums[i];
   sums[i] = 0;
-  var value = round_sum(s >> 16u, u32(s) & 0xffffu, exponents[i % params.channels] - NB);
-  if (ACCUMULATE) {
+  var value = round_sum(s >> 16u, u32(s) & 0xffffu, exponents[i % params.channels] - params.nb);
+  if (params.accumulate != 0u) {
     value = limit(add(dst[i], value));
   }
   dst[i] = value;

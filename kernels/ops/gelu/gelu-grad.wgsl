@@ -2,12 +2,12 @@
 //
 // Equation   t = tanh(k0 * (x + k1 * ((x * x) * x))); slope = k0 * (1 + k3 * (x * x));
 //            dx = dy * (0.5 * (1 + t) + ((0.5 * x) * (1 - t * t)) * slope).
-// Work       One invocation an element; dy is read from dx where they are one tensor (IN_PLACE).
-
-override IN_PLACE: bool = false;
+// Work       One invocation an element; dy is read from dx where they are one tensor.
 
 struct Params {
   size: u32,
+  // dy is dx.
+  in_place: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -35,7 +35,7 @@ fn main(
   let slope = mul(k0, add(one, mul(k3, mul(v, v))));
   let bend = mul(mul(mul(half, v), sub(one, mul(t, t))), slope);
   var g: u32;
-  if (IN_PLACE) {
+  if (params.in_place != 0u) {
     g = dx[i];
   } else {
     g = dy[i];

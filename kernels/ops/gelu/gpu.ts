@@ -19,9 +19,8 @@ export function geluGradPasses({ x, dy, dx, size }: GeluGradArgs): Pass[] {
   return [
     {
       kernel: gradKernel,
-      constants: { IN_PLACE: inPlace ? 1 : 0 },
       buffers: [x, other, dx],
-      uniforms: [size],
+      uniforms: [size, inPlace ? 1 : 0],
       workgroups: Math.ceil(size / 256),
     },
   ];

@@ -1,7 +1,7 @@
 /** LayerNorm on WebGPU, forward and backward. */
-import { bitsOf, distinct, kernel, type Pass } from '../../device/webgpu-pass.ts';
+import { bitsOf, distinct, type Pass, type PassContext } from '../../device/webgpu-pass.ts';
 import { constant } from '../math/cpu.ts';
-import { checkRowLength, rowKernel } from '../reduce/gpu.ts';
+import { checkRowLength, rowGrid, rowKernel, rowShape } from '../reduce/gpu.ts';
 import gradBody from './layer-norm-grad.wgsl?raw';
 import paramGradBody from './layer-norm-param-grad.wgsl?raw';
 import body from './layer-norm.wgsl?raw';
@@ -14,11 +14,12 @@ import {
 
 const forwardKernel = rowKernel('layer-norm', body, 'rrrwww');
 const gradKernel = rowKernel('layer-norm-grad', gradBody, 'rrrrrrw');
-const paramGradKernel = kernel('layer-norm-param-grad', paramGradBody, 'rrrrww');
+const paramGradKernel = rowKernel('layer-norm-param-grad', paramGradBody, 'rrrrww');
 
 const inverseBits = (cols: number) => bitsOf(constant(1 / cols));
 
-export function layerNormPasses({ x, gain, bias, y, mean, rstd, rows, cols }: LayerNormArgs): Pass[] {
+export function layerNormPasses(args: LayerNormArgs, context: PassContext): Pass[] {
+  const { x, gain, bias, y, mean, rstd, rows, cols } = args;
   checkRowLength('layerNorm', cols);
   distinct('layerNorm', [y, mean, rstd], [x, gain, bias]);
   return [
@@ -26,12 +27,12 @@ export function layerNormPasses({ x, gain, bias, y, mean, rstd, rows, cols }: La
       kernel: forwardKernel,
       buffers: [x, gain, bias, y, mean, rstd],
       uniforms: [rows, cols, inverseBits(cols), bitsOf(layerNormEps)],
-      workgroups: rows,
+      ...rowGrid(rows, rowShape(context)),
     },
   ];
 }
 
-export function layerNormGradPasses(args: LayerNormGradArgs): Pass[] {
+export function layerNormGradPasses(args: LayerNormGradArgs, context: PassContext): Pass[] {
   const { dy, x, gain, mean, rstd, residual, dx, rows, cols } = args;
   const inPlace = residual === dx;
   const other = inPlace ? null : (residual ?? null);
@@ -40,24 +41,25 @@ export function layerNormGradPasses(args: LayerNormGradArgs): Pass[] {
   return [
     {
       kernel: gradKernel,
-      constants: { RESIDUAL: inPlace ? 1 : other ? 2 : 0 },
       buffers: [dy, x, gain, mean, rstd, other, dx],
-      uniforms: [rows, cols, inverseBits(cols)],
-      workgroups: rows,
+      uniforms: [rows, cols, inverseBits(cols), inPlace ? 1 : other ? 2 : 0],
+      ...rowGrid(rows, rowShape(context)),
     },
   ];
 }
 
-export function layerNormParamGradPasses(args: LayerNormParamGradArgs): Pass[] {
+export function layerNormParamGradPasses(args: LayerNormParamGradArgs, context: PassContext): Pass[] {
   const { dy, x, mean, rstd, dgain, dbias, rows, cols } = args;
   checkRowLength('layerNormParamGrad', rows);
+  // Neighbouring columns side by side, so that a workgroup reads whole lines of memory.
+  const shape = context.software ? rowShape(context) : { LANES: 16, SLOTS: 16 };
   distinct('layerNormParamGrad', [dgain, dbias], [dy, x, mean, rstd]);
   return [
     {
       kernel: paramGradKernel,
       buffers: [dy, x, mean, rstd, dgain, dbias],
       uniforms: [rows, cols],
-      workgroups: Math.ceil(cols / 16),
+      ...rowGrid(cols, shape),
     },
   ];
 }

@@ -3,16 +3,15 @@
 // Equation   xhat = (x - mean) * rstd; g = dy * gain; dx = rstd * ((g - sum(g)/C) - xhat * (sum(g * xhat)/C)), clamped; with a residual
 //            clamp(residual + dx before the clamp).
 // Layout     dy, x, residual, dx [rows][cols]; gain [cols]; mean, rstd [rows].
-// Work       One workgroup a row; sums in the order of reduce.wgsl.
-
-// 0: none, 1: added from dx itself, 2: from `residual`.
-override RESIDUAL: u32 = 0;
+// Work       LANES invocations a row; sums in the order of reduce.wgsl.
 
 struct Params {
   rows: u32,
   cols: u32,
   // 1/C as bits.
   inverse: u32,
+  // 0: none, 1: added from dx itself, 2: from `residual`.
+  residual: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -41,29 +40,25 @@ fn term(which: u32, i: u32) -> u32 {
   return mul(g, xhat(i));
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES, SLOTS)
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) grid: vec3u,
-  @builtin(local_invocation_index) local: u32,
+  @builtin(local_invocation_id) local: vec3u,
 ) {
-  z = zero[0];
-  lane = local;
-  let row = group.y * grid.x + group.x;
-  if (row >= params.rows) {
-    return;
-  }
+  let row = begin(group, grid, local.x, local.y, params.rows);
   at = row * params.cols;
   mu = mean[row];
   scale = rstd[row];
-  let s1 = mul(sum_terms(0u, params.cols), params.inverse);
-  let s2 = mul(sum_terms(1u, params.cols), params.inverse);
-  for (var c = lane; c < params.cols; c += 64u) {
+  let count = select(0u, params.cols, live);
+  let s1 = mul(sum_terms(0u, count, params.cols), params.inverse);
+  let s2 = mul(sum_terms(1u, count, params.cols), params.inverse);
+  for (var c = lane; c < count; c += LANES) {
     let inner = sub(sub(term(0u, c), s1), mul(xhat(c), s2));
     var value = mul(scale, inner);
-    if (RESIDUAL == 1u) {
+    if (params.residual == 1u) {
       value = add(dx[at + c], value);
-    } else if (RESIDUAL == 2u) {
+    } else if (params.residual == 2u) {
       value = add(residual[at + c], value);
     }
     dx[at + c] = limit(value);

@@ -2,7 +2,7 @@
 //
 // Equation   mean = sum(x) * 1/C; d = x - mean; rstd = rsqrt(sum(d * d) * 1/C + eps); y = (d * rstd) * gain + bias.
 // Layout     x, y [rows][cols]; gain, bias [cols]; mean, rstd [rows].
-// Work       One workgroup a row; sums in the order of reduce.wgsl.
+// Work       LANES invocations a row; sums in the order of reduce.wgsl.
 
 struct Params {
   rows: u32,
@@ -33,25 +33,21 @@ fn term(which: u32, i: u32) -> u32 {
   return mul(d, d);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES, SLOTS)
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) grid: vec3u,
-  @builtin(local_invocation_index) local: u32,
+  @builtin(local_invocation_id) local: vec3u,
 ) {
-  z = zero[0];
-  lane = local;
-  let row = group.y * grid.x + group.x;
-  if (row >= params.rows) {
-    return;
-  }
+  let row = begin(group, grid, local.x, local.y, params.rows);
   at = row * params.cols;
-  mu = mul(sum_terms(0u, params.cols), params.inverse);
-  let scale = rsqrt_(add(mul(sum_terms(1u, params.cols), params.inverse), params.eps));
-  for (var c = lane; c < params.cols; c += 64u) {
+  let count = select(0u, params.cols, live);
+  mu = mul(sum_terms(0u, count, params.cols), params.inverse);
+  let scale = rsqrt_(add(mul(sum_terms(1u, count, params.cols), params.inverse), params.eps));
+  for (var c = lane; c < count; c += LANES) {
     y[at + c] = add(mul(mul(sub(x[at + c], mu), scale), gain[c]), bias[c]);
   }
-  if (lane == 0u) {
+  if (live && lane == 0u) {
     mean[row] = mu;
     rstd[row] = scale;
   }

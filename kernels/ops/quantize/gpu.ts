@@ -19,7 +19,7 @@ export function quantizePasses(args: QuantizeArgs, context: PassContext): Pass[]
   return [
     {
       kernel: quantizeKernel,
-      constants: { NB: nb, STOCHASTIC: stochastic ? 1 : 0, FOLD: fold ? 1 : 0, ...shape },
+      constants: shape,
       buffers: [src.tensor, fold, scalars, dst.mantissas, dst.exponents],
       uniforms: [
         ...viewWords(src),
@@ -30,7 +30,10 @@ export function quantizePasses(args: QuantizeArgs, context: PassContext): Pass[]
         dst.lines * dst.stride,
         outRow,
         outCol,
+        nb,
+        stochastic ? 1 : 0,
         stochastic?.site ?? 0,
+        fold ? 1 : 0,
       ],
       workgroups: Math.ceil(total / shape.ROWS),
     },

@@ -1,6 +1,6 @@
-// QUANT: rows of f32 -> integers of NB bits with one exponent a row. Body; pf32.wgsl comes first.
+// QUANT: rows of f32 -> integers of nb bits with one exponent a row. Body; pf32.wgsl comes first.
 //
-// Equation   q[r][c] = round(src[r][c] * 2^(NB - E_r)), E_r the exponent of the row's largest element; NUMERICS.md, QUANT. Integers only, since
+// Equation   q[r][c] = round(src[r][c] * 2^(nb - E_r)), E_r the exponent of the row's largest element; NUMERICS.md, QUANT. Integers only, since
 //            a device may flush subnormals.
 // Layout     src: a strided view with two batch dimensions. dst: [batch][lines][stride] f32 words that hold integers, lines being rows, or
 //            columns when transposed. Padding is never written.
@@ -8,9 +8,6 @@
 //            max, so order-free), then to round. ROWS > 1 where neighbouring rows lie side by side in memory, LANES > 1 where columns do.
 // Requires   ROWS * LANES <= 256.
 
-override NB: u32 = 10;
-override STOCHASTIC: bool = false;
-override FOLD: bool = false;
 override ROWS: u32 = 1;
 override LANES: u32 = 64;
 
@@ -29,7 +26,12 @@ struct Params {
   out_batch: u32,
   out_row: u32,
   out_col: u32,
+  nb: u32,
+  // Not 0: stochastic rounding, at this site of the step.
+  stochastic: u32,
   site: u32,
+  // Not 0: the exponents in `fold` scale the columns.
+  folded: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -39,7 +41,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> mantissas: array<f32>;
 @group(0) @binding(6) var<storage, read_write> exponents: array<i32>;
 
-var<workgroup> largest: array<atomic<u32>, ROWS>;
+var<workgroup> largest: array<atomic<u32>, 256>;
 
 // u * 2^n, PF32, on integers: exact or 0.
 fn scale(u: u32, n: i32) -> u32 {
@@ -77,8 +79,8 @@ fn stochastic(mantissa: u32, shift: u32, random: u32) -> u32 {
 
 fn load(base: u32, batch: u32, c: u32) -> u32 {
   let u = src[base + c * params.col_stride];
-  if (FOLD) {
-    return scale(u, fold[batch * params.cols + c] - i32(NB));
+  if (params.folded != 0u) {
+    return scale(u, fold[batch * params.cols + c] - i32(params.nb));
   }
   return u;
 }
@@ -89,9 +91,9 @@ fn round_word(u: u32, exponent: u32, seed: u32, index: u32) -> f32 {
     return 0.0;
   }
   let m = (a & 0x7fffffu) | 0x800000u;
-  let shift = 24u - NB + exponent - (a >> 23u);
+  let shift = 24u - params.nb + exponent - (a >> 23u);
   var q: u32;
-  if (STOCHASTIC) {
+  if (params.stochastic != 0u) {
     q = stochastic(m, shift, lowbias32(seed + index * 0x9e3779b9u));
   } else {
     q = nearest_even(m, shift);
@@ -128,7 +130,7 @@ fn main(
     exponents[row] = select(i32(amax >> 23u) - 126, -99, zeros);
   }
   var seed = 0u;
-  if (STOCHASTIC) {
+  if (params.stochastic != 0u) {
     seed = lowbias32(scalars[0] ^ (params.site * 0x85ebca6bu));
   }
   let out = batch * params.out_batch + r * params.out_row;

@@ -6,7 +6,7 @@ import { AtollError } from '#protocol/errors.ts';
 import reduce from './reduce.wgsl?raw';
 import body from './sum.wgsl?raw';
 
-/** A kernel whose workgroups of 64 reduce rows. */
+/** A kernel that reduces rows, see reduce.wgsl. */
 export function rowKernel(label: string, rowBody: string, access: string): Kernel {
   return kernel(label, `${reduce}\n${rowBody}`, access);
 }
@@ -14,6 +14,19 @@ export function rowKernel(label: string, rowBody: string, access: string): Kerne
 /** Throws `bad_input` for rows longer than the two levels that the row kernels add up. */
 export function checkRowLength(op: string, length: number): void {
   if (length > 2 ** 24) throw new AtollError('bad_input', `${op}: a row has more than 2^24 elements.`);
+}
+
+/** Where the 64 lanes of a reduction live. On an adapter that runs on the CPU a barrier costs more than it saves. */
+export function rowShape({ software }: PassContext): { LANES: number; SLOTS: number } {
+  return software ? { LANES: 1, SLOTS: 16 } : { LANES: 64, SLOTS: 1 };
+}
+
+/** Overrides and grid for a kernel that reduces this many rows. */
+export function rowGrid(
+  rows: number,
+  shape: { LANES: number; SLOTS: number },
+): Pick<Pass, 'constants' | 'workgroups'> {
+  return { constants: shape, workgroups: Math.ceil(rows / shape.SLOTS) };
 }
 
 const sumKernel = rowKernel('sum', body, 'rw');
@@ -28,13 +41,20 @@ export function sumPasses({ src, count, factor, dst, at }: SumArgs, context: Pas
   while (left > block || from === dst) {
     const blocks = Math.ceil(left / block);
     const to = context.scratch(`sum ${passes.length % 2}`, blocks);
-    passes.push(blockSums(from, left, one, to, 0));
+    passes.push(blockSums(from, left, one, to, 0, context));
     [from, left] = [to, blocks];
   }
-  return [...passes, blockSums(from, left, bitsOf(factor), dst, at)];
+  return [...passes, blockSums(from, left, bitsOf(factor), dst, at, context)];
 }
 
-function blockSums(src: Tensor, count: number, factor: number, dst: Tensor, at: number): Pass {
-  const workgroups = Math.max(1, Math.ceil(count / block));
-  return { kernel: sumKernel, buffers: [src, dst], uniforms: [count, at, factor], workgroups };
+function blockSums(
+  src: Tensor,
+  count: number,
+  factor: number,
+  dst: Tensor,
+  at: number,
+  context: PassContext,
+): Pass {
+  const grid = rowGrid(Math.ceil(count / block), rowShape(context));
+  return { kernel: sumKernel, buffers: [src, dst], uniforms: [count, at, factor], ...grid };
 }

@@ -1,7 +1,7 @@
 // Sums of blocks of 4096 values. Body; pf32.wgsl and reduce.wgsl come first.
 //
 // Equation   dst[at + b] = factor * (sum of block b of the first `count` values of src).
-// Work       One workgroup a block. A longer sum is a sum of these sums: see gpu.ts.
+// Work       LANES invocations a block. A longer sum is a sum of these sums: see gpu.ts.
 
 struct Params {
   count: u32,
@@ -17,21 +17,16 @@ fn term(which: u32, i: u32) -> u32 {
   return src[i];
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES, SLOTS)
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) grid: vec3u,
-  @builtin(local_invocation_index) local: u32,
+  @builtin(local_invocation_id) local: vec3u,
 ) {
-  z = zero[0];
-  lane = local;
-  let block = group.y * grid.x + group.x;
+  let block = begin(group, grid, local.x, local.y, (params.count + 4095u) / 4096u);
   let start = block * 4096u;
-  if (start >= params.count) {
-    return;
-  }
   let total = tree_sum(lane_sum(0u, start, min(params.count, start + 4096u)));
-  if (lane == 0u) {
+  if (live && lane == 0u) {
     dst[params.at + block] = mul(total, params.factor);
   }
 }

@@ -1,0 +1,169 @@
+/** Conformance of the ops that work element by element, and of the embedding. */
+import type { Bits } from '../ops/quantize/spec.ts';
+import { matrix, transpose } from '../tensor/tensor.ts';
+import { type Bench, type Case, opCase } from './case.ts';
+import { edgePairs } from './inputs.ts';
+import { widths } from './quantize-cases.ts';
+
+/** Values for functions of one variable: every exponent that matters many times, both signs. */
+const functionPoints = 40_000;
+
+function binary(kind: 'add' | 'sub', name: string, place: 'apart' | 'a' | 'b' | 'both', low: number, high: number): Case {
+  return opCase(
+    `elementwise/${kind}/${name}`,
+    (bench) => {
+      const size = 9001;
+      const a = bench.values(size, low, high);
+      const b = place === 'both' ? a : bench.values(size, low, high);
+      const dst = place === 'apart' ? bench.zeros(size) : place === 'b' ? b : a;
+      return { record: (ops) => ops.elementwise({ kind, a, b, dst, size }), out: [dst] };
+    },
+    { probe: place === 'a' },
+  );
+}
+
+const elementwise: Case[] = [
+  ...(['add', 'sub'] as const).flatMap((kind) => [
+    binary(kind, 'near', 'apart', -2, 2),
+    binary(kind, 'far', 'apart', -99, 40),
+    binary(kind, 'tiny', 'apart', -100, -74),
+    binary(kind, 'a-in-place', 'a', -3, 8),
+    binary(kind, 'b-in-place', 'b', -3, 8),
+    binary(kind, 'both-in-place', 'both', -3, 40),
+    opCase(
+      `elementwise/${kind}/edges`,
+      (bench) => {
+        const pairs = edgePairs();
+        const [a, b, size] = [bench.from(pairs.a), bench.from(pairs.b), pairs.a.length];
+        const dst = bench.zeros(size);
+        return { record: (ops) => ops.elementwise({ kind, a, b, dst, size }), out: [dst] };
+      },
+      { probe: true },
+    ),
+  ]),
+  ...[1, -1, 0, 2 ** -100, 2 ** 40, Math.fround(1 / 3), Math.fround(-1e-9)].map((factor) =>
+    opCase(
+      `elementwise/scale/${factor}`,
+      (bench) => {
+        const [a, size] = [bench.values(9001, -100, 40), 9001];
+        const dst = factor === 1 ? a : bench.zeros(size);
+        return { record: (ops) => ops.elementwise({ kind: 'scale', factor, a, dst, size }), out: [dst] };
+      },
+      { probe: factor < 0 },
+    ),
+  ),
+  opCase(
+    'elementwise/sqrt',
+    (bench) => {
+      const size = functionPoints;
+      const a = bench.from(bench.random.positives(size, -100, 40));
+      const dst = bench.zeros(size);
+      return { record: (ops) => ops.elementwise({ kind: 'sqrt', a, dst, size }), out: [dst] };
+    },
+    { probe: true },
+  ),
+  opCase(
+    'nesterov',
+    (bench) => {
+      const size = 10_007;
+      const [p, momentum, delta] = [bench.values(size), bench.values(size, -9, 0), bench.values(size, -9, 40)];
+      const rates = { lr: Math.fround(0.7), mu: Math.fround(0.9) };
+      return { record: (ops) => ops.nesterov({ p, momentum, delta, size, ...rates }), out: [p, momentum] };
+    },
+    { probe: true },
+  ),
+];
+
+function gelu(name: string, low: number, high: number, size: number, probe: boolean): Case {
+  return opCase(
+    `gelu/${name}`,
+    (bench) => {
+      const [x, dy] = [bench.values(size, low, high), bench.values(size)];
+      const [y, dx, same] = [bench.zeros(size), bench.zeros(size), bench.values(size)];
+      return {
+        record: (ops) => {
+          ops.gelu({ x, y, size });
+          ops.geluGrad({ x, dy, dx, size });
+          ops.geluGrad({ x, dy: same, dx: same, size });
+        },
+        out: [y, dx, same],
+      };
+    },
+    { probe },
+  );
+}
+
+function adamw(name: string, low: number, high: number, size: number, probe: boolean): Case {
+  return opCase(
+    `adamw/${name}`,
+    (bench) => {
+      const [p, g, m] = [bench.values(size), bench.values(size, low, high), bench.values(size, low, high)];
+      const v = bench.from(bench.random.positives(size, Math.max(-99, 2 * low), Math.min(40, 2 * high)));
+      // First step (bias corrections at their largest) of a usual AdamW; every seventh element starts from nothing.
+      bench.device.write(v, new Uint32Array(Math.ceil(size / 7)));
+      const scalars = bench.from(Float32Array.of(0, 6e-4, 10, 20));
+      const rates = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1 };
+      const [beta1, beta2, eps, weightDecay] = Object.values(rates).map(Math.fround) as [number, number, number, number];
+      return {
+        record: (ops) => ops.adamw({ p, g, m, v, scalars, size, beta1, beta2, eps, weightDecay }),
+        out: [p, m, v],
+      };
+    },
+    { probe },
+  );
+}
+
+function embed(rows: number, cols: number, T: number, probe: boolean): Case {
+  return opCase(
+    `embed/${rows}x${cols}/${T}`,
+    (bench) => {
+      const V = 29;
+      const tokens = bench.from(bench.random.indices(rows, V));
+      const [wte, wpe, x] = [bench.values(V * cols), bench.values(T * cols), bench.zeros(rows * cols)];
+      return { record: (ops) => ops.embed({ tokens, wte, wpe, x, rows, cols, T }), out: [x] };
+    },
+    { probe },
+  );
+}
+
+/** Scatters twice into different targets: the integer scratch must be clean again. */
+function scatterAdd(nb: Bits, positions: number, channels: number, probe: boolean): Case {
+  return opCase(
+    `scatter-add/${nb}/${positions}x${channels}`,
+    (bench: Bench) => {
+      const V = 11;
+      const indices = bench.from(bench.random.indices(positions, V));
+      const columns = transpose(matrix(bench.values(positions * channels), positions, channels));
+      const q = bench.device.quantized(1, channels, positions);
+      const [fresh, added] = [bench.values(V * channels), bench.values((V + 3) * channels)];
+      const stochastic = { site: 9, scalars: bench.scalars() };
+      return {
+        record: (ops) => {
+          ops.quantize({ src: columns, dst: q, nb, stochastic });
+          ops.scatterAdd({ q, indices, dst: fresh, nb, accumulate: false });
+          ops.scatterAdd({ q, indices, dst: added, nb, accumulate: true });
+        },
+        out: [fresh, added],
+      };
+    },
+    { probe },
+  );
+}
+
+export const elementCases: readonly Case[] = [
+  ...elementwise,
+  gelu('usual', -6, 3, functionPoints, false),
+  gelu('all', -100, 40, functionPoints, false),
+  gelu('short', -6, 4, 1031, true),
+  adamw('usual', -12, 0, 10_007, true),
+  adamw('all', -99, 20, 10_007, false),
+  adamw('one', -3, 0, 1, false),
+  embed(1, 1, 1, false),
+  embed(37, 13, 8, true),
+  embed(64, 128, 64, false),
+  ...widths.flatMap((nb) => [
+    scatterAdd(nb, 1, 1, false),
+    scatterAdd(nb, 67, 13, true),
+    scatterAdd(nb, 515, 64, false),
+  ]),
+];

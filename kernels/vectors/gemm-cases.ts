@@ -1,0 +1,139 @@
+/** Conformance of GEMM and ROUND: lengths around every bound of an exact sum, shapes, strides, residuals, and results at both ends of the range. */
+import type { Device } from '../device/device.ts';
+import { type Bits, qmaxOf } from '../ops/quantize/spec.ts';
+import { matrix, type Tensor, transpose, type View } from '../tensor/tensor.ts';
+import { type Bench, type Case, opCase, type Plan } from './case.ts';
+import { widths } from './quantize-cases.ts';
+
+const shapes: readonly (readonly [M: number, N: number, K: number])[] = [
+  [1, 1, 1],
+  [1, 5, 1],
+  [3, 5, 15],
+  [8, 8, 16],
+  [3, 7, 17],
+  [1, 67, 64],
+  [67, 1, 64],
+  [9, 33, 255],
+  [9, 33, 257],
+  [5, 3, 1023],
+  [4, 9, 1024],
+  [5, 3, 1025],
+  [3, 9, 2047],
+  [3, 5, 2048],
+  [3, 5, 2052],
+  [5, 3, 2053],
+  [2, 3, 4096],
+  [2, 3, 4100],
+  [3, 2, 8209],
+  [2, 3, 65_536],
+  [67, 131, 33],
+  [64, 64, 64],
+  [130, 129, 12],
+];
+
+interface Options {
+  causal?: boolean;
+  residual?: 'other' | 'in place';
+}
+
+/** dst = a b^T for two matrices, RNE. */
+function product(bench: Bench, a: Tensor, b: Tensor, [M, N, K]: readonly [number, number, number], nb: Bits, options: Options = {}): Plan {
+  const [qa, qb] = [bench.device.quantized(1, M, K), bench.device.quantized(1, N, K)];
+  const y = options.residual ? bench.values(M * N, -3, 6) : bench.zeros(M * N);
+  const other = options.residual === 'other' ? bench.values(M * N, -3, 6) : null;
+  const residual = options.residual === 'in place' ? y : other;
+  return {
+    record: (ops) => {
+      ops.quantize({ src: matrix(a, M, K), dst: qa, nb });
+      ops.quantize({ src: matrix(b, N, K), dst: qb, nb });
+      ops.gemm({
+        a: qa,
+        b: qb,
+        dst: matrix(y, M, N),
+        nb,
+        ...(options.causal ? { causal: true } : {}),
+        ...(residual ? { residual } : {}),
+      });
+    },
+    out: [y],
+  };
+}
+
+/** Every product at the largest mantissa, signs by row: the largest sums there are. */
+function extreme(bench: Bench, rows: number, K: number, nb: Bits): Tensor {
+  const value = qmaxOf[nb] / 2 ** nb;
+  return bench.from(Float32Array.from({ length: rows * K }, (_, i) => (Math.floor(i / K) % 2 ? -value : value)));
+}
+
+/** Rows whose scales run from 2^-98 to 2^40, so that results underflow, overflow and lie between. */
+function ladder(bench: Bench, rows: number, K: number): Tensor {
+  const values = bench.random.values(rows * K, -4, 0);
+  const scaled = values.map((value, i) => value * 2 ** (-94 + Math.floor((Math.floor(i / K) * 132) / (rows - 1 || 1))));
+  return bench.from(scaled);
+}
+
+function attention(device: Device, bench: Bench, nb: Bits, causal: boolean): Plan {
+  const [B, NH, T, HD] = [2, 3, 19, 5];
+  const C = NH * HD;
+  const qkv = bench.values(B * T * 3 * C);
+  const part = (index: number): View => ({
+    tensor: qkv,
+    offset: index * C,
+    batch: [B, T * 3 * C, NH, HD],
+    rows: T,
+    rowStride: 3 * C,
+    cols: HD,
+    colStride: 1,
+  });
+  const scores = bench.zeros(B * NH * T * T);
+  const square: View = { ...matrix(scores, T, T), batch: [B * NH, T * T, 1, 0] };
+  const out = bench.zeros(B * T * C);
+  const heads: View = { ...part(0), tensor: out, offset: 0, batch: [B, T * C, NH, HD], rowStride: C };
+  const [q, k] = [device.quantized(B * NH, T, HD), device.quantized(B * NH, T, HD)];
+  const [p, v] = [device.quantized(B * NH, T, T), device.quantized(B * NH, T, HD, true)];
+  const dq = bench.zeros(B * T * 3 * C);
+  const [ds, kt] = [device.quantized(B * NH, T, T), device.quantized(B * NH, HD, T)];
+  return {
+    record: (ops) => {
+      ops.quantize({ src: part(0), dst: q, nb });
+      ops.quantize({ src: part(1), dst: k, nb });
+      ops.gemm({ a: q, b: k, dst: square, nb, causal });
+      ops.quantize({ src: part(2), dst: v, nb });
+      ops.quantize({ src: square, dst: p, nb, foldScale: v });
+      ops.gemm({ a: p, b: v, dst: heads, nb });
+      ops.quantize({ src: square, dst: ds, nb });
+      ops.quantize({ src: transpose(part(1)), dst: kt, nb });
+      ops.gemm({ a: ds, b: kt, dst: { ...part(1), tensor: dq }, nb });
+    },
+    out: [scores, out, dq],
+  };
+}
+
+function casesOf(nb: Bits): Case[] {
+  const named = (name: string, build: (bench: Bench) => Plan, probe = false) =>
+    opCase(`gemm/${nb}/${name}`, build, { probe });
+  const random = (shape: readonly [number, number, number], name: string, options: Options = {}, probe = false) =>
+    named(
+      `${shape.join('x')}${name}`,
+      (bench) => product(bench, bench.values(shape[0] * shape[2]), bench.values(shape[1] * shape[2]), shape, nb, options),
+      probe,
+    );
+  return [
+    ...shapes.map((shape) => random(shape, '', {}, shape[0] === 9)),
+    ...([2052, 2053, 65_536] as const).map((K) =>
+      named(`extreme-${K}`, (bench) => product(bench, extreme(bench, 3, K, nb), extreme(bench, 2, K, nb), [3, 2, K], nb), K === 2053),
+    ),
+    ...([1, 16, 100] as const).map((K) =>
+      named(`ladder-${K}`, (bench) => product(bench, ladder(bench, 67, K), ladder(bench, 67, K), [67, 67, K], nb), K === 16),
+    ),
+    random([37, 37, 20], '-causal', { causal: true }),
+    random([1, 1, 20], '-causal', { causal: true }),
+    random([70, 70, 3], '-causal-residual', { causal: true, residual: 'in place' }),
+    random([37, 41, 20], '-residual', { residual: 'other' }),
+    random([37, 41, 20], '-accumulate', { residual: 'in place' }, true),
+    named('attention', (bench) => attention(bench.device, bench, nb, false)),
+    named('attention-causal', (bench) => attention(bench.device, bench, nb, true), true),
+  ];
+}
+
+export const gemmCases: readonly Case[] = widths.flatMap(casesOf);

@@ -1,0 +1,106 @@
+/** Conformance of QUANT: lengths, hard rows, views, transposed operands, folded scales, both roundings, all widths. */
+import type { Bits } from '../ops/quantize/spec.ts';
+import { matrix, transpose, type View } from '../tensor/tensor.ts';
+import { type Bench, type Case, opCase, type Plan } from './case.ts';
+import { hardRows } from './inputs.ts';
+
+export const widths: readonly Bits[] = [7, 10, 15];
+const lengths = [1, 2, 15, 16, 17, 64, 65, 255, 1023, 1024, 1025, 2052, 2053, 65_536];
+
+interface Options {
+  stochastic?: boolean;
+  transposed?: boolean;
+}
+
+function plan(bench: Bench, view: View, nb: Bits, { stochastic, transposed }: Options = {}): Plan {
+  const dst = bench.device.quantized(view.batch[0] * view.batch[2], view.rows, view.cols, transposed ?? false);
+  const scalars = bench.scalars();
+  const rounding = stochastic ? { stochastic: { site: 77, scalars } } : {};
+  return { record: (ops) => ops.quantize({ src: view, dst, nb, ...rounding }), out: [dst] };
+}
+
+/** Two batch dimensions inside [2][7][3][11], the second batch dimension between rows and columns. */
+export function headsView(bench: Bench): View {
+  const tensor = bench.values(5 + 2 * 7 * 3 * 11);
+  return { tensor, offset: 5, batch: [2, 7 * 33, 3, 11], rows: 7, rowStride: 33, cols: 11, colStride: 1 };
+}
+
+function foldCase(nb: Bits, low: number, high: number, name: string, probe: boolean): Case {
+  return opCase(
+    `quantize/${nb}/fold-${name}`,
+    (bench) => {
+      const [batch, T, HD] = [2, 13, 6];
+      const v = bench.values(batch * T * HD, low, high);
+      const p = bench.values(batch * T * T, -90, 3);
+      const batched = (tensor: typeof v, cols: number): View => ({
+        ...matrix(tensor, T, cols),
+        batch: [batch, T * cols, 1, 0],
+      });
+      const qv = bench.device.quantized(batch, T, HD, true);
+      const qp = bench.device.quantized(batch, T, T);
+      return {
+        record: (ops) => {
+          ops.quantize({ src: batched(v, HD), dst: qv, nb });
+          ops.quantize({ src: batched(p, T), dst: qp, nb, foldScale: qv });
+        },
+        out: [qv, qp],
+      };
+    },
+    { probe },
+  );
+}
+
+function casesOf(nb: Bits): Case[] {
+  const cases: Case[] = [];
+  for (const stochastic of [false, true]) {
+    const mode = stochastic ? 'sr' : 'rne';
+    for (const cols of lengths) {
+      const rows = cols > 5000 ? 2 : 5;
+      cases.push(
+        opCase(`quantize/${nb}/${mode}/${rows}x${cols}`, (bench) =>
+          plan(bench, matrix(bench.values(rows * cols, -20, 3), rows, cols), nb, { stochastic }),
+        ),
+      );
+    }
+    for (const cols of [1, 7, 96, 1031]) {
+      cases.push(
+        opCase(
+          `quantize/${nb}/${mode}/hard-${cols}`,
+          (bench) => {
+            const { words, rows } = hardRows(cols, nb);
+            return plan(bench, matrix(bench.from(words), rows, cols), nb, { stochastic });
+          },
+          { probe: cols === 96 },
+        ),
+      );
+    }
+    cases.push(
+      opCase(
+        `quantize/${nb}/${mode}/columns`,
+        (bench) => plan(bench, transpose(matrix(bench.values(131 * 37), 131, 37)), nb, { stochastic }),
+        { probe: true },
+      ),
+      opCase(`quantize/${nb}/${mode}/heads`, (bench) => plan(bench, headsView(bench), nb, { stochastic })),
+      opCase(`quantize/${nb}/${mode}/heads-columns`, (bench) =>
+        plan(bench, transpose(headsView(bench)), nb, { stochastic }),
+      ),
+      opCase(`quantize/${nb}/${mode}/heads-transposed`, (bench) =>
+        plan(bench, headsView(bench), nb, { stochastic, transposed: true }),
+      ),
+    );
+  }
+  return [
+    ...cases,
+    foldCase(nb, -6, 2, 'usual', true),
+    foldCase(nb, -99, -60, 'tiny', false),
+    foldCase(nb, 20, 40, 'huge', false),
+    foldCase(nb, -99, 40, 'mixed', true),
+  ];
+}
+
+/** More rows than one dimension of a grid holds workgroups. */
+const manyRows = opCase('quantize/10/rne/1048601x1', (bench) =>
+  plan(bench, matrix(bench.values(1_048_601), 1_048_601, 1), 10),
+);
+
+export const quantizeCases: readonly Case[] = [...widths.flatMap(casesOf), manyRows];
