@@ -1,6 +1,7 @@
 /**
  * A contributor's key in a file that only its owner can read. Made on first use; two processes that start at once end up with one key.
  */
+import { randomUUID } from 'node:crypto';
 import { chmod, link, mkdir, readFile, stat, unlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { AtollError } from '#protocol/errors.ts';
@@ -34,7 +35,7 @@ async function readKey(file: string): Promise<string | null> {
 
 /** Written whole under another name, then linked: a reader never sees half a key, and the first one wins. */
 async function makeKey(file: string): Promise<string> {
-  const draft = `${file}.${process.pid}.new`;
+  const draft = `${file}.${randomUUID()}.new`;
   try {
     await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
     await writeFile(draft, `${createKey()}\n`, { mode: 0o600, flag: 'wx' });

@@ -20,8 +20,6 @@ export interface ThreadComputeOptions {
   allowSoftware?: boolean;
   /** Put before the device's own label, where people see it. */
   name?: string;
-  /** Flags of the thread's Node; those of this process unless given. The kernels need the `?raw` import hook among them. */
-  execArgv?: string[];
 }
 
 export function threadCompute(options: ThreadComputeOptions): Compute {
@@ -50,11 +48,10 @@ class ComputeThread {
 
   constructor(options: ThreadComputeOptions) {
     this.#options = options;
-    const { backend, allowSoftware = false, execArgv } = options;
+    const { backend, allowSoftware = false } = options;
     const workerData: ThreadOptions = { backend, allowSoftware, abortFlag: this.#abortFlag };
     this.#worker = new Worker(new URL('./compute-thread.ts', import.meta.url), {
       workerData,
-      ...(execArgv ? { execArgv } : {}),
     });
     this.#rpc = new Rpc<ThreadMethods>(this.#worker, {
       get: (job: number, cid: string) => this.#of(job).blocks.get(cid),

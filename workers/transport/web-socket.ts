@@ -46,8 +46,8 @@ function open(address: string, clock: Clock, signal: AbortSignal): Promise<Link>
     socket.binaryType = 'arraybuffer';
     const link = new SocketLink(socket, clock);
     const onAbort = () => {
-      socket.close();
       reject(cancelled());
+      socket.close();
     };
     signal.addEventListener('abort', onAbort, { once: true });
     socket.addEventListener('open', () => {

@@ -1,0 +1,230 @@
+/**
+ * The page's contributor in a real Chromium: nothing before start, a kept key, work with the reference and on WebGPU (SwiftShader), honest
+ * words where there is no device, and nothing left after stop.
+ */
+import { mkdir, mkdtemp, rm, writeFile as writeText } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { build } from 'vite';
+import { type Coordinator, createCoordinator } from '#coordinator/main.ts';
+import { testJob, testText } from '#coordinator/testing/fake-programs.ts';
+import { initialCheckpoint } from '#kernels/model/init.ts';
+import { probeDigest } from '#kernels/index.ts';
+import { parseValue } from '#protocol/codec/cbor.ts';
+import { networkSchema, routes } from '#protocol/http/api.ts';
+import { findChromium } from '#scripts/find-chromium.ts';
+import type { ContributorControl, ContributorView } from '../runtime/view.ts';
+import type { createContributor } from './start.ts';
+
+declare global {
+  interface Window {
+    createContributor: typeof createContributor;
+    control: ContributorControl;
+    views: ContributorView[];
+  }
+}
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+let dir: string;
+let coordinator: Coordinator;
+let withGpu: Browser;
+let context: BrowserContext;
+
+beforeAll(async () => {
+  dir = await mkdtemp(path.join(tmpdir(), 'atoll-browser-'));
+  await buildPage();
+  coordinator = await createCoordinator({
+    dataDir: path.join(dir, 'coordinator'),
+    port: 0,
+    staticDir: path.join(dir, 'dist'),
+    initialCheckpoint,
+    probe: probeDigest,
+    stopAfterRounds: 1,
+  });
+  withGpu = await launch('--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader');
+}, 120_000);
+
+afterAll(async () => {
+  await withGpu?.close();
+  await coordinator?.close();
+  await rm(dir, { recursive: true, force: true });
+});
+
+afterEach(() => context?.close());
+
+describe('createContributor', () => {
+  it('does nothing before start', async () => {
+    const page = await open(withGpu, { backend: 'reference' });
+    await page.waitForTimeout(200);
+    expect(page.workers()).toEqual([]);
+    expect(await online()).toBe(0);
+    expect((await view(page)).phase).toBe('stopped');
+    expect(await page.evaluate(async () => (await indexedDB.databases()).length)).toBe(0);
+  });
+
+  it('contributes, keeps its key over a reload, and leaves nothing after stop', async () => {
+    const page = await open(withGpu, { backend: 'reference' });
+    await page.evaluate(() => window.control.start());
+    const first = await until(page, (v) => v.phase === 'waiting');
+    expect(page.workers()).toHaveLength(1);
+    await page.evaluate(() => window.control.pause());
+    await until(page, (v) => v.phase === 'paused');
+    await page.evaluate(() => window.control.resume());
+    await until(page, (v) => v.phase === 'waiting');
+    await page.evaluate(() => window.control.stop());
+    expect((await view(page)).phase).toBe('stopped');
+    await expect.poll(() => page.workers().length).toBe(0);
+
+    await page.reload();
+    await make(page, { backend: 'reference' });
+    await page.evaluate(() => window.control.start());
+    const again = await until(page, (v) => v.phase === 'waiting');
+    expect(again.contributor).toBe(first.contributor);
+    expect(again.notice).toBeUndefined();
+  });
+
+  it('two tabs with one key, and one on WebGPU with another, train a round', async () => {
+    const job = await coordinator.ensureJob(testJob(), testText());
+    const page = await open(withGpu, { backend: 'reference' });
+    const tab = await context.newPage();
+    await tab.goto(coordinator.url);
+    await make(tab, { backend: 'reference' });
+    const other = await withGpu.newContext();
+    const gpu = await other.newPage();
+    await gpu.goto(coordinator.url);
+    await make(gpu, { allowSoftware: true });
+    await Promise.all([page, tab, gpu].map((each) => each.evaluate(() => window.control.start())));
+    const status = await coordinator.settled(job, 1);
+    expect(status.rounds).toHaveLength(1);
+    expect(status.unitsSplit).toBe(0);
+    const onGpu = await until(gpu, (v) => v.agreed > 0);
+    expect(onGpu).toMatchObject({
+      rejected: 0,
+      problem: null,
+      device: { backend: 'webgpu', software: true },
+    });
+    const seen = [await view(page), await view(tab)];
+    expect(seen[0]?.contributor).toBe(seen[1]?.contributor);
+    expect(seen.map(({ rejected }) => rejected)).toEqual([0, 0]);
+    await other.close();
+  });
+
+  it('refuses a software adapter unless it is opted in, and says what to do', async () => {
+    const page = await open(withGpu, {});
+    await page.evaluate(() => window.control.start());
+    const failed = await until(page, (v) => v.phase === 'failed');
+    expect(failed.problem?.code).toBe('no_device');
+    expect(failed.reason).toMatch(/hardware acceleration/);
+  });
+
+  it('says which browsers have WebGPU where this one has none', async () => {
+    const page = await open(withGpu, {});
+    await page.route('**/contributor.worker*', async (route) => {
+      const response = await route.fetch();
+      const hide = "Object.defineProperty(WorkerNavigator.prototype,'gpu',{get:()=>undefined});";
+      await route.fulfill({ response, body: hide + (await response.text()) });
+    });
+    await page.evaluate(() => window.control.start());
+    const failed = await until(page, (v) => v.phase === 'failed');
+    expect(failed.problem?.code).toBe('no_device');
+    expect(failed.reason).toMatch(/Chrome or Edge 113.*Safari 26.*Firefox 141/);
+  });
+
+  it('goes on with a key of its own where storage is refused, and says so', async () => {
+    const page = await open(withGpu, { backend: 'reference' });
+    await page.route('**/contributor.worker*', async (route) => {
+      const response = await route.fetch();
+      const refuse =
+        "Object.defineProperty(self,'indexedDB',{get(){throw new DOMException('no','SecurityError')}});";
+      await route.fulfill({ response, body: refuse + (await response.text()) });
+    });
+    await page.evaluate(() => window.control.start());
+    const started = await until(page, (v) => v.contributor !== null);
+    expect(started.notice).toMatch(/refuses storage/);
+  });
+
+  it('says so when its worker cannot be loaded, and can be started again', async () => {
+    const page = await open(withGpu, { backend: 'reference' });
+    await page.route('**/contributor.worker*', (route) => route.abort());
+    await page.evaluate(() => window.control.start());
+    const failed = await until(page, (v) => v.phase === 'failed');
+    expect(failed.reason).toMatch(/could not be loaded.*Reload/);
+    await page.unroute('**/contributor.worker*');
+    await page.evaluate(() => window.control.start());
+    await until(page, (v) => v.phase === 'waiting');
+  });
+});
+
+async function online(): Promise<number> {
+  const response = await fetch(coordinator.url + routes.network);
+  return parseValue(networkSchema, await response.json()).contributorsOnline;
+}
+
+async function launch(...args: string[]): Promise<Browser> {
+  return chromium.launch({
+    executablePath: await findChromium(),
+    args: ['--headless', '--no-sandbox', ...args],
+  });
+}
+
+type Options = Omit<Parameters<typeof createContributor>[0], 'url'>;
+
+async function open(browser: Browser, options: Options): Promise<Page> {
+  context = await browser.newContext();
+  const page = await context.newPage();
+  await page.goto(coordinator.url);
+  await make(page, options);
+  return page;
+}
+
+async function make(page: Page, options: Options): Promise<void> {
+  await page.evaluate(async (given) => {
+    window.views = [];
+    window.control = window.createContributor({ url: location.origin, ...given });
+    await window.control.subscribe((v) => void window.views.push(v));
+  }, options);
+}
+
+async function view(page: Page): Promise<ContributorView> {
+  return page.evaluate(() => window.views.at(-1) as ContributorView);
+}
+
+async function until(page: Page, is: (view: ContributorView) => boolean): Promise<ContributorView> {
+  for (;;) {
+    const now = await view(page);
+    if (is(now)) return now;
+    if (now.phase === 'failed') throw new Error(`It failed: ${now.reason}`);
+    await page.waitForTimeout(20);
+  }
+}
+
+/** The smallest page there is: it only hands `createContributor` to the test. */
+async function buildPage(): Promise<void> {
+  const root = path.join(dir, 'page');
+  await mkdir(root);
+  const entry = JSON.stringify(path.join(here, 'start.ts'));
+  await writeText(
+    path.join(root, 'index.html'),
+    '<!doctype html><script type="module" src="./main.js"></script>',
+  );
+  await writeText(
+    path.join(root, 'main.js'),
+    `import { createContributor } from ${entry}; window.createContributor = createContributor;`,
+  );
+  await build({
+    configFile: false,
+    root,
+    logLevel: 'warn',
+    worker: { format: 'es' },
+    build: {
+      target: 'esnext',
+      outDir: path.join(dir, 'dist'),
+      assetsInlineLimit: 0,
+      modulePreload: { polyfill: false },
+      emptyOutDir: true,
+    },
+  });
+}

@@ -1,0 +1,49 @@
+import { describe, expect, it } from 'vitest';
+import { help, parseConfig } from './config.ts';
+
+const url = 'http://127.0.0.1:8080';
+
+describe('parseConfig', () => {
+  it('takes flags over environment over defaults', () => {
+    const env = { ATOLL_URL: 'http://other', ATOLL_BACKEND: 'webgpu', ATOLL_DATA_DIR: '/data' };
+    expect(parseConfig(['--url', url, '--name', 'local-1'], env)).toEqual({
+      url,
+      backend: 'webgpu',
+      allowSoftware: false,
+      name: 'local-1',
+      keyFile: '/data/local-1.key',
+      logLevel: 'info',
+      exitWithParent: false,
+    });
+    expect(parseConfig(['--backend', 'reference'], env)).toMatchObject({
+      url: 'http://other',
+      backend: 'reference',
+    });
+    expect(parseConfig(['--url', url], { XDG_DATA_HOME: '/x' })).toMatchObject({
+      keyFile: '/x/atoll/contributor.key',
+    });
+    expect(parseConfig(['--url', url, '--key-file', 'k'], env)).toMatchObject({ keyFile: 'k' });
+  });
+
+  it('knows help before anything else', () => {
+    expect(parseConfig(['--help'], {})).toBe('help');
+    for (const flag of ['--url', '--backend', '--name', '--data-dir', '--key-file', '--exit-with-parent']) {
+      expect(help).toContain(flag);
+    }
+  });
+
+  it.each([
+    [[], /--url is missing/],
+    [['--url', 'nonsense'], /not a URL/],
+    [['--url', 'ws://host'], /http:\/\/ or https:\/\//],
+    [['--url', url, '--backend', 'cuda'], /--backend must be/],
+    [['--url', url, '--name', '../../etc/passwd'], /--name takes/],
+    [['--url', url, '--log-level', 'loud'], /--log-level must be/],
+    [['--url', url, '--nope'], /--nope/],
+    [['--url', url, 'stray'], /stray/],
+  ])('refuses %j with words', (args, words) => {
+    expect(() => parseConfig(args, {})).toThrow(
+      expect.objectContaining({ code: 'bad_config', message: expect.stringMatching(words) }),
+    );
+  });
+});
