@@ -2,7 +2,7 @@
  * `npm start`: the network on this machine, one readable line a round, until Ctrl-C or --rounds.
  *
  * The first Ctrl-C stops everything in order (what is acknowledged is on disk in any case); a second one, at least a second later, stops at once.
- * Exit codes: 0 done or stopped, 1 unexpected or stalled, 2 an option, file or port that cannot be used, 130 stopped before --rounds was reached.
+ * Exit codes: 0 done or stopped, 1 unexpected, 2 an option, file or port that cannot be used, 130 stopped before --rounds was reached.
  */
 import type { Cid } from '#protocol/codec/cid.ts';
 import { AtollError, codeOf } from '#protocol/errors.ts';
@@ -50,19 +50,21 @@ function describe(options: StartOptions, network: Network, status: JobStatus): s
   return lines;
 }
 
-/** Rejects when the job can make no progress any more. */
-async function watchForStall(network: Network, signal: AbortSignal): Promise<never> {
-  for (;;) {
-    await new Promise((resolve) => setTimeout(resolve, watchMs));
-    signal.throwIfAborted();
-    const { state, units } = await network.coordinator.status(network.job);
-    if (state !== 'stalled') continue;
-    const failed = units.find((unit) => unit.state === 'failed')?.unit ?? 'a unit';
-    throw new AtollError(
-      'unavailable',
-      `The job has stalled: ${failed} was given up after too many replicas that disagree. \`npm run audit -- ${failed}\` shows it.`,
-    );
-  }
+/** Says so when a unit was given up: it is tried again by itself, but somebody should know. */
+function watchForFailures(network: Network, say: (line: string) => void): () => void {
+  const told = new Set<Cid>();
+  const look = async () => {
+    const { units } = await network.coordinator.status(network.job);
+    for (const { unit, program, state } of units) {
+      if (state !== 'failed' || told.has(unit)) continue;
+      told.add(unit);
+      say(
+        `unit ${unit} (${program}) was given up for now: too many replicas disagree or never came; it is tried again`,
+      );
+    }
+  };
+  const timer = setInterval(() => void look().catch(() => undefined), watchMs);
+  return () => clearInterval(timer);
 }
 
 async function run(options: StartOptions): Promise<number> {
@@ -103,7 +105,9 @@ async function run(options: StartOptions): Promise<number> {
       if (!closing && !signal.aborted)
         say('the embedded chain has ended; rounds wait and are anchored after the next start');
     });
+    const unwatch = watchForFailures(network, say);
     await untilDone(options, network, signal);
+    unwatch();
     closing = true;
     lines.close();
     const summary = summarise(await network.coordinator.status(network.job));
@@ -119,22 +123,12 @@ async function run(options: StartOptions): Promise<number> {
 /** Resolves when the rounds are done or somebody wants to stop. */
 async function untilDone(options: StartOptions, network: Network, signal: AbortSignal): Promise<void> {
   const { coordinator, job } = network;
-  const over = new AbortController();
-  const either = AbortSignal.any([signal, over.signal]);
-  const stopped = new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-  const done =
-    options.rounds === null ? new Promise<void>(() => {}) : coordinator.settled(job, options.rounds, either);
-  const stalled = watchForStall(network, either);
-  for (const waiting of [done, stalled]) waiting.catch(() => undefined);
-  try {
-    await Promise.race([done, stalled, stopped]).catch((error: unknown) => {
+  if (options.rounds !== null) {
+    await coordinator.settled(job, options.rounds, signal).catch((error: unknown) => {
       if (!signal.aborted) throw error;
     });
-  } finally {
-    over.abort();
+  } else if (!signal.aborted) {
+    await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
   }
 }
 
