@@ -7,7 +7,7 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
 
-const coordinator = process.env['ATOLL_URL'] ?? 'http://127.0.0.1:8080';
+const coordinator = process.env['ATOLL_URL'] ?? 'http://127.0.0.1:4400';
 
 export default defineConfig({
   root: 'web',

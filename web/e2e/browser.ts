@@ -2,13 +2,14 @@
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { findChromium } from '../../scripts/find-chromium.ts';
 
-export async function launchBrowser(): Promise<Browser> {
+/** With `webgpu` there is an adapter: SwiftShader, in software. */
+export async function launchBrowser({ webgpu = false } = {}): Promise<Browser> {
   return chromium.launch({
     executablePath: await findChromium(),
     args: [
       '--headless',
       '--no-sandbox',
-      '--disable-gpu',
+      ...(webgpu ? ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'] : ['--disable-gpu']),
       '--disable-quic',
       '--no-first-run',
       '--disable-background-networking',

@@ -18,8 +18,8 @@ describe('numbers', () => {
   });
 
   it('chooses the unit of bytes on both sides of every step', () => {
-    expect(format.bytes(0)).toBe('0 byte');
-    expect(format.bytes(999)).toBe('999 byte');
+    expect(format.bytes(0)).toBe('0 bytes');
+    expect(format.bytes(999)).toBe('999 bytes');
     expect(format.bytes(1000)).toBe('1 kB');
     expect(format.bytes(1_000_000)).toBe('1 MB');
     expect(format.bytes(48_300_000)).toBe('48.3 MB');

@@ -39,7 +39,7 @@ const byteSteps = [
   { from: 1e6, format: unit('megabyte') },
   { from: 1e3, format: unit('kilobyte') },
 ] as const;
-const plainBytes = unit('byte');
+const plainBytes = new Intl.NumberFormat(locale, { style: 'unit', unit: 'byte', unitDisplay: 'long' });
 
 /** 12.3 MB, decimal. */
 export function bytes(value: number): string {

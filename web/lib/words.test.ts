@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { AtollError, type ErrorCode, errorCodes, toProblem } from '#protocol/errors.ts';
 import { laneStateSchema } from '#protocol/http/api.ts';
-import { faultWords, remedyFor, stalledWords, unitMeanings, unitWords } from './words.ts';
+import { deviceWords, faultWords, remedyFor, stalledWords, unitMeanings, unitWords } from './words.ts';
 
 describe('words', () => {
   it('has words and a meaning for every state of a unit', () => {
@@ -27,6 +27,14 @@ describe('words', () => {
   it('tells the two reasons apart why a job stands still', () => {
     expect(stalledWords({ units: [{ state: 'leased' }, { state: 'failed' }] })).toContain('given up');
     expect(stalledWords({ units: [{ state: 'leased' }] })).toContain('not working on it');
+  });
+
+  it('calls a device by its name and its way of computing, and never twice the same', () => {
+    const device = { backend: 'webgpu', label: 'Some GPU', vendor: 'some', software: false } as const;
+    expect(deviceWords(device)).toBe('Some GPU \u00b7 WebGPU');
+    expect(deviceWords({ ...device, backend: 'reference', label: 'TypeScript reference' })).toBe(
+      'TypeScript reference',
+    );
   });
 
   it('says what and where when an answer does not fit', () => {

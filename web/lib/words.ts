@@ -2,7 +2,7 @@
  * The page's words for states and faults: short, honest, and with the remedy where there is one.
  */
 import type { Problem } from '#protocol/errors.ts';
-import type { Backend } from '#protocol/messages/frames.ts';
+import type { Backend, DeviceInfo } from '#protocol/messages/frames.ts';
 import type { Phase } from '#workers/runtime/view.ts';
 import type { Fault } from '../state/api.ts';
 
@@ -45,12 +45,18 @@ export const phaseWords: Record<Phase, string> = {
   failed: 'Not running',
 };
 
-export const backendWords: Record<Backend, string> = {
+const backendWords: Record<Backend, string> = {
   reference: 'TypeScript reference',
   wasm: 'WebAssembly',
   webgpu: 'WebGPU',
   cuda: 'CUDA',
 };
+
+/** The device's own name and how it is used; a device that has no other name is called once. */
+export function deviceWords({ label, backend }: DeviceInfo): string {
+  const way = backendWords[backend];
+  return label === way ? way : `${label} \u00b7 ${way}`;
+}
 
 const remedies: Record<string, string> = {
   no_device:
