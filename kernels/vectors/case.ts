@@ -10,6 +10,8 @@ export interface Case {
   /** Part of the quick probe that a device runs when it joins. */
   readonly probe: boolean;
   run(device: Device): Promise<Uint32Array>;
+  /** What goes in, where the device does not see it. */
+  inputs?(): Uint32Array;
 }
 
 /** Makes and fills tensors for one case. */
@@ -72,7 +74,9 @@ export function opCase(id: string, plan: (bench: Bench) => Plan, options: { prob
 async function wordsOf(device: Device, result: Tensor | Quantized): Promise<Uint32Array[]> {
   if ('mantissas' in result) {
     const { mantissas, exponents } = await device.readQuantized(result);
-    return [mantissas, exponents].map(({ buffer, byteOffset, length }) => new Uint32Array(buffer, byteOffset, length));
+    return [mantissas, exponents].map(
+      ({ buffer, byteOffset, length }) => new Uint32Array(buffer, byteOffset, length),
+    );
   }
   const { buffer, byteOffset, length } = await device.read(result);
   return [new Uint32Array(buffer, byteOffset, length)];

@@ -8,7 +8,13 @@ import { widths } from './quantize-cases.ts';
 /** Values for functions of one variable: every exponent that matters many times, both signs. */
 const functionPoints = 40_000;
 
-function binary(kind: 'add' | 'sub', name: string, place: 'apart' | 'a' | 'b' | 'both', low: number, high: number): Case {
+function binary(
+  kind: 'add' | 'sub',
+  name: string,
+  place: 'apart' | 'a' | 'b' | 'both',
+  low: number,
+  high: number,
+): Case {
   return opCase(
     `elementwise/${kind}/${name}`,
     (bench) => {
@@ -66,7 +72,11 @@ const elementwise: Case[] = [
     'nesterov',
     (bench) => {
       const size = 10_007;
-      const [p, momentum, delta] = [bench.values(size), bench.values(size, -9, 0), bench.values(size, -9, 40)];
+      const [p, momentum, delta] = [
+        bench.values(size),
+        bench.values(size, -9, 0),
+        bench.values(size, -9, 40),
+      ];
       const rates = { lr: Math.fround(0.7), mu: Math.fround(0.9) };
       return { record: (ops) => ops.nesterov({ p, momentum, delta, size, ...rates }), out: [p, momentum] };
     },
@@ -103,7 +113,12 @@ function adamw(name: string, low: number, high: number, size: number, probe: boo
       bench.device.write(v, new Uint32Array(Math.ceil(size / 7)));
       const scalars = bench.from(Float32Array.of(0, 6e-4, 10, 20));
       const rates = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1 };
-      const [beta1, beta2, eps, weightDecay] = Object.values(rates).map(Math.fround) as [number, number, number, number];
+      const [beta1, beta2, eps, weightDecay] = Object.values(rates).map(Math.fround) as [
+        number,
+        number,
+        number,
+        number,
+      ];
       return {
         record: (ops) => ops.adamw({ p, g, m, v, scalars, size, beta1, beta2, eps, weightDecay }),
         out: [p, m, v],

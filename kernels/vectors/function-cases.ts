@@ -7,7 +7,7 @@ import type { WebGpuDevice } from '../device/webgpu.ts';
 import { round } from '../ops/gemm/cpu.ts';
 import * as math from '../ops/math/cpu.ts';
 import { type FunctionName, functionNames, functionPass } from '../ops/math/gpu.ts';
-import type { Case } from './case.ts';
+import { type Case, concat } from './case.ts';
 import { edgePairs, Random } from './inputs.ts';
 
 interface Inputs {
@@ -64,10 +64,17 @@ function inputsOf(name: FunctionName): Inputs {
   const edges = edgePairs();
   // Nothing is asked of the reciprocal, root or logarithm of zero, nor of those of negative numbers.
   const allowed = (bits: number) =>
-    positive.includes(name) || name === 'recip' ? bits !== 0 && (name === 'recip' || bits < 0x80000000) : true;
-  const pairs = [...edges.a].map((bits, i) => [bits, edges.b[i] as number] as const).filter(([bits]) => allowed(bits));
+    positive.includes(name) || name === 'recip'
+      ? bits !== 0 && (name === 'recip' || bits < 0x80000000)
+      : true;
+  const pairs = [...edges.a]
+    .map((bits, i) => [bits, edges.b[i] as number] as const)
+    .filter(([bits]) => allowed(bits));
   const words = (values: number[], side: 0 | 1) =>
-    Uint32Array.from([...new Uint32Array(Float32Array.from(values).buffer), ...pairs.map((pair) => pair[side])]);
+    Uint32Array.from([
+      ...new Uint32Array(Float32Array.from(values).buffer),
+      ...pairs.map((pair) => pair[side]),
+    ]);
   const [wordsA, wordsB] = [words(a, 0), words(b, 1)];
   return { a: wordsA, b: wordsB, c: new Uint32Array(wordsA.length) };
 }
@@ -100,6 +107,10 @@ async function evaluate(device: WebGpuDevice, name: FunctionName, inputs: Inputs
 export const functionCases: readonly Case[] = functionNames.map((name) => ({
   id: `function/${name}`,
   probe: false,
+  inputs() {
+    const { a, b, c } = inputsOf(name);
+    return concat([a, b, c]);
+  },
   async run(device) {
     const inputs = inputsOf(name);
     if (!('recordPasses' in device)) {

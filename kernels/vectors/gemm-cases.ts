@@ -37,7 +37,14 @@ interface Options {
 }
 
 /** dst = a b^T for two matrices, RNE. */
-function product(bench: Bench, a: Tensor, b: Tensor, [M, N, K]: readonly [number, number, number], nb: Bits, options: Options = {}): Plan {
+function product(
+  bench: Bench,
+  a: Tensor,
+  b: Tensor,
+  [M, N, K]: readonly [number, number, number],
+  nb: Bits,
+  options: Options = {},
+): Plan {
   const [qa, qb] = [bench.device.quantized(1, M, K), bench.device.quantized(1, N, K)];
   const y = options.residual ? bench.values(M * N, -3, 6) : bench.zeros(M * N);
   const other = options.residual === 'other' ? bench.values(M * N, -3, 6) : null;
@@ -62,13 +69,17 @@ function product(bench: Bench, a: Tensor, b: Tensor, [M, N, K]: readonly [number
 /** Every product at the largest mantissa, signs by row: the largest sums there are. */
 function extreme(bench: Bench, rows: number, K: number, nb: Bits): Tensor {
   const value = qmaxOf[nb] / 2 ** nb;
-  return bench.from(Float32Array.from({ length: rows * K }, (_, i) => (Math.floor(i / K) % 2 ? -value : value)));
+  return bench.from(
+    Float32Array.from({ length: rows * K }, (_, i) => (Math.floor(i / K) % 2 ? -value : value)),
+  );
 }
 
 /** Rows whose scales run from 2^-98 to 2^40, so that results underflow, overflow and lie between. */
 function ladder(bench: Bench, rows: number, K: number): Tensor {
   const values = bench.random.values(rows * K, -4, 0);
-  const scaled = values.map((value, i) => value * 2 ** (-94 + Math.floor((Math.floor(i / K) * 132) / (rows - 1 || 1))));
+  const scaled = values.map(
+    (value, i) => value * 2 ** (-94 + Math.floor((Math.floor(i / K) * 132) / (rows - 1 || 1))),
+  );
   return bench.from(scaled);
 }
 
@@ -112,19 +123,40 @@ function attention(device: Device, bench: Bench, nb: Bits, causal: boolean): Pla
 function casesOf(nb: Bits): Case[] {
   const named = (name: string, build: (bench: Bench) => Plan, probe = false) =>
     opCase(`gemm/${nb}/${name}`, build, { probe });
-  const random = (shape: readonly [number, number, number], name: string, options: Options = {}, probe = false) =>
+  const random = (
+    shape: readonly [number, number, number],
+    name: string,
+    options: Options = {},
+    probe = false,
+  ) =>
     named(
       `${shape.join('x')}${name}`,
-      (bench) => product(bench, bench.values(shape[0] * shape[2]), bench.values(shape[1] * shape[2]), shape, nb, options),
+      (bench) =>
+        product(
+          bench,
+          bench.values(shape[0] * shape[2]),
+          bench.values(shape[1] * shape[2]),
+          shape,
+          nb,
+          options,
+        ),
       probe,
     );
   return [
     ...shapes.map((shape) => random(shape, '', {}, shape[0] === 9)),
     ...([2052, 2053, 65_536] as const).map((K) =>
-      named(`extreme-${K}`, (bench) => product(bench, extreme(bench, 3, K, nb), extreme(bench, 2, K, nb), [3, 2, K], nb), K === 2053),
+      named(
+        `extreme-${K}`,
+        (bench) => product(bench, extreme(bench, 3, K, nb), extreme(bench, 2, K, nb), [3, 2, K], nb),
+        K === 2053,
+      ),
     ),
     ...([1, 16, 100] as const).map((K) =>
-      named(`ladder-${K}`, (bench) => product(bench, ladder(bench, 67, K), ladder(bench, 67, K), [67, 67, K], nb), K === 16),
+      named(
+        `ladder-${K}`,
+        (bench) => product(bench, ladder(bench, 67, K), ladder(bench, 67, K), [67, 67, K], nb),
+        K === 16,
+      ),
     ),
     random([37, 37, 20], '-causal', { causal: true }),
     random([1, 1, 20], '-causal', { causal: true }),

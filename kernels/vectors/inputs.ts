@@ -48,7 +48,9 @@ export class Random {
 }
 
 /** Bits of PF32 values where arithmetic changes its mind: zero, 2^-100, ties, powers of two, 2^40 and their neighbours, both signs. */
-export const edgeBits: readonly number[] = [0x0d800000, 0x3f800000, 0x40000000, 0x4b000000, 0x4b800000, 0x53800000]
+export const edgeBits: readonly number[] = [
+  0x0d800000, 0x3f800000, 0x40000000, 0x4b000000, 0x4b800000, 0x53800000,
+]
   .flatMap((bits) => [bits - 1, bits, bits + 1])
   .concat([0x3f000000, 0x3fc00000, 0x3effffff, 0x3fffffff, 0x33800000, 0x34000000, 0x0e000000, 0x1a000000])
   .filter((bits) => bits >= 0x0d800000 && bits <= 0x53800000)

@@ -1,0 +1,38 @@
+/**
+ * Runs the conformance suite, the programs and the probe on Dawn and prints what it got as JSON. A process of its own, because Dawn takes its driver
+ * from the environment that a process was started with: see dawn.test.ts.
+ *
+ * Arguments: `suite` or `suite hardware` (the workgroup shapes of real GPUs), `null` (compile everything, compute nothing).
+ */
+import { combineDigests } from '../vectors/digest.ts';
+import { runProgramVectors } from '../vectors/programs.ts';
+import { runConformance } from './conformance.ts';
+import { createDawnDevice } from './dawn.ts';
+import { runProbe } from './probe.ts';
+
+/** What the test reads. */
+export interface DawnReport {
+  info: { label: string; software: boolean };
+  /** Kernels and override sets that were compiled. */
+  compiled: string[];
+  digests: Record<string, string>;
+  probe: string;
+  programs: Record<string, string>;
+}
+
+const [mode, shapes] = process.argv.slice(2);
+const device = await createDawnDevice({
+  allowSoftware: true,
+  hardwareShapes: shapes === 'hardware',
+  flags: mode === 'null' ? ['backend=null'] : [],
+});
+const digests = await runConformance(device);
+const report: DawnReport = {
+  info: device.info,
+  compiled: device.compiled(),
+  digests,
+  probe: mode === 'null' ? combineDigests([]) : await runProbe(device),
+  programs: mode === 'null' ? {} : await runProgramVectors(device),
+};
+process.stdout.write(JSON.stringify(report));
+device.destroy();
