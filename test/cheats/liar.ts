@@ -1,5 +1,5 @@
 /**
- * The liar: computes honestly, then changes one bit of one output. Its results are well-formed, its blocks hash to what it says, its commitments
+ * The liar: computes honestly, then changes one bit of every output. Its results are well-formed, its blocks hash to what it says, its commitments
  * open: only comparing digests finds it out.
  */
 import { decodeCanonical, encodeCanonical } from '#protocol/codec/cbor.ts';
@@ -34,16 +34,20 @@ export function lyingCompute(honest: Compute): Compute {
 }
 
 async function falsify(result: Result, blocks: BlockStore): Promise<Result> {
-  const [name, cid] = Object.entries(result.outputs)[0] as [string, Cid];
-  return { ...result, outputs: { ...result.outputs, [name]: await spoil(cid, blocks) } };
+  const outputs: Record<string, Cid> = {};
+  for (const [name, cid] of Object.entries(result.outputs)) outputs[name] = await spoil(cid, blocks);
+  return { ...result, outputs };
 }
 
-/** The block with the lowest bit of its first byte changed, or the document with its first raw block spoilt. */
+/**
+ * The block with one bit changed, or the document with its first raw block spoilt so. The bit is the 64 of the first byte: much for an int8 delta,
+ * so that averaging does not round the lie away, and little for an f32, which stays a number.
+ */
 async function spoil(cid: Cid, blocks: BlockStore): Promise<Cid> {
   const bytes = await blocks.get(cid);
   if (parseCid(cid).code === rawCode) {
     const changed = bytes.slice();
-    changed[0] = (changed[0] as number) ^ 1;
+    changed[0] = (changed[0] as number) ^ 64;
     return blocks.put(changed);
   }
   const document = decodeCanonical(bytes);

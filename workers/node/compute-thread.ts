@@ -11,7 +11,6 @@ import type { HostMethods, ThreadMethods, ThreadOptions } from './thread-message
 import { nodeGpu } from './node-gpu.ts';
 
 const options = workerData as ThreadOptions;
-const abortFlag = new Int32Array(options.abortFlag);
 const life = new AbortController();
 let device: ComputeDevice | null = null;
 let current: { job: number; abort: AbortController } | null = null;
@@ -31,8 +30,6 @@ const methods: ThreadMethods = {
   async execute(job, unit) {
     const abort = new AbortController();
     current = { job, abort };
-    const cancel = () => abort.abort(new AtollError('cancelled', 'The unit was cancelled.'));
-    if (isAborted(job)) cancel();
     try {
       return await opened().execute(decodeWorkunit(unit), {
         signal: abort.signal,
@@ -41,10 +38,7 @@ const methods: ThreadMethods = {
           // A copy: what is posted must not drag the buffer it is a view of along.
           put: (bytes, code) => host.call('put', job, bytes.slice(), code),
         },
-        progress(done, total) {
-          if (isAborted(job)) cancel();
-          void host.call('progress', job, done, total);
-        },
+        progress: (done, total) => void host.call('progress', job, done, total),
       });
     } finally {
       current = null;
@@ -70,8 +64,4 @@ const host = new Rpc<HostMethods>(
 function opened(): ComputeDevice {
   if (!device) throw new AtollError('no_device', 'The device is not open.');
   return device;
-}
-
-function isAborted(job: number): boolean {
-  return Atomics.load(abortFlag, 0) === job;
 }

@@ -1,3 +1,4 @@
+/** Settings of the headless contributor: what wins, and what is refused in which words. */
 import { describe, expect, it } from 'vitest';
 import { help, parseConfig } from './config.ts';
 

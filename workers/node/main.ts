@@ -49,8 +49,12 @@ async function contribute(config: Config, log: pino.Logger): Promise<number> {
   const control = createRuntime(nodePorts({ url, signer, compute, log }));
   const ended = Promise.withResolvers<number>();
   await control.subscribe(viewLogger(log));
+  let hasFailed = false;
   await control.subscribe((view) => {
-    if (view.problem && view.phase === 'failed') onFailed(view, view.problem, ended.resolve);
+    if (!view.problem || view.phase !== 'failed') return;
+    if (!hasFailed) log.error({ code: view.problem.code, pending: view.pending }, view.problem.detail);
+    onFailed(view, view.problem, hasFailed, ended.resolve);
+    hasFailed = true;
   });
   stopOnRequest(config, control, log, ended.resolve);
   log.info({ contributor: signer.address, backend }, 'Starting.');
@@ -83,11 +87,16 @@ function stopOnRequest(
   process.stdin.resume();
 }
 
-function onFailed(view: ContributorView, problem: Problem, end: (code: number) => void): void {
+function onFailed(
+  view: ContributorView,
+  problem: Problem,
+  isKnown: boolean,
+  end: (code: number) => void,
+): void {
   // A run that fails from inside does so because its programs kept failing.
   const code = codeOf(problem) === 'internal' ? exitCodes.deviceFailed : exitCodeOf(problem);
   if (view.pending === 0) end(code);
-  else setTimeout(() => end(code), settleMsMax).unref();
+  else if (!isKnown) setTimeout(() => end(code), settleMsMax).unref();
 }
 
 function exitCodeOf(problem: Problem): number {

@@ -1,3 +1,4 @@
+/** Calls between threads over a real message channel. */
 import { MessageChannel } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AtollError } from '#protocol/errors.ts';

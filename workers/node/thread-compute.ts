@@ -40,7 +40,6 @@ class ComputeThread {
   readonly #options: ThreadComputeOptions;
   readonly #worker: Worker;
   readonly #rpc: Rpc<ThreadMethods>;
-  readonly #abortFlag = new SharedArrayBuffer(4);
   readonly #lost = Promise.withResolvers<AtollError>();
   #job: { id: number; options: ExecuteOptions } | null = null;
   #jobs = 0;
@@ -49,7 +48,7 @@ class ComputeThread {
   constructor(options: ThreadComputeOptions) {
     this.#options = options;
     const { backend, allowSoftware = false } = options;
-    const workerData: ThreadOptions = { backend, allowSoftware, abortFlag: this.#abortFlag };
+    const workerData: ThreadOptions = { backend, allowSoftware };
     this.#worker = new Worker(new URL('./compute-thread.ts', import.meta.url), {
       workerData,
     });
@@ -91,14 +90,12 @@ class ComputeThread {
     const id = ++this.#jobs;
     this.#job = { id, options };
     const { signal } = options;
-    const onAbort = () => {
-      Atomics.store(new Int32Array(this.#abortFlag), 0, id);
-      void this.#rpc.call('abort', id).catch(() => {});
-    };
+    const onAbort = () => void this.#rpc.call('abort', id).catch(() => {});
     signal.addEventListener('abort', onAbort, { once: true });
-    if (signal.aborted) onAbort();
     try {
-      return await this.#rpc.call('execute', id, unit);
+      const execution = this.#rpc.call('execute', id, unit);
+      if (signal.aborted) onAbort();
+      return await execution;
     } finally {
       signal.removeEventListener('abort', onAbort);
       this.#job = null;

@@ -9,8 +9,6 @@ import type { KernelBackend } from '../runtime/kernel-compute.ts';
 export interface ThreadOptions {
   backend: KernelBackend;
   allowSoftware: boolean;
-  /** One i32: the job to be aborted. A thread that is deep in a step cannot take messages, but it can look here. */
-  abortFlag: SharedArrayBuffer;
 }
 
 export interface Opened {

@@ -1,3 +1,4 @@
+/** The memory cache: verification, order of eviction, pins, and its accounts under any sequence of calls. */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { cborCode, cidOfSync, rawCode } from '#protocol/codec/cid.ts';
@@ -60,8 +61,10 @@ describe('MemoryBlockCache', () => {
           const cid = cidOfSync(block(n), rawCode);
           if (kind === 'put') await cache.put(block(n));
           else if (kind === 'add') await cache.add(cid, block(n));
-          else if (kind === 'pin') (await cache.putPinned(block(n)), pins.set(n, (pins.get(n) ?? 0) + 1));
-          else (cache.unpin(cid), pins.set(n, Math.max(0, (pins.get(n) ?? 0) - 1)));
+          else if (kind === 'pin') await cache.putPinned(block(n));
+          else cache.unpin(cid);
+          if (kind === 'pin' || kind === 'unpin')
+            pins.set(n, Math.max(0, (pins.get(n) ?? 0) + (kind === 'pin' ? 1 : -1)));
           const held = [0, 1, 2, 3, 4, 5, 6].filter((m) => cache.peek(cidOfSync(block(m), rawCode)));
           const pinned = [...pins].filter(([, count]) => count > 0).map(([m]) => m);
           expect(cache.sizeBytes).toBe(held.length * 10);

@@ -192,8 +192,10 @@ class Conversation {
 
   /** Unless a frame arrives within `ms`, the link counts as dead. A watch that is already set stays. */
   #watch(ms: number): void {
+    const silent = () => this.#hangUp(new AtollError('unavailable', 'The coordinator fell silent.'));
+    // A thread that was busy for long finds the timer and the answer waiting together: the answer gets its turn first.
     this.#cancelWatch ??= this.#ports.clock.after(ms, () => {
-      this.#hangUp(new AtollError('unavailable', 'The coordinator fell silent.'));
+      this.#cancelWatch = this.#ports.clock.after(limits.idleRetryMsMin, silent);
     });
   }
 

@@ -1,3 +1,7 @@
+/**
+ * The contributor against a scripted coordinator and a clock that stands still: the life of a unit, serving, leases that cannot be used, pause
+ * and stop, the device.
+ */
 import { describe, expect, it } from 'vitest';
 import { AtollError } from '#protocol/errors.ts';
 import { decodeResult, encodeWorkunit } from '#protocol/messages/workunit.ts';

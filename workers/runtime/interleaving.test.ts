@@ -68,7 +68,7 @@ class Witness {
     if (action.do === 'advance') await rig.clock.advance(action.ms);
     else if (action.do === 'lease')
       coordinator.send({ t: 'lease', assignment: of, unit: encodeWorkunit(unit), leaseMs: 60_000 });
-    else if (action.do === 'open') (this.opened.add(of), coordinator.send({ t: 'open', assignment: of }));
+    else if (action.do === 'open') this.#open(of);
     else if (action.do === 'committed' || action.do === 'revealed')
       coordinator.send({ t: action.do, assignment: of });
     else if (action.do === 'verdict') coordinator.verdict(of, workunitId(unit));
@@ -93,6 +93,11 @@ class Witness {
     else if (what === 'lose') compute.devices.at(-1)?.lose();
     else if (what === 'restart') await this.#restart();
     else this.finish();
+  }
+
+  #open(of: Hex): void {
+    this.opened.add(of);
+    this.rig.coordinator.send({ t: 'open', assignment: of });
   }
 
   async #restart(): Promise<void> {

@@ -2,6 +2,7 @@
 import {
   createDevice,
   type CreateDeviceOptions,
+  type Device,
   executeWorkunit,
   probeDigest,
   programIds,
@@ -17,7 +18,8 @@ export function kernelCompute(
 ): Compute {
   return {
     async open(signal): Promise<ComputeDevice> {
-      const device = await createDevice(backend, { ...options, signal });
+      const made = await createDevice(backend, { ...options, signal });
+      const device = backend === 'reference' ? yielding(made) : made;
       return {
         info: device.info,
         programs: programIds(),
@@ -29,5 +31,20 @@ export function kernelCompute(
         close: async () => device.destroy(),
       };
     },
+  };
+}
+
+/**
+ * The reference device computes without ever giving the thread away. Between recordings this one lets messages, timers and sockets in, so that
+ * an abort is heard after a step and not after the unit.
+ */
+function yielding(device: Device): Device {
+  return {
+    ...device,
+    async run(recording) {
+      await device.run(recording);
+      await new Promise((resolve) => setTimeout(resolve));
+    },
+    scope: () => yielding(device.scope()),
   };
 }

@@ -1,3 +1,4 @@
+/** Connections that are lost in every state, and coordinators that misbehave. */
 import { describe, expect, it } from 'vitest';
 import { encodeCanonical } from '#protocol/codec/cbor.ts';
 import { limits } from '#protocol/limits.ts';
@@ -251,7 +252,7 @@ describe('a coordinator that misbehaves', () => {
     await rig.control.subscribe((view) => void rig.views.push(view));
     await rig.control.start();
     await until(() => rig.coordinator.link, 'a link');
-    await rig.clock.advance(limits.helloMsMax);
+    await rig.clock.advance(limits.helloMsMax + 1_000);
     await rig.untilView((v) => v.reason.includes('fell silent'), 'the loss');
     rig.coordinator.challenges = true;
     await rig.clock.advance(limits.reconnectMsMax);

@@ -230,7 +230,7 @@ export class Run {
   #onDown(cause: Problem, retryMs: number): void {
     this.#offline();
     this.#downReason = `${sentence(cause.detail)} Trying again in ${(retryMs / 1000).toFixed(1)} s.`;
-    this.#ports.log.info({ code: cause.code, retryMs }, this.#downReason);
+    this.#ports.log.warn({ code: cause.code, retryMs }, this.#downReason);
     this.#changed();
   }
 

@@ -1,3 +1,4 @@
+/** The block source against a real HTTP server that answers well, badly, too much and not at all. */
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, it } from 'vitest';

@@ -1,3 +1,4 @@
+/** The transport against a real WebSocket server. */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
