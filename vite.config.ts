@@ -24,8 +24,9 @@ export default defineConfig({
     host: '127.0.0.1',
     fs: { allow: ['..'] },
     proxy: {
-      '/v1': { target: coordinator, ws: true },
-      '/ipfs': coordinator,
+      // The coordinator answers to its own name only.
+      '/v1': { target: coordinator, ws: true, changeOrigin: true },
+      '/ipfs': { target: coordinator, changeOrigin: true },
     },
   },
 });
