@@ -5,35 +5,49 @@ import { testJob, testText } from '#coordinator/testing/fake-programs.ts';
 import { initialCheckpoint } from '#kernels/model/init.ts';
 import { MemoryBlocks } from '#protocol/memory-blocks.ts';
 import { writeFile } from '#protocol/messages/file.ts';
+import { type Result, resultDigest, type Workunit } from '#protocol/messages/workunit.ts';
 import { kernelCompute } from '#workers/runtime/kernel-compute.ts';
-import type { Compute } from '#workers/runtime/ports.ts';
 import { lyingCompute } from './liar.ts';
 
 const never = new AbortController().signal;
+const honest = await kernelCompute('reference').open(never);
+const liar = await lyingCompute(kernelCompute('reference')).open(never);
 
-async function train(compute: Compute) {
-  const device = await compute.open(never);
-  expect(await device.probe(never)).toBe(device.probeDigest);
+type Execute = (unit: Workunit, options: Parameters<typeof honest.execute>[1]) => Promise<Result>;
+
+async function train(execute: Execute) {
   const blocks = new MemoryBlocks();
   const corpus = await writeFile(blocks, testText());
-  return runJob(
-    { ...testJob(), corpus },
-    1,
-    blocks,
-    (unit) => device.execute(unit, { blocks, signal: never, progress: () => {} }),
-    { initial: initialCheckpoint },
-  );
+  const options = { blocks, signal: never, progress: () => {} };
+  return runJob({ ...testJob(), corpus }, 1, blocks, (unit) => execute(unit, options), {
+    initial: initialCheckpoint,
+  });
 }
 
-it('lies about every unit, passes the probe, and its outputs are usable as inputs', async () => {
-  const honest = await train(kernelCompute('reference'));
-  const lies = await train(lyingCompute(kernelCompute('reference')));
-  expect(lies.units).toHaveLength(honest.units.length);
-  const first = honest.units.filter(({ slot }) => slot.kind === 'first' || slot.kind === 'train');
-  for (const { unit, digest } of first) {
-    const lie = lies.units.find((record) => record.unit === unit);
-    expect(lie?.unit).toBe(unit);
-    expect(lie?.digest).not.toBe(digest);
-  }
-  expect(lies.checkpoints).not.toEqual(honest.checkpoints);
+it('passes the probe, since the device is not at fault', async () => {
+  expect(await liar.probe(never)).toBe(honest.probeDigest);
+});
+
+it('gives every unit a digest that differs from the honest one', async () => {
+  let lies = 0;
+  await train(async (unit, options) => {
+    const truth = await honest.execute(unit, options);
+    const lie = await liar.execute(unit, options);
+    expect(lie.unit).toBe(truth.unit);
+    expect(Object.keys(lie.outputs).sort()).toEqual(Object.keys(truth.outputs).sort());
+    for (const [name, cid] of Object.entries(truth.outputs)) expect(lie.outputs[name]).not.toBe(cid);
+    expect(resultDigest(lie)).not.toBe(resultDigest(truth));
+    lies++;
+    return truth;
+  });
+  expect(lies).toBe(5);
+});
+
+it('would change the model, were it believed: its updates are merged without complaint', async () => {
+  const truth = await train((unit, options) => honest.execute(unit, options));
+  const believed = await train((unit, options) =>
+    (unit.program.startsWith('train.steps') ? liar : honest).execute(unit, options),
+  );
+  expect(believed.checkpoints).toHaveLength(1);
+  expect(believed.checkpoints).not.toEqual(truth.checkpoints);
 });
