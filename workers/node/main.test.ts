@@ -12,6 +12,8 @@ import { createDevice, executeWorkunit, probeDigest } from '#kernels/index.ts';
 import { initialCheckpoint } from '#kernels/model/init.ts';
 import { MemoryBlocks } from '#protocol/memory-blocks.ts';
 import { writeFile } from '#protocol/messages/file.ts';
+import type { Workunit } from '#protocol/messages/workunit.ts';
+import { findChromium, swiftshaderEnv } from '#scripts/find-chromium.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const nobody = 'http://127.0.0.1:1';
@@ -108,9 +110,27 @@ describe('the headless contributor', () => {
   });
 });
 
-it('two of them train a real model with the reference device, bit for bit as one process does', async () => {
-  const job = testJob();
-  const text = testText();
+const swiftshader = swiftshaderEnv(await findChromium());
+
+describe('training a real model, bit for bit as one process does', () => {
+  it('two with the reference device', async () => {
+    await train(
+      [
+        ['--backend', 'reference'],
+        ['--backend', 'reference'],
+      ],
+      {},
+    );
+  });
+
+  it.skipIf(!swiftshader)('one with the reference device, one with Dawn on SwiftShader', async () => {
+    const webgpu = ['--backend', 'webgpu', '--allow-software'];
+    await train([['--backend', 'reference'], webgpu], swiftshader ?? {});
+  });
+});
+
+async function train(contributors: string[][], env: NodeJS.ProcessEnv): Promise<void> {
+  const [job, text] = [testJob(), testText()];
   const coordinator = await createCoordinator({
     dataDir: path.join(dir, 'coordinator'),
     port: 0,
@@ -120,28 +140,31 @@ it('two of them train a real model with the reference device, bit for bit as one
   });
   try {
     const id = await coordinator.ensureJob(job, text);
-    const pair = ['a', 'b'].map(
-      (name) => new Contributor(['--url', coordinator.url, '--data-dir', dir, '--name', name]),
+    const common = ['--url', coordinator.url, '--data-dir', dir];
+    const started = contributors.map(
+      (args, i) => new Contributor([...common, ...args, '--name', `c${i}`], env),
     );
-    const status = await coordinator.settled(id, 2);
-    const blocks = new MemoryBlocks();
-    const device = await createDevice('reference');
-    const corpus = await writeFile(blocks, text);
-    const alone = await runJob(
-      { ...job, corpus },
-      2,
-      blocks,
-      (unit) => executeWorkunit(unit, { device, blocks }),
-      {
-        initial: initialCheckpoint,
-      },
-    );
+    const status = await Promise.race([coordinator.settled(id, 2), earlyExit(started)]);
+    const alone = await trainAlone(job, text);
     expect(status.rounds.map(({ checkpoint }) => checkpoint)).toEqual(alone.checkpoints);
     expect(status.rounds.map(({ loss }) => loss)).toEqual(alone.losses.slice(1));
-    for (const child of pair) child.process.kill('SIGTERM');
-    expect(await Promise.all(pair.map(({ exited }) => exited))).toEqual([0, 0]);
-    for (const child of pair) expect(child.stdout).toMatch(/"agreed":[1-9]/);
+    for (const child of started) child.process.kill('SIGTERM');
+    expect(await Promise.all(started.map(({ exited }) => exited))).toEqual(started.map(() => 0));
+    for (const child of started) expect(child.stdout).toMatch(/"agreed":[1-9]/);
   } finally {
     await coordinator.close();
   }
-});
+}
+
+async function trainAlone(job: ReturnType<typeof testJob>, text: Uint8Array) {
+  const blocks = new MemoryBlocks();
+  const device = await createDevice('reference');
+  const corpus = await writeFile(blocks, text);
+  const execute = (unit: Workunit) => executeWorkunit(unit, { device, blocks });
+  return runJob({ ...job, corpus }, 2, blocks, execute, { initial: initialCheckpoint });
+}
+
+async function earlyExit(started: Contributor[]): Promise<never> {
+  const child = await Promise.race(started.map((one) => one.exited.then(() => one)));
+  throw new Error(`A contributor ended early: ${child.stdout}${child.stderr}`);
+}
