@@ -157,7 +157,7 @@ describe('durability', () => {
     expect(rows).toEqual(
       sealEntries(
         { seq: 0, hash: genesis },
-        rows.map(({ hash: _, ...entry }) => entry),
+        rows.map(({ hash: _hash, ...entry }) => entry),
       ),
     );
     expect(() => db.exec('DELETE FROM entries')).toThrow('append-only');

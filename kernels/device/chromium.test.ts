@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import { build } from 'vite';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { findChromium } from '../../scripts/find-chromium.ts';
+import { findChromium } from '#scripts/find-chromium.ts';
 import conformance from '../vectors/conformance.json' with { type: 'json' };
 import programs from '../vectors/programs.json' with { type: 'json' };
 import type { ChromiumReport } from './chromium-worker.ts';

@@ -4,7 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { findChromium, swiftshaderEnv } from '../../scripts/find-chromium.ts';
+import { findChromium, swiftshaderEnv } from '#scripts/find-chromium.ts';
 import conformance from '../vectors/conformance.json' with { type: 'json' };
 import programs from '../vectors/programs.json' with { type: 'json' };
 import type { DawnReport } from './dawn-runner.ts';

@@ -1,6 +1,6 @@
 /** Headless Chromium for the page's tests, and a page in it that writes down what it did and what went wrong. */
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
-import { findChromium } from '../../scripts/find-chromium.ts';
+import { findChromium } from '#scripts/find-chromium.ts';
 
 /** With `webgpu` there is an adapter: SwiftShader, in software. */
 export async function launchBrowser({ webgpu = false } = {}): Promise<Browser> {
