@@ -200,9 +200,24 @@ describe('a lost connection', () => {
     }
     waits.forEach((wait, i) => expect(wait).toBeLessThanOrEqual(Math.min(15_000, 250 * 2 ** i)));
     expect(new Set(waits).size).toBeGreaterThan(6);
+    expect(Math.max(...waits)).toBeGreaterThan(2_000);
     rig.coordinator.isUp = true;
     await rig.clock.advance(limits.reconnectMsMax);
     await rig.coordinator.welcome(2);
+  });
+
+  it('after a welcome that was hung up on at once goes on backing off', async () => {
+    const rig = new Rig();
+    await rig.start();
+    const waits = () =>
+      rig.logged.flatMap(({ fields }) => ('retryMs' in fields ? [fields.retryMs as number] : []));
+    for (let i = 1; i <= 10; i++) {
+      await rig.coordinator.drop();
+      const wait = await until(() => waits()[i - 1] ?? null, 'a try');
+      await rig.clock.advance(wait);
+      await rig.coordinator.welcome(i + 1);
+    }
+    expect(Math.max(...waits())).toBeGreaterThan(2_000);
   });
 
   it('can be stopped while it waits to try again', async () => {
