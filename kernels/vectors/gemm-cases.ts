@@ -144,7 +144,8 @@ function casesOf(nb: Bits): Case[] {
     );
   return [
     ...shapes.map((shape) => random(shape, '', {}, shape[0] === 9)),
-    ...([2052, 2053, 65_536] as const).map((K) =>
+    // Beyond what i32 holds, for each width.
+    ...[2052, 2053, 65_536, ...(nb === 7 ? [140_000] : [])].map((K) =>
       named(
         `extreme-${K}`,
         (bench) => product(bench, extreme(bench, 3, K, nb), extreme(bench, 2, K, nb), [3, 2, K], nb),
