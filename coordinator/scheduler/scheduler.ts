@@ -93,6 +93,15 @@ export function choose(
   return fitting[Math.floor((random / 2 ** 32) * fitting.length)] ?? null;
 }
 
+/**
+ * How many of the oldest unfinished units are offered at a time. Without a bound, contributors of a large queue would spread so thin that no two
+ * meet on a unit, and all would wait for each other: it must stay below `unsettledMax` units a contributor. Above one a contributor, so that
+ * nobody can tell which unit the next asker gets.
+ */
+export function windowSize(online: number): number {
+  return Math.max(4, 2 * online);
+}
+
 /** How long a lease lasts: several times what the contributor should need, within the protocol's bounds. */
 export function leaseMs(operations: number, speed: number | null, rules: SchedulerRules): number {
   const expected = operations / Math.max(speed ?? rules.newcomerSpeed, Number.MIN_VALUE);

@@ -23,7 +23,14 @@ import {
 } from '#coordinator/consensus/consensus.ts';
 import { type Credit, creditsFor } from '#coordinator/ledger/ledger.ts';
 import type { Plan, PlanState, Slot } from '#coordinator/planner/plan.ts';
-import { admit, choose, leaseMs, type SchedulerRules, speedAfter } from '#coordinator/scheduler/scheduler.ts';
+import {
+  admit,
+  choose,
+  leaseMs,
+  type SchedulerRules,
+  speedAfter,
+  windowSize,
+} from '#coordinator/scheduler/scheduler.ts';
 import type { Hex } from 'viem';
 
 export interface SimUnit {
@@ -103,13 +110,14 @@ export class SimCoordinator {
     return this.#state.round > this.#rounds && this.open.size === 0;
   }
 
-  lease(contributor: Hex, assignment: Hex, random: number, now: number): Lease | null {
+  lease(contributor: Hex, assignment: Hex, random: number, now: number, online: number): Lease | null {
     const account = this.account(contributor);
     const programs = new Set([...this.open.values()].map((unit) => unit.program));
     if (admit({ ...account, programs }, now, this.#scheduling).type === 'refused') return null;
-    const candidates = [...this.open.values()].flatMap((unit) => {
+    const wanting = [...this.open.values()].filter((unit) => wanted(unit.state) > 0);
+    const candidates = wanting.slice(0, windowSize(online)).flatMap((unit) => {
       const own = unit.state.replicas.filter((r) => r.contributor === contributor);
-      if (wanted(unit.state) === 0 || own.some((r) => !isLost(r.state))) return [];
+      if (own.some((r) => !isLost(r.state))) return [];
       return [
         { unit: unit.cid, program: unit.program, operations: unit.operations, lostBefore: own.length > 0 },
       ];

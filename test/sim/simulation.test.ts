@@ -33,6 +33,11 @@ test('without liars two replicas a unit are nearly enough', () => {
   expect(report.replicasPerUnit).toBeLessThan(2.3);
 });
 
+test('a few contributors finish many lanes: they meet on the same units instead of waiting for each other', () => {
+  const few = { ...options, contributors: 3, liars: 0, lanes: 60, rounds: 1 };
+  for (const seed of [1, 2, 3, 4]) expect(simulate({ ...few, seed }).faults).toEqual([]);
+});
+
 test('equal seeds replay equal histories, others do not', () => {
   const small = { ...options, contributors: 40, rounds: 1, lanes: 8 };
   expect(simulate(small)).toEqual(simulate(small));

@@ -76,6 +76,7 @@ class Simulation {
   readonly #coordinator: SimCoordinator;
   #events = 0;
   #assignments = 0;
+  #online = 0;
   #isDown = false;
   #downtimes = 0;
 
@@ -124,6 +125,7 @@ class Simulation {
 
   #arrive(actor: Actor): void {
     actor.online = true;
+    this.#online++;
     this.#later(this.#dice.wait(mean.stay), () => this.#depart(actor));
     this.#ask(actor);
   }
@@ -131,6 +133,7 @@ class Simulation {
   /** Half of those who leave do so without a word; all come back some time. */
   #depart(actor: Actor): void {
     actor.online = false;
+    this.#online--;
     actor.busy = false;
     actor.life++;
     if (this.#dice.chance(0.5)) actor.digests.clear();
@@ -167,7 +170,13 @@ class Simulation {
     this.#send(actor, () => {
       if (actor.busy) return;
       const assignment: Hex = `0x${(++this.#assignments).toString(16).padStart(64, '0')}`;
-      const lease = this.#coordinator.lease(actor.address, assignment, this.#dice.u32(), this.#time.now);
+      const lease = this.#coordinator.lease(
+        actor.address,
+        assignment,
+        this.#dice.u32(),
+        this.#time.now,
+        this.#online,
+      );
       if (!lease) return this.#later(2_000 + this.#dice.wait(3_000), () => this.#ask(actor));
       actor.busy = true;
       this.#compute(actor, lease);

@@ -18,13 +18,16 @@ import {
   withhold,
 } from '../../consensus/consensus.ts';
 import { creditsFor } from '../../ledger/ledger.ts';
+import { scale } from '../../planner/random.ts';
 import {
   admit,
+  type Candidate,
   choose,
   idleRetryMs,
   leaseMs,
   type SchedulerRules,
   speedAfter,
+  windowSize,
 } from '../../scheduler/scheduler.ts';
 import type { Attempted, Change, LeaseOutcome, LeaseRequest, Storage, Verdict } from '../port.ts';
 import type { Statements } from './statements.ts';
@@ -38,6 +41,15 @@ interface ContributorRow {
 
 /** Candidates looked at for one lease. */
 const candidatesMax = 64;
+const windowMs = 100;
+
+interface QueueWindow {
+  first: number;
+  last: number;
+  at: number;
+}
+
+type CandidateRow = Omit<Candidate, 'lostBefore'> & { lostBefore: number };
 const ticksMax = 256;
 
 type Message<K extends 'commit' | 'reveal'> = Parameters<Storage[K]>[0];
@@ -47,6 +59,7 @@ export class Contributions {
   readonly #units: UnitTable;
   readonly #rules: Rules;
   readonly #scheduling: SchedulerRules;
+  #cachedWindow: QueueWindow | null = null;
 
   constructor(sql: Statements, units: UnitTable, rules: Rules, scheduling: SchedulerRules) {
     this.#sql = sql;
@@ -67,7 +80,7 @@ export class Contributions {
     );
     if (admission.type === 'refused')
       return { type: 'none', reason: admission.reason, retryMs: admission.retryMs };
-    const candidates = this.#candidates(contributor, request.random);
+    const candidates = this.#candidates(request);
     const pick = choose(candidates, request.programs, this.#pickRandom(request.random));
     if (!pick)
       return {
@@ -104,22 +117,45 @@ export class Contributions {
     return { type: 'lease', assignment, unit, bytes: row.bytes, leaseMs: deadline - now, transitions: [] };
   }
 
-  #candidates(contributor: Hex, random: number) {
-    const query = (from: '>=' | '<') => `
-      SELECT cid AS unit, program, operations, EXISTS (
-        SELECT 1 FROM replicas r WHERE r.unit = u.cid AND r.attempt = u.attempt AND r.contributor = ?
-      ) AS lostBefore
-      FROM units u
-      WHERE wanted > 0 AND paused = 0 AND shuffle ${from} ? AND NOT EXISTS (
-        SELECT 1 FROM replicas r WHERE r.unit = u.cid AND r.attempt = u.attempt AND r.contributor = ?
-          AND r.state NOT IN ('expired', 'released')
-      )
-      ORDER BY shuffle LIMIT ${candidatesMax}`;
-    type Row = { unit: Cid; program: string; operations: number; lostBefore: number };
-    const rows = this.#sql.all<Row>(query('>='), contributor, random, contributor);
+  /** Units of the window that the contributor may take, from a random place on. */
+  #candidates({ contributor, random, online, now }: LeaseRequest): Candidate[] {
+    const window = this.#window(windowSize(online), now);
+    if (!window) return [];
+    const from = window.first + scale(random, window.last - window.first + 1);
+    const rows = this.#candidatesBetween(contributor, from, window.last);
     if (rows.length < candidatesMax)
-      rows.push(...this.#sql.all<Row>(query('<'), contributor, random, contributor));
+      rows.push(...this.#candidatesBetween(contributor, window.first, from - 1));
     return rows.map((row) => ({ ...row, lostBefore: row.lostBefore === 1 }));
+  }
+
+  #candidatesBetween(contributor: Hex, first: number, last: number): CandidateRow[] {
+    return this.#sql.all<CandidateRow>(
+      `SELECT cid AS unit, program, operations, EXISTS (
+         SELECT 1 FROM replicas r WHERE r.unit = u.cid AND r.attempt = u.attempt AND r.contributor = ?
+       ) AS lostBefore
+       FROM units u
+       WHERE wanted > 0 AND paused = 0 AND queue BETWEEN ? AND ? AND NOT EXISTS (
+         SELECT 1 FROM replicas r WHERE r.unit = u.cid AND r.attempt = u.attempt AND r.contributor = ?
+           AND r.state NOT IN ('expired', 'released')
+       )
+       ORDER BY queue LIMIT ${candidatesMax}`,
+      ...[contributor, first, last, contributor],
+    );
+  }
+
+  /** Where the window of the oldest wanting units begins and ends. A large one is looked up only now and then, since that walks it. */
+  #window(size: number, now: number): QueueWindow | null {
+    if (this.#cachedWindow && size > candidatesMax && now - this.#cachedWindow.at < windowMs)
+      return this.#cachedWindow;
+    const found = this.#sql.get<{ first: number | null; last: number | null }>(
+      `SELECT min(queue) AS first, max(queue) AS last FROM
+         (SELECT queue FROM units WHERE wanted > 0 AND paused = 0 ORDER BY queue LIMIT ?)`,
+      size,
+    );
+    this.#cachedWindow = null;
+    if (typeof found?.first !== 'number' || typeof found.last !== 'number') return null;
+    this.#cachedWindow = { first: found.first, last: found.last, at: now };
+    return this.#cachedWindow;
   }
 
   /** The place in the queue took the high bits; the pick takes others. */

@@ -1,7 +1,6 @@
 /** Jobs, their slots and rounds as rows. Everything here runs inside a transaction of the caller. */
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { RoundSummary } from '#protocol/http/api.ts';
-import { lowbias32 } from '#kernels/ops/math/cpu.ts';
 import type { Hex } from 'viem';
 import { newUnit, type Phase, type Rules, wanted } from '../../consensus/consensus.ts';
 import { type SlotKind, slotKinds } from '../../planner/plan.ts';
@@ -110,8 +109,8 @@ export class Jobs {
         cid,
       );
       this.#sql.run(
-        `INSERT INTO units (cid, bytes, program, operations, phase, attempt, target, splits, reason, wanted, shuffle, planned_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        `INSERT INTO units (cid, bytes, program, operations, phase, attempt, target, splits, reason, wanted, planned_at, queue)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(rowid), 0) + 1 FROM units))
          ON CONFLICT (cid) DO UPDATE SET paused = 0`,
         cid,
         bytes,
@@ -123,7 +122,6 @@ export class Jobs {
         state.splits,
         state.reason,
         wanted(state),
-        shuffleOf(cid),
         now,
       );
     }
@@ -209,13 +207,6 @@ export class Jobs {
     const row = this.#sql.get<RoundRow>('SELECT * FROM rounds WHERE job = ? AND round = ?', job, round);
     return row ? roundRecord(row) : null;
   }
-}
-
-/** A unit's fixed place in the queue: 32 bits of its text, mixed. */
-function shuffleOf(cid: Cid): number {
-  let state = 0;
-  for (let i = 0; i < cid.length; i++) state = lowbias32(state ^ cid.charCodeAt(i));
-  return state;
 }
 
 function slotRecord(row: SlotRow): SlotRecord {

@@ -32,14 +32,14 @@ const migrations: readonly string[] = [
     -- What consensus says of the unit, kept for the indexes below.
     wanted INTEGER NOT NULL,
     due_at INTEGER,
-    -- A fixed random place, so that candidates can be taken from a random point of a long queue.
-    shuffle INTEGER NOT NULL,
+    -- The order in which units were planned.
+    queue INTEGER NOT NULL,
     paused INTEGER NOT NULL DEFAULT 0,
     result BLOB,
     planned_at INTEGER NOT NULL,
     accepted_at INTEGER
   ) STRICT;
-  CREATE INDEX units_wanted ON units (shuffle) WHERE wanted > 0 AND paused = 0;
+  CREATE INDEX units_wanted ON units (queue) WHERE wanted > 0 AND paused = 0;
   CREATE INDEX units_due ON units (due_at) WHERE due_at IS NOT NULL;
   CREATE INDEX units_agreed ON units (cid) WHERE phase = 'agreed';
   CREATE INDEX units_digest ON units (digest) WHERE phase = 'accepted';
