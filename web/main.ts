@@ -5,4 +5,5 @@ import Home from './routes/home.svelte';
 
 const target = document.getElementById('app');
 if (!target) throw new Error('The page has no #app element.');
+target.replaceChildren();
 mount(Home, { target });

@@ -212,14 +212,16 @@ describe('the own part', () => {
     await visited.page.getByText('17 agreed, 61.9 billion operations').waitFor();
     await visited.page.evaluate(() => document.fonts.ready);
     const places = () =>
-      visited.page.evaluate(() =>
-        [...document.querySelectorAll('main *')].map((element) => {
-          const { x, y, height } = element.getBoundingClientRect();
-          return element.closest('svg, .box, figcaption, progress')
-            ? ''
-            : `${element.tagName} ${x} ${y} ${height}`;
-        }),
-      );
+      visited.page.evaluate(() => {
+        // Units come and go, pictures redraw; everything else, and the four units that stay, must keep their places.
+        const moving = '#now li:nth-child(n + 5), svg, .box, figcaption, progress';
+        return [...document.querySelectorAll('main *')]
+          .filter((element) => element.closest(moving) === null)
+          .map((element) => {
+            const { x, y, height } = element.getBoundingClientRect();
+            return `${element.tagName} ${x} ${y} ${height}`;
+          });
+      });
     const before = await places();
     await show(visited, {
       ...computing,
@@ -230,6 +232,7 @@ describe('the own part', () => {
       unit: { program: 'train.steps@1+i10sr', done: 21, total: 25 },
     });
     await server.send({ type: 'unit', unit: makeUnit(15, 1, 'leased', 0.88) });
+    await server.send({ type: 'unit', unit: makeUnit(15, null, 'leased', 0.2) });
     await server.send({ type: 'contributors', online: 8 });
     await visited.page.getByText('8 contributors online').waitFor();
     expect(await places()).toEqual(before);
@@ -318,6 +321,15 @@ describe('without a job, or without an answer', () => {
     await visited.page.getByText('The answer is not one this page understands').waitFor();
     await visited.page.getByText(/\(network: /).waitFor();
     expect(await startButton(visited).isVisible()).toBe(true);
+  });
+
+  it('says so when its own program does not arrive', async () => {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    await page.route('**/assets/*.js', (route) => route.abort());
+    await page.goto(server.url);
+    await page.getByText('its program could not be fetched').waitFor();
+    await context.close();
   });
 
   it('says that rounds are not anchored where there is no chain', async () => {

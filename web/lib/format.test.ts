@@ -47,6 +47,8 @@ describe('names', () => {
   it('says programs in words, and unknown ones by their names', () => {
     expect(format.programName('train.steps@1+i10sr')).toBe('Training steps');
     expect(format.programName('fold.protein@2')).toBe('fold.protein');
+    expect(format.shortProgramName('train.outer@1')).toBe('Merge');
+    expect(format.shortProgramName('fold.protein@2')).toBe('fold.protein');
   });
 
   it('counts in the singular and the plural', () => {

@@ -82,17 +82,21 @@ export function shortId(id: string): string {
   return id.length <= 16 ? id : `${id.slice(0, 8)}\u2026${id.slice(-6)}`;
 }
 
-const programNames: Record<string, string> = {
-  'train.steps': 'Training steps',
-  'train.outer': 'Merging the updates',
-  'eval.loss': 'Measuring the loss',
+const programNames: Record<string, [long: string, short: string]> = {
+  'train.steps': ['Training steps', 'Train'],
+  'train.outer': ['Merging the updates', 'Merge'],
+  'eval.loss': ['Measuring the loss', 'Measure'],
 };
 
+const bareName = (program: string): string => program.split('@')[0] ?? program;
+
 /** `train.steps@1+i10sr` as a person would say it; an unknown program by its own name. */
-export function programName(program: string): string {
-  const name = program.split('@')[0] ?? program;
-  return programNames[name] ?? name;
-}
+export const programName = (program: string): string =>
+  programNames[bareName(program)]?.[0] ?? bareName(program);
+
+/** The same in one word. */
+export const shortProgramName = (program: string): string =>
+  programNames[bareName(program)]?.[1] ?? bareName(program);
 
 /** 1 unit, 2 units. */
 export function plural(value: number, one: string, many = `${one}s`): string {

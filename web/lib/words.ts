@@ -62,7 +62,7 @@ const remedies: Record<string, string> = {
   no_device:
     'Use a current Chrome, Edge or Safari, switch on hardware acceleration in its settings and update the graphics driver. Then try again.',
   nonconforming:
-    'This device or its driver rounds differently, so its answers would never agree. A newer browser or graphics driver often helps; nothing you computed before is lost.',
+    'This device or its driver rounds differently, so its answers would never agree. A newer browser or graphics driver often helps, and so does reloading a page that is older than the network. Nothing you computed before is lost.',
   device_lost:
     'The browser took the graphics processor away, often after sleep or under memory pressure. Close what else uses it and try again.',
   out_of_memory:

@@ -78,7 +78,7 @@ describe('applyEvent', () => {
 });
 
 describe('what the page derives', () => {
-  it('shows the newest round whole and of older ones what is open, oldest and lanes first, each place once', () => {
+  it('shows the newest round whole and of older ones what is open, each place once', () => {
     const evaluate = (round: number, state: 'ready' | 'accepted') => ({
       ...makeUnit(round, null, state, 0),
       program: 'eval.loss@1+i10sr',
@@ -93,10 +93,10 @@ describe('what the page derives', () => {
     ];
     const shown = computedNow({ ...makeStatus(0), round: 2, units });
     expect(shown.map((unit) => `${unit.round} ${unit.lane ?? unit.program} ${unit.state}`)).toEqual([
-      '1 eval.loss@1+i10sr ready',
       '2 0 accepted',
       '2 1 leased',
       '2 train.outer@1 ready',
+      '1 eval.loss@1+i10sr ready',
     ]);
   });
 

@@ -55,14 +55,17 @@ function putUnit(units: Unit[], unit: Unit): Unit[] {
   return at < 0 ? [...units, unit] : units.with(at, unit);
 }
 
-/** What is worth showing: everything of the newest round, and what an older one still waits for. Each place once, lanes first. */
+/**
+ * What is worth showing: everything of the newest round, and what an older one still waits for. Each place once. Lanes come
+ * first, so that what joins and leaves does so below them.
+ */
 export function computedNow(status: JobStatus): Unit[] {
   const places = new Map(status.units.map((unit) => [unitKey(unit), unit]));
   const lane = (unit: Unit) => unit.lane ?? Number.MAX_SAFE_INTEGER;
   return [...places.values()]
     .filter((unit) => unit.round === status.round || unit.state !== 'accepted')
     .sort(
-      (a, b) => a.round - b.round || lane(a) - lane(b) || programRank(a.program) - programRank(b.program),
+      (a, b) => b.round - a.round || lane(a) - lane(b) || programRank(a.program) - programRank(b.program),
     );
 }
 
