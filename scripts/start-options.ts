@@ -56,8 +56,8 @@ const specs = {
   lanes: { takes: 'N', initial: '2', help: 'data-parallel lanes of a round' },
   steps: { takes: 'N', initial: '25', help: 'optimiser steps a lane takes in a round' },
   batch: { takes: 'N', initial: '8', help: 'sequences in one step' },
-  lr: { takes: 'X', initial: '0.001', help: 'peak learning rate' },
-  warmup: { takes: 'N', initial: '10', help: 'steps until the learning rate is reached' },
+  lr: { takes: 'X', initial: '0.002', help: 'peak learning rate' },
+  warmup: { takes: 'N', initial: '100', help: 'steps until the learning rate is reached' },
   'held-out': { takes: 'N', initial: '64', help: 'held-out sequences that the loss is measured on' },
   seed: { takes: 'N', initial: '1', help: 'seed of the job (and of the made text)' },
   local: {
