@@ -24,7 +24,8 @@ export class Anchoring {
   readonly #stop = new AbortController();
   readonly #jobs = new Set<Cid>();
   readonly #reconciled = new Set<Cid>();
-  #running: Promise<void> | null = null;
+  #running: Promise<void> = Promise.resolve();
+  #active = false;
   #again = false;
 
   constructor(ports: AnchoringPorts) {
@@ -36,7 +37,7 @@ export class Anchoring {
     this.#jobs.add(job);
     this.#again = true;
     if (this.#stop.signal.aborted) return;
-    this.#running ??= this.#run().finally(() => (this.#running = null));
+    if (!this.#active) this.#running = this.#run();
   }
 
   async close(): Promise<void> {
@@ -45,6 +46,7 @@ export class Anchoring {
   }
 
   async #run(): Promise<void> {
+    this.#active = true;
     let failures = 0;
     while (this.#again && !this.#stop.signal.aborted) {
       this.#again = false;
@@ -52,12 +54,14 @@ export class Anchoring {
         for (const job of this.#jobs) await this.#anchorJob(job);
         failures = 0;
       } catch (error) {
-        if (this.#stop.signal.aborted) return;
+        if (this.#stop.signal.aborted) break;
         this.#ports.log.warn({ problem: toProblem(error) }, 'A round could not be anchored; trying again.');
         this.#again = true;
         await this.#sleep(Math.min(retryMsMax, retryMsMin * 2 ** Math.min(16, failures++)));
       }
     }
+    // In the same turn as the last look at `#again`, so that no wake falls between.
+    this.#active = false;
   }
 
   /** A chain may have lost its last seconds, or be another one: the first look at a job, and any conflict, goes over all rounds. */

@@ -94,6 +94,8 @@ export class Desk {
         for (const { assignment, contributor } of transition.replicas) {
           this.#ports.directory.send(contributor, { t: 'open', assignment });
         }
+      } else if (transition.type === 'released') {
+        this.#progress.delete(transition.assignment);
       } else if (transition.type === 'expired' || transition.type === 'withheld') {
         this.#progress.delete(transition.assignment);
         this.#tellProblem(transition.contributor, transition.assignment, transition.reason);
@@ -113,7 +115,7 @@ export class Desk {
   }
 
   async #ask(peer: Peer): Promise<void> {
-    const { storage, directory, clock, random, metrics } = this.#ports;
+    const { storage, directory, clock, random } = this.#ports;
     const alone = directory.peersOf(peer.contributor).length === 1;
     const outcome = await storage.lease({
       contributor: peer.contributor,
@@ -129,7 +131,6 @@ export class Desk {
     }
     const { assignment, unit, bytes, leaseMs, transitions } = outcome;
     peer.granted.add(assignment);
-    metrics.transition('granted');
     peer.send({ t: 'lease', assignment, unit: bytes, leaseMs });
     this.publish({ unit, transitions, verdicts: [] });
   }
@@ -212,12 +213,19 @@ export class Desk {
 
   async #note(peer: Peer, frame: FrameOf<FromContributor, 'progress'>): Promise<void> {
     const { assignment, done, total } = frame;
-    if (!peer.granted.has(assignment) || total === 0) return;
-    const known =
-      this.#progress.get(assignment)?.unit ?? (await this.#ports.storage.replica(assignment))?.unit;
-    if (!known) return;
+    if (total === 0) return;
+    const known = this.#progress.get(assignment)?.unit ?? (await this.#leasedUnit(peer, assignment));
+    if (!known || !peer.granted.has(assignment)) return;
     this.#progress.set(assignment, { unit: known, share: Math.min(1, done / total) });
     this.#ports.onUnit(known, false);
+  }
+
+  /** The unit of a lease of this contributor; one from before it lost the connection counts as given to this one. */
+  async #leasedUnit(peer: Peer, assignment: Hex): Promise<Cid | null> {
+    const replica = await this.#ports.storage.replica(assignment);
+    if (replica?.contributor !== peer.contributor || replica.state !== 'leased') return null;
+    peer.granted.add(assignment);
+    return replica.unit;
   }
 
   #tellProblem(contributor: Hex, assignment: Hex, why: string): void {

@@ -56,9 +56,9 @@ export class Directory {
     for (const changed of this.#watchers) changed();
   }
 
-  /** Counts a contributor as away from now on, unless it is here. */
-  expect(contributor: Hex): void {
-    if (!this.#peers.has(contributor)) this.#awaySince.set(contributor, this.#clock.now());
+  /** Counts a contributor as away from `graceMs` on, unless it is here by then. */
+  expect(contributor: Hex, graceMs: number): void {
+    if (!this.#peers.has(contributor)) this.#awaySince.set(contributor, this.#clock.now() + graceMs);
   }
 
   /** Contributors away for longer than `ms`; each is named once. */

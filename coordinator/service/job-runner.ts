@@ -31,7 +31,8 @@ export class JobRunner {
   /** Rounds to compute in all; no new ones are planned beyond. */
   stopAfterRounds: number;
   readonly #ports: JobRunnerPorts;
-  #running: Promise<void> | null = null;
+  #running: Promise<void> = Promise.resolve();
+  #active = false;
   #again = false;
   #closed = false;
   #retry: NodeJS.Timeout | null = null;
@@ -48,7 +49,7 @@ export class JobRunner {
   wake(): void {
     if (this.#closed) return;
     this.#again = true;
-    this.#running ??= this.#run().finally(() => (this.#running = null));
+    if (!this.#active) this.#running = this.#run();
   }
 
   /** Resolves when nothing is left to plan for now. */
@@ -63,6 +64,7 @@ export class JobRunner {
   }
 
   async #run(): Promise<void> {
+    this.#active = true;
     while (this.#again && !this.#closed) {
       this.#again = false;
       try {
@@ -75,6 +77,8 @@ export class JobRunner {
         if (!this.#closed) this.#retry = setTimeout(() => this.wake(), retryMs);
       }
     }
+    // In the same turn as the last look at `#again`, so that no wake falls between.
+    this.#active = false;
   }
 
   async #advance(): Promise<void> {

@@ -71,6 +71,7 @@ export class Service {
   readonly #timers: NodeJS.Timeout[] = [];
   #onlineShown = -1;
   #sweeping: Promise<void> | null = null;
+  #showing: Promise<void> | null = null;
   #closed = false;
 
   constructor(ports: ServicePorts, directory: Directory, events: EventHub, metrics: Metrics) {
@@ -109,13 +110,14 @@ export class Service {
   async start(): Promise<void> {
     const { storage, clock, timing } = this.#ports;
     await storage.resume(clock.now(), timing.downtimeGraceMs);
-    for (const contributor of await storage.lessees()) this.directory.expect(contributor);
+    for (const contributor of await storage.lessees())
+      this.directory.expect(contributor, timing.downtimeGraceMs);
     for (const record of await storage.jobs()) {
       if (record.active) this.#begin(record, await this.#planOf(record), this.#ports.stopAfterRounds);
     }
     for (const unit of await storage.agreedUnits()) this.#pulls.start(unit);
     this.#timers.push(setInterval(() => this.#sweep(), timing.sweepMs));
-    this.#timers.push(setInterval(() => void this.#flushEvents(), timing.eventMs));
+    this.#timers.push(setInterval(() => this.#showChanges(), timing.eventMs));
     this.#timers.push(
       setInterval(() => {
         for (const session of this.#sessions) session.ping();
@@ -254,7 +256,7 @@ export class Service {
     this.#closed = true;
     for (const timer of this.#timers) clearInterval(timer);
     for (const session of this.#sessions) session.close();
-    await this.#sweeping;
+    await Promise.all([this.#sweeping, this.#showing]);
     await this.#pulls.close();
     await this.#anchoring?.close();
     await Promise.all([...this.#runners.values()].map((runner) => runner.close()));
@@ -299,6 +301,15 @@ export class Service {
       for (const change of changes) this.#desk.publish(change);
     }
     while ((await storage.seal(sealMax)) === sealMax && !this.#closed);
+  }
+
+  /** Events are hints: one that cannot be made now is made up for by the next. */
+  #showChanges(): void {
+    this.#showing ??= this.#flushEvents()
+      .catch((error: unknown) => {
+        this.#ports.log.warn({ problem: toProblem(error) }, 'The events of some units were lost.');
+      })
+      .finally(() => (this.#showing = null));
   }
 
   /** Unit events, coalesced: the latest state of each unit that changed. */

@@ -124,6 +124,7 @@ export class Session {
     try {
       await this.#ports.desk.handle(this.#peer, frame);
     } catch (error) {
+      if (this.#ended) return;
       if (codeOf(error) === 'bad_frame') return this.#fail(error);
       this.#sendProblem(error, 'assignment' in frame ? frame.assignment : undefined);
     }

@@ -1,6 +1,6 @@
 /**
  * A small contributor over a real WebSocket, for the coordinator's tests: honest by default, and as dishonest as a test's behaviour makes it.
- * Signs with node:crypto-free viem keys through `signerFromKey`, computes fake programs, fetches inputs from `/ipfs`, serves its outputs.
+ * Signs with a key of its own, computes fake programs, fetches inputs from `/ipfs`, serves its outputs.
  */
 import { WebSocket } from 'ws';
 import { type Cid, cborCode, cidOfSync, digestOfCid } from '#protocol/codec/cid.ts';

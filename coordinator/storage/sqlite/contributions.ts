@@ -39,8 +39,10 @@ interface ContributorRow {
   speed: number | null;
 }
 
-/** Candidates looked at for one lease. */
-const candidatesMax = 64;
+/** Candidates looked at for one lease; they start at a random place of the window. */
+const candidatesMax = 16;
+/** A window of more units than this is looked up only every `windowMs`. */
+const windowCached = 64;
 const windowMs = 100;
 
 interface QueueWindow {
@@ -145,7 +147,7 @@ export class Contributions {
 
   /** Where the window of the oldest wanting units begins and ends. A large one is looked up only now and then, since that walks it. */
   #window(size: number, now: number): QueueWindow | null {
-    if (this.#cachedWindow && size > candidatesMax && now - this.#cachedWindow.at < windowMs)
+    if (this.#cachedWindow && size > windowCached && now - this.#cachedWindow.at < windowMs)
       return this.#cachedWindow;
     const found = this.#sql.get<{ first: number | null; last: number | null }>(
       `SELECT min(queue) AS first, max(queue) AS last FROM
