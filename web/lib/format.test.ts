@@ -1,3 +1,4 @@
+/** Numbers, durations and names as a person reads them. */
 import { describe, expect, it } from 'vitest';
 import * as format from './format.ts';
 

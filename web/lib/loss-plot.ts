@@ -24,6 +24,23 @@ interface Level {
 const token = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const fontOf = (sizePx: number) => `${sizePx * devicePixelRatio}px ${token('--sans')}`;
 
+/** Training loss, thin; held-out loss, strong. */
+function series(): uPlot.Series[] {
+  return [
+    {},
+    {
+      stroke: () => token('--strong-line'),
+      width: 1.25,
+      points: { show: false },
+    },
+    {
+      stroke: () => token('--lagoon'),
+      width: 2.75,
+      points: { show: (u) => u.data[0].length < 40, size: 6, fill: () => token('--lagoon') },
+    },
+  ];
+}
+
 export function createLossPlot(box: HTMLElement, onPoint: (index: number | null) => void): LossPlot {
   let levels: Level[] = [];
   let shown: number[] = [0];
@@ -46,19 +63,7 @@ export function createLossPlot(box: HTMLElement, onPoint: (index: number | null)
         }),
         axis({ size: 46 }),
       ],
-      series: [
-        {},
-        {
-          stroke: () => token('--strong-line'),
-          width: 1.25,
-          points: { show: false },
-        },
-        {
-          stroke: () => token('--lagoon'),
-          width: 2.75,
-          points: { show: (u) => u.data[0].length < 40, size: 6, fill: () => token('--lagoon') },
-        },
-      ],
+      series: series(),
       hooks: {
         draw: [(u) => levels.forEach((level) => drawLevel(u, level))],
         setCursor: [(u) => onPoint(u.cursor.idx ?? null)],

@@ -1,3 +1,4 @@
+/** The scale of the loss curve, over any losses. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { makeStatus } from '../e2e/fixtures.ts';

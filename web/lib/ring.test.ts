@@ -1,3 +1,4 @@
+/** The geometry of the round ring, over any lanes and shares. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { arcPath, contourPath, laneArcs, pointAt } from './ring.ts';

@@ -1,3 +1,4 @@
+/** Every state and fault has words, and every fault a remedy. */
 import { describe, expect, it } from 'vitest';
 import { AtollError, type ErrorCode, errorCodes, toProblem } from '#protocol/errors.ts';
 import { laneStateSchema } from '#protocol/http/api.ts';

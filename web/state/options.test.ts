@@ -1,3 +1,4 @@
+/** What the page's address may ask for. */
 import { expect, it } from 'vitest';
 import { lackOf, parseOptions } from './options.ts';
 
