@@ -4,6 +4,7 @@ import { WebSocket } from 'ws';
 import { cborCode, cidOfSync } from '#protocol/codec/cid.ts';
 import { decodeFromCoordinator, encodeFrame, type FromCoordinator } from '#protocol/messages/frames.ts';
 import { limits } from '#protocol/limits.ts';
+import { encodeResult, type Result } from '#protocol/messages/workunit.ts';
 import { createKey, signerFromKey } from '#protocol/signer.ts';
 import type { Hex } from 'viem';
 import { defaultRules } from '../consensus/consensus.ts';
@@ -114,6 +115,27 @@ describe('stale leases', () => {
       (await referenceRun(1)).checkpoints[0],
     );
   });
+});
+
+test.each<[string, (unit: string, output: string) => Result]>([
+  ['of another unit', (_, output) => ({ v: 1, unit: output, outputs: { loss: output } })],
+  ['with other outputs', (unit, output) => ({ v: 1, unit, outputs: { gold: output } })],
+])('a result %s is worth nothing, however well it was committed to', async (_, make) => {
+  const coordinator = await testCoordinator();
+  const job = await coordinator.ensureJob(testJob(), testText(), { stopAfterRounds: 1 });
+  const confused = testContributor(coordinator, {
+    onLease: async (self, lease) => {
+      const output = cidOfSync(Uint8Array.of(1), cborCode);
+      await self.commitTo(lease, encodeResult(make(cidOfSync(lease.unit, cborCode), output)));
+      return false;
+    },
+  }).start();
+  await confused.frame('committed');
+  for (let i = 0; i < 2; i++) testContributor(coordinator).start();
+  const status = await coordinator.settled(job, 1);
+  expect(status.rounds[0]?.checkpoint).toBe((await referenceRun(1)).checkpoints[0]);
+  expect((await confused.frame('problem')).problem.detail).toMatch(/^The result/);
+  expect(await accountOf(coordinator, confused)).toMatchObject({ agreed: 0, credit: 0, rejected: 1 });
 });
 
 test('a withheld reveal is rejected, and another replica takes its place', async () => {

@@ -163,7 +163,7 @@ export class Desk {
     if (commitmentOf(assignment, contributor, salt, digestBytes) !== replica.commitment) {
       return this.#spoil(replica, 'commitment_mismatch', 'The salt and result do not open the commitment.');
     }
-    const fault = await this.#resultFault(replica.unit, result);
+    const fault = resultFault(replica.unit, replica.program, result);
     if (fault) return this.#spoil(replica, 'bad_request', fault);
     const now = clock.now();
     const change = checked(
@@ -183,23 +183,6 @@ export class Desk {
       this.publish({ ...attempted, transitions });
     }
     throw new AtollError(code, why);
-  }
-
-  /** Why a result document cannot be one of this unit; null when it can. */
-  async #resultFault(unit: Cid, bytes: Uint8Array): Promise<string | null> {
-    const record = await this.#ports.storage.unit(unit);
-    const expected = record && outputNames(record.program);
-    try {
-      const result = decodeResult(bytes);
-      if (result.unit !== unit) return 'The result is of another unit.';
-      const names = Object.keys(result.outputs).sort();
-      if (!expected || names.join() !== expected.join()) {
-        return `The result has the outputs ${names.join(', ')}; ${expected?.join(', ')} were expected.`;
-      }
-      return null;
-    } catch (error) {
-      return `The result is malformed: ${(error as Error).message}`;
-    }
   }
 
   async #release(peer: Peer, frame: FrameOf<FromContributor, 'release'>): Promise<void> {
@@ -231,6 +214,20 @@ export class Desk {
   #tellProblem(contributor: Hex, assignment: Hex, why: string): void {
     const problem = toProblem(new AtollError('stale_lease', `The lease is over: ${why}.`));
     this.#ports.directory.send(contributor, { t: 'problem', problem, assignment });
+  }
+}
+
+/** Why a result document cannot be one of this unit; null when it can. */
+function resultFault(unit: Cid, program: string, bytes: Uint8Array): string | null {
+  const expected = outputNames(program);
+  try {
+    const result = decodeResult(bytes);
+    if (result.unit !== unit) return 'The result is of another unit.';
+    const names = Object.keys(result.outputs).sort();
+    if (expected && names.join() === expected.join()) return null;
+    return `The result has the outputs ${names.join(', ')}; ${expected?.join(', ')} were expected.`;
+  } catch (error) {
+    return `The result is malformed: ${(error as Error).message}`;
   }
 }
 

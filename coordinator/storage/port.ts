@@ -199,7 +199,8 @@ export interface Storage {
   agreedUnits(): Promise<Cid[]>;
 
   unit(cid: Cid): Promise<UnitRecord | null>;
-  replica(assignment: Hex): Promise<ReplicaRecord | null>;
+  /** With the program of its unit. */
+  replica(assignment: Hex): Promise<(ReplicaRecord & { program: string }) | null>;
   contributor(address: Hex): Promise<ContributorRecord | null>;
   /** Contributors that hold an uncommitted lease. */
   lessees(): Promise<Hex[]>;

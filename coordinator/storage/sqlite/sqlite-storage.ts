@@ -122,7 +122,8 @@ function reads(sql: Statements, units: UnitTable, jobs: Jobs): Pick<Storage, Rea
     unit: async (cid) => unitRecord(units, jobs, cid),
     replica: async (assignment) => {
       const row = units.replica(assignment);
-      return row ? replicaRecord(row) : null;
+      const program = row && units.program(row.unit);
+      return row && program !== undefined ? { ...replicaRecord(row), program } : null;
     },
     contributor: async (address) => contributorRecord(sql, address),
     lessees: async () =>

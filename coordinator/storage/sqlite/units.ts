@@ -72,6 +72,10 @@ export class UnitTable {
     return row && { ...row, bytes: bytesOf(row.bytes), result: row.result && bytesOf(row.result) };
   }
 
+  program(cid: Cid): string | undefined {
+    return this.#sql.get<{ program: string }>('SELECT program FROM units WHERE cid = ?', cid)?.program;
+  }
+
   replica(assignment: Hex): ReplicaRow | undefined {
     return this.#sql.get<ReplicaRow>(
       `SELECT ${replicaColumns} FROM replicas WHERE assignment = ?`,
