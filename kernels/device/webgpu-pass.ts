@@ -41,6 +41,8 @@ export interface Pass {
   /** The uniform struct, word by word. */
   readonly uniforms: readonly number[];
   readonly workgroups: number;
+  /** Multiply-adds, where they are many: submits are cut by it. */
+  readonly work?: number;
 }
 
 /** What an op may ask of the device beside its arguments. */

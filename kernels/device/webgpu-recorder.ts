@@ -9,13 +9,15 @@ import { bufferUsage, type Memory } from './webgpu-memory.ts';
 import { type GpuTensor, gridOf, type Pass } from './webgpu-pass.ts';
 import type { Pipelines } from './webgpu-pipelines.ts';
 
-/** Dispatches in one submit: short enough that neither a watchdog nor the page's own drawing is starved. */
-const dispatchesPerSubmit = 128;
+/** What one submit holds at most: short enough that neither a watchdog nor the page's own drawing is starved. */
+const submitMax = { dispatches: 128, work: 2 ** 33 } as const;
 
 interface Step {
   readonly pipeline: Promise<GPUComputePipeline>;
   readonly bindGroup: GPUBindGroup;
   readonly grid: readonly [x: number, y: number];
+  /** A submit begins here. */
+  readonly first: boolean;
 }
 
 export class GpuRecording implements Recording {
@@ -50,7 +52,8 @@ export class Recorder {
     return this.faults.guard(() => {
       const slot = this.device.limits.minUniformBufferOffsetAlignment;
       const uniforms = this.uniformBuffer(passes, slot);
-      const steps = passes.map((pass, i) => this.step(pass, uniforms, i * slot));
+      const first = submitStarts(passes);
+      const steps = passes.map((pass, i) => this.step(pass, uniforms, i * slot, first[i] ?? false));
       return new GpuRecording(ops, steps);
     });
   }
@@ -63,7 +66,7 @@ export class Recorder {
     return buffer;
   }
 
-  private step(pass: Pass, uniforms: GPUBuffer, offset: number): Step {
+  private step(pass: Pass, uniforms: GPUBuffer, offset: number, first: boolean): Step {
     const { kernel, constants = {}, workgroups } = pass;
     const { zero, unused } = this.memory.shared;
     const own = pass.buffers.map((tensor) => ((tensor ?? unused) as GpuTensor).buffer);
@@ -76,6 +79,7 @@ export class Recorder {
       pipeline: this.pipelines.pipeline(kernel, constants),
       bindGroup: this.device.createBindGroup({ label: kernel.label, layout, entries }),
       grid: gridOf(workgroups),
+      first,
     };
   }
 
@@ -91,16 +95,31 @@ export class Recorder {
   }
 
   private submit({ steps, pipelines }: GpuRecording): void {
-    for (let at = 0; at < steps.length; at += dispatchesPerSubmit) {
+    for (let at = 0; at < steps.length;) {
+      const next = steps.findIndex(({ first }, i) => first && i > at);
+      const end = next < 0 ? steps.length : next;
       const encoder = this.device.createCommandEncoder();
       const pass = encoder.beginComputePass();
-      steps.slice(at, at + dispatchesPerSubmit).forEach((step, i) => {
-        pass.setPipeline(pipelines?.[at + i] as GPUComputePipeline);
-        pass.setBindGroup(0, step.bindGroup);
-        pass.dispatchWorkgroups(...step.grid);
-      });
+      for (; at < end; at++) {
+        const { bindGroup, grid } = steps[at] as Step;
+        pass.setPipeline(pipelines?.[at] as GPUComputePipeline);
+        pass.setBindGroup(0, bindGroup);
+        pass.dispatchWorkgroups(...grid);
+      }
       pass.end();
       this.device.queue.submit([encoder.finish()]);
     }
   }
+}
+
+/** Which passes begin a submit. */
+function submitStarts(passes: readonly Pass[]): boolean[] {
+  let [dispatches, work] = [0, 0];
+  return passes.map((pass, i) => {
+    dispatches++;
+    work += pass.work ?? 0;
+    if (i > 0 && dispatches <= submitMax.dispatches && work <= submitMax.work) return false;
+    [dispatches, work] = [1, pass.work ?? 0];
+    return true;
+  });
 }

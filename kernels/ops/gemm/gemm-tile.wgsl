@@ -30,6 +30,8 @@ struct Params {
   residual: u32,
   // The scales of B are folded into A: its exponents are not used.
   folded: u32,
+  // The first tile of this dispatch: a long product is cut into several.
+  first: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -63,7 +65,7 @@ struct Sums {
 fn tile_of(group: vec3u, grid: vec3u, local: vec3u) -> Tile {
   let tiles_n = (params.N + 8u * WX - 1u) / (8u * WX);
   let tiles_m = (params.M + 8u * WY - 1u) / (8u * WY);
-  let index = group.y * grid.x + group.x;
+  let index = params.first + group.y * grid.x + group.x;
   var tile: Tile;
   tile.batch = index / (tiles_n * tiles_m);
   tile.m0 = ((index / tiles_n) % tiles_m) * 8u * WY + local.y * 8u;

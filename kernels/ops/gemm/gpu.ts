@@ -16,6 +16,9 @@ const variants = {
   15: { kernel: wide, span: 1024 },
 } as const satisfies Record<Bits, unknown>;
 
+/** Multiply-adds in one dispatch at most: a fraction of a second on a slow GPU, where a watchdog waits two. */
+const workMax = 2 ** 33;
+
 /** Invocations of a workgroup, along columns and rows; each computes 8 x 8. */
 const workgroup = { WX: 8, WY: 8 } as const;
 
@@ -23,20 +26,27 @@ export function gemmPasses(args: GemmArgs): Pass[] {
   checkGemm(args);
   const { nb, dst, residual, causal } = args;
   const [a, b] = [args.a as GpuOperand, args.b as GpuOperand];
-  const { batch, M, N } = gemmShape(args);
+  const { batch, M, N, K } = gemmShape(args);
   const inPlace = residual === dst.tensor;
   const other = inPlace ? null : (residual ?? null);
   distinct('gemm', [dst.tensor], [other]);
   const variant = variants[nb];
   const flags = [causal ? 1 : 0, residual ? (inPlace ? 1 : 2) : 0, b.transposed ? 1 : 0];
-  const tiles = Math.ceil(N / (8 * workgroup.WX)) * Math.ceil(M / (8 * workgroup.WY));
-  return [
-    {
+  const tiles = batch * Math.ceil(N / (8 * workgroup.WX)) * Math.ceil(M / (8 * workgroup.WY));
+  const uniforms = [...viewWords(dst), M, N, a.stride / 4, batch, nb, variant.span, ...flags];
+  const tileWork = 64 * workgroup.WX * workgroup.WY * K;
+  // One line of a grid, so that no invocation is past the dispatch's last tile: it would be another dispatch's.
+  const tilesMax = Math.min(65_535, Math.max(1, Math.floor(workMax / tileWork)));
+  return Array.from({ length: Math.ceil(tiles / tilesMax) }, (_, i) => {
+    const first = i * tilesMax;
+    const workgroups = Math.min(tilesMax, tiles - first);
+    return {
       kernel: variant.kernel,
       constants: workgroup,
       buffers: [a.mantissas, a.exponents, b.mantissas, b.exponents, other, dst.tensor],
-      uniforms: [...viewWords(dst), M, N, a.stride / 4, batch, nb, variant.span, ...flags],
-      workgroups: tiles * batch,
-    },
-  ];
+      uniforms: [...uniforms, first],
+      workgroups,
+      work: workgroups * tileWork,
+    };
+  });
 }
