@@ -474,11 +474,13 @@ async function outputOf(rig: Rig, seed: number): Promise<string> {
   return rig.source.add(out).then((cid) => (rig.source.blocks.delete(cid), cid));
 }
 
+/** Made time goes on by 100 ms for every millisecond of real time, so that hashes from the thread pool keep up on a busy machine. */
 async function advanceUntil<T>(rig: Rig, read: () => T | undefined): Promise<T> {
-  for (let i = 0; i < 500; i++) {
+  for (let i = 0; i < 5_000; i++) {
     const value = read();
     if (value !== undefined) return value;
     await rig.clock.advance(100);
+    await new Promise((resolve) => setTimeout(resolve, 1));
   }
   throw new Error('This never came.');
 }
