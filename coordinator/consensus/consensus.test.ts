@@ -112,11 +112,12 @@ describe('order', () => {
 
   test('a late commit is stale, and the replica is leased to somebody else', () => {
     const bench = new Bench().lease('a').lease('b').commit('b');
+    bench.tick(51);
     expect(consensus.commit(bench.unit, id('a'), 51, rules)).toMatchObject({
       ok: false,
       code: 'stale_lease',
     });
-    bench.tick(51).lease('c', 200).commit('c', 60);
+    bench.lease('c', 200).commit('c', 60);
     expect(bench.unit.phase).toBe('revealing');
   });
 
@@ -147,6 +148,17 @@ describe('withholding', () => {
     expect(consensus.reveal(bench.unit, id('b'), 'x', 112, rules).ok).toBe(false);
     bench.lease('c', 300).commit('c', 150).reveal('c', 'x', 160).do(consensus.accept(bench.unit));
     expect(bench.states()).toEqual(['agreed', 'rejected', 'agreed']);
+  });
+
+  test('who withheld may try again, since no vote was cast: two contributors are enough after a mishap', () => {
+    const bench = new Bench().lease('a').lease('b').commit('a').commit('b').tick(111);
+    expect(bench.states()).toEqual(['withheld', 'withheld']);
+    const again = { assignment: id('a2'), contributor: id('by a'), weight: 1, deadline: 300 };
+    bench.do(consensus.grantLease(bench.unit, again));
+    expect(consensus.grantLease(bench.unit, { ...again, assignment: id('a3') }).ok).toBe(false);
+    bench.do(consensus.grantLease(bench.unit, { ...again, assignment: id('b2'), contributor: id('by b') }));
+    bench.commit('a2', 150).commit('b2', 150).reveal('a2', 'x', 160).reveal('b2', 'x', 160);
+    expect(bench.unit.phase).toBe('agreed');
   });
 
   test('a reveal that opens nothing ends the wait at once', () => {
@@ -222,9 +234,10 @@ test('whatever happens: a verdict needs two different contributors and two third
 });
 
 function checkInvariants(unit: UnitState): void {
-  const live = unit.replicas.filter((r) => !['expired', 'released'].includes(r.state));
+  const counted = unit.replicas.filter((r) => !['expired', 'released'].includes(r.state));
+  expect(counted.length).toBeLessThanOrEqual(rules.replicasMax);
+  const live = counted.filter((r) => r.state !== 'withheld' && (r.state !== 'rejected' || r.digest !== null));
   expect(new Set(live.map((r) => r.contributor)).size).toBe(live.length);
-  expect(live.length).toBeLessThanOrEqual(rules.replicasMax);
   if (unit.phase !== 'agreed' && unit.phase !== 'accepted') return;
   const revealed = live.filter((r) => r.digest !== null);
   const winners = revealed.filter((r) => r.digest === unit.digest);

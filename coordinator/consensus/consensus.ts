@@ -6,7 +6,8 @@
  *   agreed --outputs stored--> accepted        agreed | failed --reissue--> gathering (a new attempt)
  *
  * Agreement: at least two equal digests by different contributors that hold at least 2/3 of the revealed weight. Nothing is granted, committed
- * or revealed once the phase has moved on, so a late lease cannot change a settled verdict. Weights are all 1 for now.
+ * or revealed once the phase has moved on, so a late lease cannot change a settled verdict. Deadlines are what `tick` ends, nothing else: a
+ * message that is late while nobody has looked at the clock yet harms nobody. Weights are all 1 for now.
  */
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { ErrorCode } from '#protocol/errors.ts';
@@ -114,7 +115,7 @@ export interface Grant {
 
 export function grantLease(unit: UnitState, grant: Grant): Step {
   if (wanted(unit) === 0) return refused('conflict', 'The unit wants no further replica.');
-  if (unit.replicas.some((r) => r.contributor === grant.contributor && !isLost(r.state))) {
+  if (unit.replicas.some((r) => r.contributor === grant.contributor && !mayTryAgain(r.state))) {
     return refused('conflict', 'The contributor has a replica of this unit.');
   }
   const replica: Replica = { ...grant, state: 'leased', digest: null };
@@ -126,7 +127,7 @@ export function grantLease(unit: UnitState, grant: Grant): Step {
 /** The commitment itself is the storage's business; consensus only counts it. */
 export function commit(unit: UnitState, assignment: Hex, now: number, rules: Rules): Step {
   const replica = find(unit, assignment);
-  if (replica?.state !== 'leased' || now > replica.deadline) {
+  if (replica?.state !== 'leased') {
     return refused(
       'stale_lease',
       'The lease has ended. Ask for another; the work for this one is not counted.',
@@ -139,7 +140,7 @@ export function commit(unit: UnitState, assignment: Hex, now: number, rules: Rul
 
 /** Records a reveal that opens its commitment; who checks that is the caller. */
 export function reveal(unit: UnitState, assignment: Hex, digest: Cid, now: number, rules: Rules): Step {
-  const closed = revealRefusal(unit, assignment, now);
+  const closed = revealRefusal(unit, assignment);
   if (closed) return closed;
   const next = withReplica(unit, assignment, { state: 'revealed', digest });
   const reason = 'the reveal opens the commitment';
@@ -148,14 +149,14 @@ export function reveal(unit: UnitState, assignment: Hex, digest: Cid, now: numbe
 
 /** Ends a replica whose signed reveal does not open its commitment, or opens it to something unusable. */
 export function withhold(unit: UnitState, assignment: Hex, why: string, now: number, rules: Rules): Step {
-  const closed = revealRefusal(unit, assignment, now);
+  const closed = revealRefusal(unit, assignment);
   if (closed) return closed;
   const { contributor } = find(unit, assignment) as Replica;
   const next = withReplica(unit, assignment, { state: 'withheld' });
   return settle(next, [{ type: 'withheld', assignment, contributor, reason: why }], now, rules);
 }
 
-function revealRefusal(unit: UnitState, assignment: Hex, now: number): Step | null {
+function revealRefusal(unit: UnitState, assignment: Hex): Step | null {
   const replica = find(unit, assignment);
   if (replica?.state !== 'committed') {
     return refused('stale_lease', 'There is no commitment of yours that waits for a reveal.');
@@ -163,7 +164,6 @@ function revealRefusal(unit: UnitState, assignment: Hex, now: number): Step | nu
   if (unit.phase !== 'revealing') {
     return refused('conflict', 'Not every replica has committed yet. Reveal after the open frame.');
   }
-  if (now > (unit.until as number)) return refused('stale_lease', 'The time to reveal is over.');
   return null;
 }
 
@@ -281,7 +281,7 @@ function fail(unit: UnitState, reason: string, transitions: Transition[], now: n
 }
 
 function voided(state: ReplicaState): ReplicaState {
-  return isLost(state) || state === 'withheld' ? state : 'void';
+  return mayTryAgain(state) ? state : 'void';
 }
 
 interface Votes {
@@ -319,9 +319,14 @@ function finalState(replica: Replica, digest: Cid): ReplicaState {
   return replica.state;
 }
 
-/** A lease that came to nothing. It is no vote, so its contributor may have another of the same unit. */
-export function isLost(state: ReplicaState): boolean {
+/** A lease that ended without a commitment. */
+function isLost(state: ReplicaState): boolean {
   return state === 'expired' || state === 'released';
+}
+
+/** No vote was cast, so the contributor may have another replica of the unit: in a small network there may be nobody else. */
+export function mayTryAgain(state: ReplicaState): boolean {
+  return isLost(state) || state === 'withheld';
 }
 
 const countingStates: ReadonlySet<ReplicaState> = new Set(['leased', 'committed', 'revealed', 'withheld']);

@@ -152,6 +152,24 @@ test('a withheld reveal is rejected, and another replica takes its place', async
   expect(account['rejected']).toBeGreaterThan(0);
 });
 
+test('a machine that was asleep holds nobody’s silence against them', async () => {
+  let asleepMs = 0;
+  const clock = { now: () => Date.now() + asleepMs };
+  const coordinator = await testCoordinator({ clock, timing: { sweepMs: 20 } });
+  const job = await coordinator.ensureJob(testJob(), testText(), { stopAfterRounds: 1 });
+  const behaviour: Behaviour = {
+    onOpen: async () => {
+      asleepMs = 8 * 3_600_000;
+      await new Promise((resolve) => setTimeout(resolve, 100)); // several looks at the clock
+      return true;
+    },
+  };
+  const contributors = [0, 1].map(() => testContributor(coordinator, behaviour).start());
+  await coordinator.settled(job, 1);
+  for (const each of contributors)
+    expect(await accountOf(coordinator, each)).toMatchObject({ agreed: 5, rejected: 0 });
+});
+
 describe('holders that vanish', () => {
   test('when one holder leaves instead of sending blocks, the other is asked', async () => {
     const coordinator = await testCoordinator();

@@ -53,6 +53,8 @@ export interface JobOptions {
 }
 
 const sealMax = 256;
+/** A gap between looks at the clock that no load explains. */
+const asleepMs = 10_000;
 const eventUnitsMax = 256;
 
 export class Service {
@@ -70,6 +72,7 @@ export class Service {
   readonly #waiters = new Set<() => void>();
   readonly #timers: NodeJS.Timeout[] = [];
   #onlineShown = -1;
+  #sweptAt: number;
   #sweeping: Promise<void> | null = null;
   #showing: Promise<void> | null = null;
   #closed = false;
@@ -77,6 +80,7 @@ export class Service {
   constructor(ports: ServicePorts, directory: Directory, events: EventHub, metrics: Metrics) {
     const { storage, blobs, clock, random, timing, log, anchor } = ports;
     this.#ports = ports;
+    this.#sweptAt = clock.now();
     this.directory = directory;
     this.events = events;
     this.metrics = metrics;
@@ -295,6 +299,10 @@ export class Service {
 
   async #sweepOnce(): Promise<void> {
     const { storage, clock, timing } = this.#ports;
+    const slept = clock.now() - this.#sweptAt > timing.sweepMs + asleepMs;
+    this.#sweptAt = clock.now();
+    // This machine was asleep: to everybody else that is downtime like any other.
+    if (slept) await storage.resume(clock.now(), timing.downtimeGraceMs);
     for (const change of await storage.tick(clock.now())) this.#desk.publish(change);
     for (const contributor of this.directory.takeAway(timing.awayMs)) {
       const changes = await storage.releaseAll(contributor, 'the contributor went away', clock.now());

@@ -10,7 +10,7 @@ import {
   commit,
   dueAt,
   grantLease,
-  isLost,
+  mayTryAgain,
   newUnit,
   release,
   reveal,
@@ -117,7 +117,7 @@ export class SimCoordinator {
     const wanting = [...this.open.values()].filter((unit) => wanted(unit.state) > 0);
     const candidates = wanting.slice(0, windowSize(online)).flatMap((unit) => {
       const own = unit.state.replicas.filter((r) => r.contributor === contributor);
-      if (own.some((r) => !isLost(r.state))) return [];
+      if (own.some((r) => !mayTryAgain(r.state))) return [];
       return [
         { unit: unit.cid, program: unit.program, operations: unit.operations, lostBefore: own.length > 0 },
       ];

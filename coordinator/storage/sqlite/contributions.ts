@@ -15,6 +15,7 @@ import {
   type Rules,
   type Step,
   tick,
+  type UnitState,
   withhold,
 } from '../../consensus/consensus.ts';
 import { creditsFor } from '../../ledger/ledger.ts';
@@ -138,7 +139,7 @@ export class Contributions {
        FROM units u
        WHERE wanted > 0 AND paused = 0 AND queue BETWEEN ? AND ? AND NOT EXISTS (
          SELECT 1 FROM replicas r WHERE r.unit = u.cid AND r.attempt = u.attempt AND r.contributor = ?
-           AND r.state NOT IN ('expired', 'released')
+           AND r.state NOT IN ('expired', 'released', 'withheld')
        )
        ORDER BY queue LIMIT ${candidatesMax}`,
       ...[contributor, first, last, contributor],
@@ -244,7 +245,7 @@ export class Contributions {
     const replica = this.#own(message);
     if (!replica) return staleLease;
     const loaded = this.#units.load(replica.unit);
-    return this.#units.apply(loaded, inAttempt(loaded, replica) ?? act(loaded), now);
+    return this.#apply(loaded, inAttempt(loaded, replica) ?? act(loaded), now);
   }
 
   releaseAll(contributor: Hex, why: string, now: number): Change[] {
@@ -265,7 +266,7 @@ export class Contributions {
     return due
       .map(({ cid }) => {
         const loaded = this.#units.load(cid);
-        return this.#units.apply(loaded, tick(loaded.state, now, this.#rules), now);
+        return this.#apply(loaded, tick(loaded.state, now, this.#rules), now);
       })
       .filter((attempted) => attempted.ok);
   }
@@ -285,7 +286,7 @@ export class Contributions {
       cid,
     );
     for (const block of blocks) this.#sql.run('INSERT OR IGNORE INTO blocks (cid) VALUES (?)', block);
-    for (const verdict of applied.verdicts) this.#count(verdict, now);
+    for (const verdict of applied.verdicts) this.#count(verdict, step.unit, now);
     for (const credit of creditsFor(cid, loaded.row.operations, step.unit.replicas)) {
       this.#sql.run(
         'INSERT INTO entries (unit, assignment, contributor, amount, posted_at) VALUES (?, ?, ?, ?, ?)',
@@ -299,7 +300,7 @@ export class Contributions {
     return applied;
   }
 
-  #count({ contributor, outcome, credit }: Verdict, now: number): void {
+  #count({ assignment, contributor, outcome, credit }: Verdict, unit: UnitState, now: number): void {
     if (outcome === 'agreed') {
       this.#sql.run(
         'UPDATE contributors SET agreed = agreed + 1, strikes = max(0, strikes - 1), credit = credit + ? WHERE address = ?',
@@ -307,12 +308,28 @@ export class Contributions {
         contributor,
       );
     } else if (outcome === 'rejected') {
-      this.#sql.run(
-        'UPDATE contributors SET rejected = rejected + 1, strikes = strikes + 1, last_rejected_at = ? WHERE address = ?',
-        now,
-        contributor,
-      );
+      this.#sql.run('UPDATE contributors SET rejected = rejected + 1 WHERE address = ?', contributor);
+      // One that withheld its reveal has had its strike then.
+      const replica = unit.replicas.find((each) => each.assignment === assignment);
+      if (replica?.digest !== null) this.#strike(contributor, now);
     }
+  }
+
+  #strike(contributor: Hex, now: number): void {
+    this.#sql.run(
+      'UPDATE contributors SET strikes = strikes + 1, last_rejected_at = ? WHERE address = ?',
+      now,
+      contributor,
+    );
+  }
+
+  /** Writes a step and strikes those who withheld: their next offer comes later, whatever becomes of the unit. */
+  #apply(loaded: LoadedUnit, step: Step, now: number): Attempted {
+    const applied = this.#units.apply(loaded, step, now);
+    for (const transition of applied.ok ? applied.transitions : []) {
+      if (transition.type === 'withheld') this.#strike(transition.contributor, now);
+    }
+    return applied;
   }
 
   reissue(cid: Cid, attempt: number, why: string, now: number): Attempted {
