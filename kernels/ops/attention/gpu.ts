@@ -16,7 +16,7 @@ export function softmaxPasses({ scores, batch, T, scale }: SoftmaxArgs, context:
       kernel: forwardKernel,
       buffers: [scores],
       uniforms: [rows, T, bitsOf(scale)],
-      ...rowGrid(rows, rowShape(context)),
+      ...rowGrid(rows, rowShape(T, context)),
     },
   ];
 }
@@ -31,7 +31,7 @@ export function softmaxGradPasses(args: SoftmaxGradArgs, context: PassContext): 
       kernel: gradKernel,
       buffers: [probabilities, gradient],
       uniforms: [rows, T, bitsOf(scale)],
-      ...rowGrid(rows, rowShape(context)),
+      ...rowGrid(rows, rowShape(T, context)),
     },
   ];
 }

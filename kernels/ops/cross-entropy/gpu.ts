@@ -15,7 +15,7 @@ export function crossEntropyPasses(args: CrossEntropyArgs, context: PassContext)
       kernel: crossEntropyKernel,
       buffers: [logits, targets, losses],
       uniforms: [rows, V, gradientScale === undefined ? 0 : 1, bitsOf(gradientScale ?? 0)],
-      ...rowGrid(rows, rowShape(context)),
+      ...rowGrid(rows, rowShape(V, context)),
     },
   ];
 }

@@ -1,7 +1,7 @@
 /** LayerNorm on WebGPU, forward and backward. */
 import { bitsOf, distinct, type Pass, type PassContext } from '../../device/webgpu-pass.ts';
 import { constant } from '../math/cpu.ts';
-import { checkRowLength, rowGrid, rowKernel, rowShape } from '../reduce/gpu.ts';
+import { aloneMax, checkRowLength, rowGrid, rowKernel, rowShape } from '../reduce/gpu.ts';
 import gradBody from './layer-norm-grad.wgsl?raw';
 import paramGradBody from './layer-norm-param-grad.wgsl?raw';
 import body from './layer-norm.wgsl?raw';
@@ -27,7 +27,7 @@ export function layerNormPasses(args: LayerNormArgs, context: PassContext): Pass
       kernel: forwardKernel,
       buffers: [x, gain, bias, y, mean, rstd],
       uniforms: [rows, cols, inverseBits(cols), bitsOf(layerNormEps)],
-      ...rowGrid(rows, rowShape(context)),
+      ...rowGrid(rows, rowShape(cols, context)),
     },
   ];
 }
@@ -43,7 +43,7 @@ export function layerNormGradPasses(args: LayerNormGradArgs, context: PassContex
       kernel: gradKernel,
       buffers: [dy, x, gain, mean, rstd, other, dx],
       uniforms: [rows, cols, inverseBits(cols), inPlace ? 1 : other ? 2 : 0],
-      ...rowGrid(rows, rowShape(context)),
+      ...rowGrid(rows, rowShape(cols, context)),
     },
   ];
 }
@@ -52,7 +52,8 @@ export function layerNormParamGradPasses(args: LayerNormParamGradArgs, context: 
   const { dy, x, mean, rstd, dgain, dbias, rows, cols } = args;
   checkRowLength('layerNormParamGrad', rows);
   // Neighbouring columns side by side, so that a workgroup reads whole lines of memory.
-  const shape = context.software ? rowShape(context) : { LANES: 16, SLOTS: 16 };
+  const alone = context.software && rows <= aloneMax;
+  const shape = alone ? rowShape(rows, context) : { LANES: 16, SLOTS: 16 };
   distinct('layerNormParamGrad', [dgain, dbias], [dy, x, mean, rstd]);
   return [
     {

@@ -1,6 +1,7 @@
 /** QUANT on WebGPU: how rows are spread over invocations, and the kernel's uniforms. */
 import type { GpuOperand, Kernel, Pass, PassContext } from '../../device/webgpu-pass.ts';
 import { distinct, kernel, viewWords } from '../../device/webgpu-pass.ts';
+import { aloneMax } from '../reduce/gpu.ts';
 import body from './quantize.wgsl?raw';
 import { checkQuantize, qmaxOf, type QuantizeArgs } from './spec.ts';
 
@@ -42,7 +43,7 @@ export function quantizePasses(args: QuantizeArgs, context: PassContext): Pass[]
 
 /** Lanes run along what is contiguous in memory: the columns, or the rows of a transposed view. */
 function workgroupShape({ src }: QuantizeArgs, { software }: PassContext): { ROWS: number; LANES: number } {
-  if (software) return { ROWS: 16, LANES: 1 };
+  if (software && src.cols <= aloneMax) return { ROWS: 16, LANES: 1 };
   if (src.colStride === 1) return { ROWS: 1, LANES: 64 };
   return { ROWS: 16, LANES: 16 };
 }

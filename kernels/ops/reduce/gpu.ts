@@ -16,9 +16,12 @@ export function checkRowLength(op: string, length: number): void {
   if (length > 2 ** 24) throw new AtollError('bad_input', `${op}: a row has more than 2^24 elements.`);
 }
 
+/** Longest row that one invocation walks by itself: Mesa's lavapipe silently ends a shader's loops after 65,535 iterations in all. */
+export const aloneMax = 4096;
+
 /** Where the 64 lanes of a reduction live. On an adapter that runs on the CPU a barrier costs more than it saves. */
-export function rowShape({ software }: PassContext): { LANES: number; SLOTS: number } {
-  return software ? { LANES: 1, SLOTS: 16 } : { LANES: 64, SLOTS: 1 };
+export function rowShape(length: number, { software }: PassContext): { LANES: number; SLOTS: number } {
+  return software && length <= aloneMax ? { LANES: 1, SLOTS: 16 } : { LANES: 64, SLOTS: 1 };
 }
 
 /** Overrides and grid for a kernel that reduces this many rows. */
@@ -55,6 +58,6 @@ function blockSums(
   at: number,
   context: PassContext,
 ): Pass {
-  const grid = rowGrid(Math.ceil(count / block), rowShape(context));
+  const grid = rowGrid(Math.ceil(count / block), rowShape(block, context));
   return { kernel: sumKernel, buffers: [src, dst], uniforms: [count, at, factor], ...grid };
 }
