@@ -24,6 +24,7 @@ export default defineConfig({
           include: ['{protocol,kernels,workers,coordinator,web,scripts,test}/**/*.test.ts'],
           exclude: [...configDefaults.exclude, ...endToEnd],
           testTimeout: 60_000,
+          hookTimeout: 120_000,
         },
       },
       {

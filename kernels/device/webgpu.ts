@@ -65,7 +65,7 @@ async function findAdapter({ gpu, allowSoftware }: WebGpuOptions): Promise<GPUAd
   if (adapter) return adapter;
   throw new AtollError(
     'no_device',
-    'The browser has WebGPU but offers no GPU. Turn on hardware acceleration, update the graphics driver, or use another browser.',
+    'WebGPU is here but finds no GPU. In a browser, turn on hardware acceleration or try another one; in Node and everywhere, check the graphics driver.',
   );
 }
 
