@@ -2,8 +2,8 @@
  * One coordinator per data directory, held by SQLite's own file lock on a file of its own. The system drops it with the process, so a lock is
  * never stale, not even after kill -9.
  */
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import BetterSqlite3 from 'better-sqlite3';
 import { AtollError } from '#protocol/errors.ts';
 
@@ -15,7 +15,7 @@ export interface DataDirLock {
 export function lockDataDir(dataDir: string): DataDirLock {
   let db: BetterSqlite3.Database | null = null;
   try {
-    mkdirSync(dataDir, { recursive: true });
+    makeDirs(dataDir);
     db = new BetterSqlite3(join(dataDir, 'lock.sqlite'), { timeout: 0 });
     db.pragma('journal_mode = DELETE');
     db.exec('BEGIN EXCLUSIVE; CREATE TABLE IF NOT EXISTS held (one INTEGER); DELETE FROM held;');
@@ -25,6 +25,13 @@ export function lockDataDir(dataDir: string): DataDirLock {
   }
   const held = db;
   return { release: () => held.close() };
+}
+
+/** As `recursive` does, but for one fault: Node loops for ever where making a folder says ENOENT, as /proc does. */
+function makeDirs(path: string): void {
+  if (existsSync(path)) return;
+  makeDirs(dirname(path));
+  mkdirSync(path);
 }
 
 function lockError(dataDir: string, cause: unknown): AtollError {

@@ -302,6 +302,9 @@ describe('the data directory', () => {
         message: expect.stringContaining('cannot be written') as string,
       }),
     );
+    if (process.platform === 'linux') {
+      expect(() => lockDataDir('/proc/atoll/below')).toThrow('cannot be written');
+    }
     // Root may write anywhere, so permissions show only to others.
     if (process.getuid?.() === 0) return;
     await chmod(folder, 0o500);
