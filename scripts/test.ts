@@ -2,9 +2,10 @@
  * `npm test`: every suite, and one closing line over all of them.
  *
  * Suites, in order: the static checks, the contracts (Hardhat), the unit tests, the end-to-end tests with real browsers. Naming suites or parts of
- * file names runs only those. What a suite needs and the machine lacks (a Chromium) is found or installed by the tests themselves.
+ * file names runs only those. A Chromium, which unit and end-to-end tests need, is found or installed before they begin.
  */
 import { runStaticChecks } from './check.ts';
+import { findChromium } from './find-chromium.ts';
 import { addCounts, type Counts, closingLine, indent, mark, noCounts, seconds } from './report.ts';
 import { runTool } from './run-tool.ts';
 import { runVitest } from './vitest-suite.ts';
@@ -37,11 +38,17 @@ async function runContracts(): Promise<Counts> {
   return counts;
 }
 
+/** Test files run side by side, and two of them must not install a browser at once. What is wrong with it is said by those that need it. */
+async function runTests(project: 'unit' | 'e2e', filters: string[] = []): Promise<Counts> {
+  await findChromium().catch(() => undefined);
+  return runVitest(project, filters);
+}
+
 const suites = {
   static: () => runStaticChecks(),
   contracts: runContracts,
-  unit: () => runVitest('unit'),
-  e2e: () => runVitest('e2e'),
+  unit: () => runTests('unit'),
+  e2e: () => runTests('e2e'),
 } satisfies Record<string, () => Promise<Counts>>;
 type SuiteName = keyof typeof suites;
 
@@ -52,7 +59,7 @@ async function main(words: string[]): Promise<number> {
   const filters = words.filter((word) => !isSuite(word));
   const runs: [string, () => Promise<Counts>][] =
     filters.length > 0
-      ? (['unit', 'e2e'] as const).map((project) => [project, () => runVitest(project, filters)])
+      ? (['unit', 'e2e'] as const).map((project) => [project, () => runTests(project, filters)])
       : (Object.keys(suites) as SuiteName[])
           .filter((name) => named.length === 0 || named.includes(name))
           .map((name) => [name, suites[name]]);
