@@ -1,0 +1,170 @@
+/**
+ * From an op's arguments to calls of WASM kernels. Records are written as tensor/wasm.ts and the ops' wasm.ts declare them, field by field.
+ */
+import { AtollError } from '#protocol/errors.ts';
+import type { AdamwArgs } from '../ops/adamw/spec.ts';
+import type { ElementwiseArgs } from '../ops/elementwise/spec.ts';
+import { checkScatterAdd, type ScatterAddArgs } from '../ops/embedding/spec.ts';
+import { checkGemm, type GemmArgs, gemmShape } from '../ops/gemm/spec.ts';
+import { constant } from '../ops/math/cpu.ts';
+import { checkQuantize, type QuantizeArgs } from '../ops/quantize/spec.ts';
+import type { Quantized, Tensor, View } from '../tensor/tensor.ts';
+import type { OpArgs, OpName } from './device.ts';
+import type { Account } from './wasm-memory.ts';
+
+export interface WasmTensor extends Tensor {
+  /** Address. */
+  readonly at: number;
+}
+
+/** Mantissas in panels: see tensor/wasm.ts. */
+export interface WasmOperand extends Quantized {
+  readonly mantissas: WasmTensor;
+  readonly exponents: WasmTensor;
+  /** Lines along the contraction and their length. */
+  readonly lines: number;
+  readonly length: number;
+  readonly panelBytes: number;
+  /** Address of the operand's record. */
+  readonly record: number;
+}
+
+/** One kernel call. Scratch, part and parts follow the arguments. */
+export interface Call {
+  kernel: string;
+  args: readonly number[];
+  scratchBytes: number;
+}
+
+export const at = (tensor: Tensor): number => (tensor as WasmTensor).at;
+const atOrNone = (tensor: Tensor | undefined): number => (tensor ? at(tensor) : 0);
+const recordOf = (q: Quantized): number => (q as WasmOperand).record;
+const f32 = (value: number) => ({ f32: value });
+const call = (kernel: string, args: readonly number[], scratchBytes = 0): Call[] => [
+  { kernel, args, scratchBytes },
+];
+
+/** A row of `count` words with room to write whole vectors. */
+const rowBytes = (count: number) => count * 4 + 32;
+
+/** What `sumRow` takes. */
+function sumBytes(count: number): number {
+  let bytes = 128;
+  for (let n = count; n > 4096; ) {
+    n = Math.ceil(n / 4096);
+    bytes += Math.ceil(n / 64) * 256;
+  }
+  return bytes;
+}
+
+function viewRecord(view: View, account: Account): number {
+  const { tensor, offset, batch, rows, rowStride, cols, colStride } = view;
+  return account.record([at(tensor), offset, ...batch, rows, rowStride, cols, colStride]);
+}
+
+function quantize(a: QuantizeArgs, account: Account): Call[] {
+  checkQuantize(a);
+  const { src, dst, nb, stochastic, foldScale } = a;
+  const scalars = atOrNone(stochastic?.scalars);
+  const common = [viewRecord(src, account), recordOf(dst), nb, scalars, stochastic?.site ?? 0];
+  const fold = atOrNone(foldScale?.exponents);
+  const rows = 256 + 4 * rowBytes(src.cols);
+  if (dst.transposed) {
+    if (src.colStride !== 1 || fold !== 0) return call('quantizeScattered', [...common, fold], rows);
+    return call('quantizeAcross', common, 64 + rowBytes(src.rows));
+  }
+  // One row is read faster along itself, whatever its stride.
+  const across = src.rowStride === 1 && src.rows > 1 && src.colStride !== 1 && fold === 0;
+  if (across) return call('quantizeAcross', common, 512);
+  return call('quantizeRows', [...common, fold], rows);
+}
+
+function gemm(a: GemmArgs, account: Account): Call[] {
+  checkGemm(a);
+  const record = account.record([
+    recordOf(a.a),
+    recordOf(a.b),
+    viewRecord(a.dst, account),
+    atOrNone(a.residual),
+    a.nb,
+    a.causal ? 1 : 0,
+  ]);
+  return call('gemm', [record], gemmScratchBytes(gemmShape(a).K));
+}
+
+/** 64 bytes, and for every column of a block two rows of i32 and 64 of f64: `cut` in gemm/wasm.ts. */
+function gemmScratchBytes(K: number): number {
+  const length = Math.ceil(K / 8);
+  const chunk = Math.ceil(length / Math.ceil(length / 128)) * 8;
+  const width = Math.max(8, Math.floor(8192 / chunk / 8) * 8);
+  return 64 + width * (32 + 64 * 8);
+}
+
+function scatterAdd(a: ScatterAddArgs, account: Account): Call[] {
+  checkScatterAdd(a);
+  const { q, dst } = a;
+  const rows = dst.size / q.rows;
+  const sums = account.allocate(Math.ceil(q.rows / 4) * rows * 16);
+  return call('scatterAdd', [recordOf(q), at(a.indices), at(dst), rows, a.nb, a.accumulate ? 1 : 0, sums]);
+}
+
+function adamw(a: AdamwArgs, account: Account): Call[] {
+  const { p, g, m, v, scalars, size, beta1, beta2, eps, weightDecay } = a;
+  const tensors = [p, g, m, v, scalars].map(at);
+  const record = [...tensors, size, f32(beta1), f32(beta2), f32(eps), f32(weightDecay)];
+  return call('adamw', [account.record(record)]);
+}
+
+function elementwise(a: ElementwiseArgs): Call[] {
+  const [from, to] = [at(a.a), at(a.dst)];
+  if (a.kind === 'scale') return call('elementwiseScale', [from, a.factor, to, a.size]);
+  if (a.kind === 'sqrt') return call('elementwiseSqrt', [from, to, a.size]);
+  return call(a.kind === 'add' ? 'elementwiseAdd' : 'elementwiseSub', [from, at(a.b), to, a.size]);
+}
+
+/** The record of all three LayerNorm kernels; what one does not use is 0. */
+function layerNormRecord(
+  a: OpArgs['layerNorm'] | OpArgs['layerNormGrad'] | OpArgs['layerNormParamGrad'],
+  account: Account,
+): number {
+  const t = a as Partial<Record<string, Tensor>>;
+  const names = ['x', 'gain', 'bias', 'y', 'dy', 'dx', 'residual', 'dgain', 'dbias', 'mean', 'rstd'];
+  const tensors = names.map((name) => atOrNone(t[name]));
+  return account.record([...tensors, a.rows, a.cols, f32(constant(1 / a.cols))]);
+}
+
+/** How each op is called. */
+export const wasmOps: { [K in OpName]: (args: OpArgs[K], account: Account) => Call[] } = {
+  quantize,
+  gemm,
+  scatterAdd,
+  adamw,
+  elementwise,
+  layerNorm: (a, account) =>
+    call('layerNorm', [layerNormRecord(a, account)], sumBytes(a.cols) + rowBytes(a.cols)),
+  layerNormGrad: (a, account) =>
+    call('layerNormGrad', [layerNormRecord(a, account)], sumBytes(a.cols) + 3 * rowBytes(a.cols)),
+  layerNormParamGrad(a, account) {
+    const blocks = Math.ceil(a.rows / 4096);
+    // Partials of partials would be needed beyond.
+    if (blocks > 4096) throw new AtollError('bad_input', 'layerNormParamGrad: too many rows.');
+    return call('layerNormParamGrad', [layerNormRecord(a, account)], 8192 + blocks * 128);
+  },
+  gelu: (a) => call('gelu', [at(a.x), at(a.y), a.size]),
+  geluGrad: (a) => call('geluGrad', [at(a.x), at(a.dy), at(a.dx), a.size]),
+  softmax: (a) =>
+    call('softmax', [at(a.scores), a.batch * a.T, a.T, a.scale], sumBytes(a.T) + rowBytes(a.T)),
+  softmaxGrad(a) {
+    const args = [at(a.probabilities), at(a.gradient), a.batch * a.T, a.T, a.scale];
+    return call('softmaxGrad', args, sumBytes(a.T) + rowBytes(a.T));
+  },
+  crossEntropy(a) {
+    const tensors = [at(a.logits), at(a.targets), at(a.losses)];
+    const train = a.gradientScale === undefined ? 0 : 1;
+    const args = [...tensors, a.rows, a.V, train, a.gradientScale ?? 0];
+    return call('crossEntropy', args, sumBytes(a.V) + rowBytes(a.V));
+  },
+  embed: (a) => call('embed', [at(a.tokens), at(a.wte), at(a.wpe), at(a.x), a.rows, a.cols, a.T]),
+  nesterov: (a) => call('nesterov', [at(a.p), at(a.momentum), at(a.delta), a.size, a.lr, a.mu]),
+  sum: (a) => call('sum', [at(a.src), a.count, a.factor, at(a.dst) + a.at * 4], sumBytes(a.count)),
+};

@@ -1,0 +1,231 @@
+/**
+ * PF32 on four lanes, in AssemblyScript: the twin of cpu.ts that every WASM kernel builds on.
+ *
+ * WebAssembly's f32 is strict, so each operation is RNE by its spec; FL is one compare and one and-not. A function leaves FL out where it cannot
+ * change the outcome, and says why: `raw` below means a plain f32 operation. Two facts carry most of it. (1) c + t with |c| >= 2^-75 is the same for every
+ * |t| < 2^-100, so what feeds such an addition need not be flushed. (2) c + t with |c| >= 2^-75 is 0 or at least 2^-99, so neither must its sum.
+ */
+
+export const tinyBits: i32 = 0x0d800000;
+
+/** f32 constant by its bits in all lanes. */
+@inline
+export function bits(u: u32): v128 {
+  return i32x4.splat(u);
+}
+
+/** FL: sizes below 2^-100, and -0, become +0. */
+@inline
+export function fl(x: v128): v128 {
+  return v128.andnot(x, f32x4.lt(f32x4.abs(x), bits(tinyBits)));
+}
+
+@inline
+export function add(a: v128, b: v128): v128 {
+  return fl(f32x4.add(a, b));
+}
+
+@inline
+export function sub(a: v128, b: v128): v128 {
+  return fl(f32x4.sub(a, b));
+}
+
+@inline
+export function mul(a: v128, b: v128): v128 {
+  return fl(f32x4.mul(a, b));
+}
+
+/** To +-2^40. */
+@inline
+export function clamp(x: v128): v128 {
+  return f32x4.pmax(f32x4.pmin(x, bits(0x53800000)), bits(0xd3800000));
+}
+
+/** All ones in the first n lanes. */
+@inline
+export function laneMask(n: i32): v128 {
+  return i32x4.gt_s(i32x4.splat(n), i32x4(0, 1, 2, 3));
+}
+
+/** Four words, of which only the first n are taken; the rest is 0. Reads 16 bytes: memory has room after its last tensor. */
+@inline
+export function take(p: usize, n: i32): v128 {
+  return v128.and(v128.load(p), laneMask(n));
+}
+
+/** Writes the first n lanes only, or all four when n is more. */
+@inline
+export function put(p: usize, x: v128, n: i32): void {
+  if (n >= 4) v128.store(p, x);
+  else putSome(p, x, n);
+}
+
+function putSome(p: usize, x: v128, n: i32): void {
+  if (n < 1) return;
+  v128.store_lane<u32>(p, x, 0);
+  if (n < 2) return;
+  v128.store_lane<u32>(p, x, 1, 4);
+  if (n < 3) return;
+  v128.store_lane<u32>(p, x, 2, 8);
+}
+
+/** Lane 0 in every lane. */
+@inline
+export function first(x: v128): v128 {
+  return v128.shuffle<u32>(x, x, 0, 0, 0, 0);
+}
+
+/** raw x * p + c, for a constant |c| >= 2^-75: facts 1 and 2. */
+@inline
+function step(p: v128, x: v128, c: u32): v128 {
+  return f32x4.add(f32x4.mul(p, x), bits(c));
+}
+
+/**
+ * e^x. Raw throughout: x * log2e only feeds "+ .5"; n * ln2Hi is 0 or at least .69, so y minus it is y, 0 or a multiple of 2^-24, and minus n * ln2Lo 0
+ * or at least 2^-40; the rest is Horner's steps. n << 23 is taken from the low bits of n + 1.5 * 2^23.
+ */
+@inline
+export function exp(x: v128): v128 {
+  const y = f32x4.pmax(f32x4.pmin(x, f32x4.splat(68)), f32x4.splat(-68));
+  const n = f32x4.floor(f32x4.add(f32x4.mul(y, bits(0x3fb8aa3b)), f32x4.splat(0.5)));
+  const f = f32x4.sub(f32x4.sub(y, f32x4.mul(n, bits(0x3f318000))), f32x4.mul(n, bits(0xb95e8083)));
+  let p = bits(0x3ab5731d);
+  p = step(p, f, 0x3c093444);
+  p = step(p, f, 0x3d2aac13);
+  p = step(p, f, 0x3e2aaa0c);
+  p = step(p, f, 0x3efffffe);
+  p = step(p, f, 0x3f800000);
+  p = step(p, f, 0x3f800000);
+  return i32x4.add(p, i32x4.shl(f32x4.add(n, f32x4.splat(12582912)), 23));
+}
+
+/** 1 / m for m in [1, 2). Raw: m * y is near 1, 1 - m * y is 0 or at least 2^-25, y near 1. */
+@inline
+function recipMantissa(m: v128): v128 {
+  const one = f32x4.splat(1);
+  let y = i32x4.sub(bits(0x7ef311c7), m);
+  y = f32x4.add(y, f32x4.mul(y, f32x4.sub(one, f32x4.mul(m, y))));
+  y = f32x4.add(y, f32x4.mul(y, f32x4.sub(one, f32x4.mul(m, y))));
+  return f32x4.add(y, f32x4.mul(y, f32x4.sub(one, f32x4.mul(m, y))));
+}
+
+/** 1 / x for 0 < x < 2^99, so that the result is not flushed. */
+@inline
+export function recipPositive(x: v128): v128 {
+  const m = v128.or(v128.and(x, bits(0x7fffff)), bits(0x3f800000));
+  // x - m holds (e - 127) << 23.
+  return i32x4.sub(recipMantissa(m), i32x4.sub(x, m));
+}
+
+/** 1 / x for x != 0. */
+@inline
+export function recip(x: v128): v128 {
+  const size = v128.and(x, bits(0x7fffffff));
+  const m = v128.or(v128.and(x, bits(0x7fffff)), bits(0x3f800000));
+  const y = i32x4.sub(recipMantissa(m), i32x4.sub(size, m));
+  return fl(v128.or(v128.and(y, bits(0x7fffffff)), v128.andnot(x, bits(0x7fffffff))));
+}
+
+@inline
+function rsqrtStep(a: v128, y: v128): v128 {
+  const half = f32x4.splat(0.5);
+  return f32x4.mul(y, f32x4.sub(f32x4.splat(1.5), f32x4.mul(half, f32x4.mul(f32x4.mul(a, y), y))));
+}
+
+/** 1 / sqrt(a) for a > 0. Raw: y lies in 2^-64 .. 2^51, a * y in 2^-50 .. 2^64, (a * y) * y near 1, and 1 minus it is 0 or at least 2^-24. */
+@inline
+export function rsqrt(a: v128): v128 {
+  let y = i32x4.sub(bits(0x5f375a86), i32x4.shr_u(a, 1));
+  y = rsqrtStep(a, y);
+  y = rsqrtStep(a, y);
+  const rest = f32x4.sub(f32x4.splat(1), f32x4.mul(f32x4.mul(a, y), y));
+  return f32x4.add(y, f32x4.mul(f32x4.mul(f32x4.splat(0.5), y), rest));
+}
+
+/** sqrt(x) for x >= 0; 0 for 0. Raw: at least 2^-50. */
+@inline
+export function sqrt(x: v128): v128 {
+  return f32x4.mul(x, rsqrt(x));
+}
+
+@inline
+function flStep(p: v128, x: v128, c: u32): v128 {
+  return add(mul(p, x), bits(c));
+}
+
+/** Natural logarithm of x > 0. Once a row, so every FL is written out. */
+@inline
+export function ln(x: v128): v128 {
+  const e = i32x4.shr_s(i32x4.sub(x, bits(0x3f3504f3)), 23);
+  const t = sub(i32x4.sub(x, i32x4.shl(e, 23)), f32x4.splat(1));
+  const n = f32x4.convert_i32x4_s(e);
+  const z = mul(t, t);
+  let p = bits(0x3d8a2bd3);
+  p = flStep(p, t, 0xbdef1e0b);
+  p = flStep(p, t, 0x3df37835);
+  p = flStep(p, t, 0xbdfe1104);
+  p = flStep(p, t, 0x3e119bb4);
+  p = flStep(p, t, 0xbe2aae27);
+  p = flStep(p, t, 0x3e4cd25b);
+  p = flStep(p, t, 0xbe800003);
+  p = flStep(p, t, 0x3eaaaaa4);
+  let y = mul(mul(p, t), z);
+  y = add(y, mul(n, bits(0xb95e8083)));
+  y = sub(y, mul(f32x4.splat(0.5), z));
+  return add(add(t, y), mul(n, bits(0x3f318000)));
+}
+
+/**
+ * tanh of x below .625 in size. Raw: where z, P * z or (P * z) * x would be flushed, that last product is below 2^-49 of x (x < 2^-49, or
+ * x >= 2^-49 and the product < 2^-100), so x plus it is x either way. For x = 0 all is 0.
+ */
+@inline
+function tanhSmall(x: v128): v128 {
+  const z = f32x4.mul(x, x);
+  let p = bits(0xbbbaf0e7);
+  p = step(p, z, 0x3ca9134e);
+  p = step(p, z, 0xbd5c1e2d);
+  p = step(p, z, 0x3e088393);
+  p = step(p, z, 0xbeaaaa99);
+  return f32x4.add(x, f32x4.mul(f32x4.mul(p, z), x));
+}
+
+/** tanh of a >= .625. Raw: e^2a is below 2^99, so its reciprocal is not flushed. */
+@inline
+function tanhLarge(a: v128): v128 {
+  const one = f32x4.splat(1);
+  const r = recipPositive(f32x4.add(one, exp(f32x4.add(a, a))));
+  return f32x4.sub(one, f32x4.add(r, r));
+}
+
+/** tanh. x itself may be what a raw product left, smaller than 2^-100: the result is then as small, or 0. */
+@inline
+export function tanh(x: v128): v128 {
+  const sign = v128.and(x, bits(0x80000000));
+  const a = v128.xor(x, sign);
+  const small = f32x4.lt(a, bits(0x3f200000));
+  if (i32x4.all_true(small)) return tanhSmall(x);
+  const large = v128.xor(tanhLarge(a), sign);
+  if (!v128.any_true(small)) return large;
+  return v128.bitselect(tanhSmall(x), large, small);
+}
+
+/** Four 32-bit hashes with full avalanche. */
+@inline
+export function lowbias32(seed: v128): v128 {
+  let x = v128.xor(seed, i32x4.shr_u(seed, 16));
+  x = i32x4.mul(x, i32x4.splat(0x7feb352d));
+  x = v128.xor(x, i32x4.shr_u(x, 15));
+  x = i32x4.mul(x, i32x4.splat(0x846ca68b));
+  return v128.xor(x, i32x4.shr_u(x, 16));
+}
+
+/** The same on one number. */
+export function hash(seed: u32): u32 {
+  let x = seed ^ (seed >> 16);
+  x *= 0x7feb352d;
+  x ^= x >> 15;
+  x *= 0x846ca68b;
+  return x ^ (x >> 16);
+}
