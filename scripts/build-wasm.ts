@@ -13,11 +13,28 @@ import { fileURLToPath } from 'node:url';
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const out = path.join(root, 'dist/wasm');
 const entry = 'kernels/device/wasm-entry.ts';
-const flags = ['-O1', '--noAssert', '--runtime', 'stub', '--enable', 'simd', '--importMemory', '--noExportMemory'];
+const flags = [
+  '-O1',
+  '--noAssert',
+  '--runtime',
+  'stub',
+  '--enable',
+  'simd',
+  '--importMemory',
+  '--noExportMemory',
+];
 const variants = {
   'kernels.wasm': [],
   // Any memory may be given that is no larger than this, 4 GiB.
-  'kernels-threads.wasm': ['--enable', 'threads', '--sharedMemory', '--initialMemory', '1', '--maximumMemory', '65536'],
+  'kernels-threads.wasm': [
+    '--enable',
+    'threads',
+    '--sharedMemory',
+    '--initialMemory',
+    '1',
+    '--maximumMemory',
+    '65536',
+  ],
 };
 
 /** Files whose text decides the outcome, relative to the root. */

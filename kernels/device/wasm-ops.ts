@@ -50,7 +50,7 @@ const rowBytes = (count: number) => count * 4 + 32;
 /** What `sumRow` takes. */
 function sumBytes(count: number): number {
   let bytes = 128;
-  for (let n = count; n > 4096; ) {
+  for (let n = count; n > 4096;) {
     n = Math.ceil(n / 4096);
     bytes += Math.ceil(n / 64) * 256;
   }
@@ -152,8 +152,7 @@ export const wasmOps: { [K in OpName]: (args: OpArgs[K], account: Account) => Ca
   },
   gelu: (a) => call('gelu', [at(a.x), at(a.y), a.size]),
   geluGrad: (a) => call('geluGrad', [at(a.x), at(a.dy), at(a.dx), a.size]),
-  softmax: (a) =>
-    call('softmax', [at(a.scores), a.batch * a.T, a.T, a.scale], sumBytes(a.T) + rowBytes(a.T)),
+  softmax: (a) => call('softmax', [at(a.scores), a.batch * a.T, a.T, a.scale], sumBytes(a.T) + rowBytes(a.T)),
   softmaxGrad(a) {
     const args = [at(a.probabilities), at(a.gradient), a.batch * a.T, a.T, a.scale];
     return call('softmaxGrad', args, sumBytes(a.T) + rowBytes(a.T));

@@ -14,6 +14,7 @@ beforeAll(async () => {
 });
 
 const precisions = [7, 10, 15] as const;
+const f = Math.fround;
 const scalars = Uint32Array.of(12345, 0x3a83126f, 0x41200000, 0x42c80000);
 
 /** Heads inside [B, T, 3 C]: strided rows, two batch dimensions. */
@@ -218,9 +219,9 @@ describe('elementwise', () => {
           b.record((ops) => {
             ops.elementwise({ kind: 'add', a: x, b: y, dst: sum as Tensor, size });
             ops.elementwise({ kind: 'sub', a: x, b: y, dst: difference as Tensor, size });
-            ops.elementwise({ kind: 'scale', a: x, factor: 0.7, dst: scaled as Tensor, size });
+            ops.elementwise({ kind: 'scale', a: x, factor: f(0.7), dst: scaled as Tensor, size });
             ops.elementwise({ kind: 'sqrt', a: positive, dst: root as Tensor, size });
-            ops.nesterov({ p, momentum: m, delta: y, size, lr: 0.7, mu: 0.9 });
+            ops.nesterov({ p, momentum: m, delta: y, size, lr: f(0.7), mu: f(0.9) });
             ops.gelu({ x, y: act as Tensor, size });
             ops.geluGrad({ x, dy: y, dx: grad as Tensor, size });
           });
@@ -239,9 +240,7 @@ describe('elementwise', () => {
           Tensor,
         ];
         const v = b.tensor(values(kind, size, 4).map(Math.abs));
-        const eps = Math.fround(1e-8);
-        const rates = { beta1: Math.fround(0.9), beta2: Math.fround(0.99), eps, weightDecay: 0.1 };
-        const fixed = { ...rates, weightDecay: Math.fround(rates.weightDecay) };
+        const fixed = { beta1: f(0.9), beta2: f(0.99), eps: f(1e-8), weightDecay: f(0.1) };
         b.record((ops) => ops.adamw({ p, g, m, v, scalars: b.tensor(scalars), size, ...fixed }));
         [p, m, v].forEach((tensor, i) => b.compare(`tensor ${i}`, tensor));
       });
@@ -324,7 +323,7 @@ describe('reductions', () => {
         const losses = [b.empty(rows), b.empty(rows)] as const;
         const [train, evaluate] = logits as [Tensor, Tensor];
         b.record((ops) => {
-          ops.crossEntropy({ logits: train, targets, losses: losses[0], rows, V, gradientScale: 0.2 });
+          ops.crossEntropy({ logits: train, targets, losses: losses[0], rows, V, gradientScale: f(0.2) });
           ops.crossEntropy({ logits: evaluate, targets, losses: losses[1], rows, V });
         });
         [train, evaluate, ...losses].forEach((tensor, i) => b.compare(`tensor ${i}`, tensor));

@@ -10,8 +10,8 @@ import { sumBytes, sumRow } from '../reduce/wasm';
 /** The largest lane, in every lane. */
 @inline
 export function maxLane(x: v128): v128 {
-  x = f32x4.pmax(x, v128.shuffle<u32>(x, x, 2, 3, 2, 3));
-  return f32x4.pmax(x, v128.shuffle<u32>(x, x, 1, 0, 1, 0));
+  x = f32x4.pmax(x, v128.shuffle<u32>(x, x, 2, 3, 0, 1));
+  return f32x4.pmax(x, v128.shuffle<u32>(x, x, 1, 0, 3, 2));
 }
 
 /** e[i] = exp(e[i] - max) in place. */

@@ -46,8 +46,8 @@ function sizes(x: v128): v128 {
 /** The largest lane, in every lane. */
 @inline
 function maxLane(x: v128): v128 {
-  x = i32x4.max_s(x, v128.shuffle<u32>(x, x, 2, 3, 2, 3));
-  return i32x4.max_s(x, v128.shuffle<u32>(x, x, 1, 0, 1, 0));
+  x = i32x4.max_s(x, v128.shuffle<u32>(x, x, 2, 3, 0, 1));
+  return i32x4.max_s(x, v128.shuffle<u32>(x, x, 1, 0, 3, 2));
 }
 
 /** Four signed integers before the cap. `counter`: seed + index * golden of each lane. */
