@@ -17,7 +17,7 @@ import type { ModelConfig, Policy } from '#protocol/messages/model.ts';
 import { ensureWasm } from '#scripts/build-wasm.ts';
 
 const { values: options } = parseArgs({
-  options: { json: { type: 'boolean' }, only: { type: 'string' }, debug: { type: 'boolean' } },
+  options: { json: { type: 'boolean' }, only: { type: 'string' }, debug: { type: 'boolean' }, policy: { type: 'string' } },
 });
 const batches = 7;
 
@@ -106,6 +106,7 @@ if (options.only !== 'train') {
 }
 if (options.only !== 'gemm') {
   const model: ModelConfig = { L: 4, C: 128, NH: 4, T: 64, V: 256 };
-  for (const policy of ['i8sr', 'i10sr', 'i15'] as const) await trainStep(device, model, 8, policy);
+  for (const policy of ['i8sr', 'i10sr', 'i15'] as const)
+    if (!options.policy || options.policy === policy) await trainStep(device, model, 8, policy);
 }
 if (options.json) console.log(JSON.stringify({ node: process.version, figures }, null, 1));

@@ -5,6 +5,7 @@
  */
 export { adamw } from '../ops/adamw/wasm';
 export { softmax, softmaxGrad } from '../ops/attention/wasm';
+export { fillConstants } from '../ops/constants/wasm';
 export { crossEntropy } from '../ops/cross-entropy/wasm';
 export {
   elementwiseAdd,

@@ -5,7 +5,7 @@ import { AtollError } from '#protocol/errors.ts';
 import type { AdamwArgs } from '../ops/adamw/spec.ts';
 import type { ElementwiseArgs } from '../ops/elementwise/spec.ts';
 import { checkScatterAdd, type ScatterAddArgs } from '../ops/embedding/spec.ts';
-import { checkGemm, type GemmArgs, gemmShape } from '../ops/gemm/spec.ts';
+import { checkGemm, type GemmArgs } from '../ops/gemm/spec.ts';
 import { constant } from '../ops/math/cpu.ts';
 import { checkQuantize, type QuantizeArgs } from '../ops/quantize/spec.ts';
 import type { Quantized, Tensor, View } from '../tensor/tensor.ts';
@@ -43,6 +43,9 @@ const f32 = (value: number) => ({ f32: value });
 const call = (kernel: string, args: readonly number[], scratchBytes = 0): Call[] => [
   { kernel, args, scratchBytes },
 ];
+
+/** Of gemm/wasm.ts: 64 bytes, and 16 for every element of a block of 32 x 128. */
+const gemmScratchBytes = 64 + 32 * 128 * 16;
 
 /** A row of `count` words with room to write whole vectors. */
 const rowBytes = (count: number) => count * 4 + 32;
@@ -89,15 +92,7 @@ function gemm(a: GemmArgs, account: Account): Call[] {
     a.nb,
     a.causal ? 1 : 0,
   ]);
-  return call('gemm', [record], gemmScratchBytes(gemmShape(a).K));
-}
-
-/** 64 bytes, and for every column of a block two rows of i32 and 64 of f64: `cut` in gemm/wasm.ts. */
-function gemmScratchBytes(K: number): number {
-  const length = Math.ceil(K / 8);
-  const chunk = Math.ceil(length / Math.ceil(length / 128)) * 8;
-  const width = Math.max(8, Math.floor(8192 / chunk / 8) * 8);
-  return 64 + width * (32 + 64 * 8);
+  return call('gemm', [record], gemmScratchBytes);
 }
 
 function scatterAdd(a: ScatterAddArgs, account: Account): Call[] {

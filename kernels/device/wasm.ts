@@ -32,7 +32,9 @@ export async function createWasmDevice(options: WasmOptions = {}): Promise<Devic
   const pages = Math.min(pagesMax, Math.floor((options.bytesMax ?? 2 ** 32) / pageBytes));
   const memory = new WebAssembly.Memory({ initial: Math.min(16, pages), maximum: pages });
   const instance = await WebAssembly.instantiate(module, { env: { memory } });
-  return scope(new WasmMemory(memory, pages * pageBytes), instance.exports as unknown as Kernels);
+  const kernels = instance.exports as unknown as Kernels;
+  kernels['fillConstants']?.();
+  return scope(new WasmMemory(memory, pages * pageBytes), kernels);
 }
 
 function scope(memory: WasmMemory, kernels: Kernels): Device {

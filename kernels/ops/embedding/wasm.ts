@@ -1,6 +1,8 @@
 /** Embedding gather and its order-free gradient in AssemblyScript. */
 import { Operand, panelAt, panelsOf, share } from '../../tensor/wasm';
-import { add, bits, clamp, fl, put } from '../math/wasm';
+import { c } from '../constants/wasm';
+import * as k from '../constants/wasm';
+import { add, clamp, fl, put } from '../math/wasm';
 
 export function embed(
   tokens: usize,
@@ -49,12 +51,12 @@ export function scatterAdd(
     memory.fill(at, 0, <usize>rows << 4);
     addPanel(panelAt(q, 0, i), q.length, indices, rows, at);
     const field = i32x4.add(v128.load(q.exponents + (<usize>i << 4)), i32x4.splat(157 - nb));
-    const scale = i32x4.shl(i32x4.min_s(i32x4.max_s(field, i32x4.splat(1)), i32x4.splat(254)), 23);
+    const scale = i32x4.shl(i32x4.min_s(i32x4.max_s(field, c(k.int1)), c(k.int254)), 23);
     const left = q.lines - (i << 2);
     for (let r = 0; r < rows; r++) {
       const to = dst + (<usize>(r * q.lines + (i << 2)) << 2);
       const sum = f32x4.convert_i32x4_s(v128.load(at + (<usize>r << 4)));
-      const value = clamp(fl(f32x4.mul(f32x4.mul(sum, bits(0x30800000)), scale)));
+      const value = clamp(fl(f32x4.mul(f32x4.mul(sum, c(k.twoMinus30)), scale)));
       put(to, accumulate ? clamp(add(v128.load(to), value)) : value, left);
     }
   }

@@ -5,34 +5,36 @@
  * may be below 2^-100, where tanh is that small or 0 and 1 + t and t * t do not see it; (x / 2) below 2^-100 meets a factor that is exactly 1 (forward)
  * or ends in a flush of its own.
  */
+import { c } from '../constants/wasm';
+import * as k from '../constants/wasm';
 import { leftOf, startOf } from '../elementwise/wasm';
-import { bits, fl, mul, add, put, tanh } from '../math/wasm';
+import { add, fl, mul, put, tanh } from '../math/wasm';
 
 @inline
 function inner(x: v128): v128 {
-  const cubic = f32x4.mul(bits(0x3d372713), f32x4.mul(f32x4.mul(x, x), x));
-  return tanh(f32x4.mul(bits(0x3f4c422a), f32x4.add(x, cubic)));
+  const cubic = f32x4.mul(c(k.gelu1), f32x4.mul(f32x4.mul(x, x), x));
+  return tanh(f32x4.mul(c(k.gelu0), f32x4.add(x, cubic)));
 }
 
 export function gelu(x: usize, y: usize, size: i32, _scratch: usize, part: i32, parts: i32): void {
-  const one = f32x4.splat(1);
+  const one = c(k.one);
   const end = startOf(size, part + 1, parts);
   for (let i = startOf(size, part, parts); i < end; i += 16) {
     const value = v128.load(x + i);
-    const half = f32x4.mul(f32x4.splat(0.5), value);
+    const half = f32x4.mul(c(k.half), value);
     put(y + i, fl(f32x4.mul(half, f32x4.add(one, inner(value)))), leftOf(size, i));
   }
 }
 
 export function geluGrad(x: usize, dy: usize, dx: usize, size: i32, _scratch: usize, part: i32, parts: i32): void {
-  const one = f32x4.splat(1);
-  const half = f32x4.splat(0.5);
+  const one = c(k.one);
+  const half = c(k.half);
   const end = startOf(size, part + 1, parts);
   for (let i = startOf(size, part, parts); i < end; i += 16) {
     const value = v128.load(x + i);
     const t = inner(value);
-    const squared = f32x4.mul(bits(0x3e095d4f), f32x4.mul(value, value));
-    const slope = f32x4.mul(bits(0x3f4c422a), f32x4.add(one, squared));
+    const squared = f32x4.mul(c(k.gelu3), f32x4.mul(value, value));
+    const slope = f32x4.mul(c(k.gelu0), f32x4.add(one, squared));
     const bend = mul(mul(mul(half, value), f32x4.sub(one, f32x4.mul(t, t))), slope);
     const whole = add(f32x4.mul(half, f32x4.add(one, t)), bend);
     put(dx + i, mul(v128.load(dy + i), whole), leftOf(size, i));

@@ -7,14 +7,17 @@
  * remainders d & 0xffff, below 2^26 in a chunk, so it equals L - (H << 16), and S = 65536 H + that, exactly.
  * Sums of one chunk of i8 or i10 are rounded from i32; all others are added up as f64, exact below 2^53, and rounded by the demotion to f32. Both are RNE.
  */
-import { batchOffset, Operand, panelAt, panelsOf, share, View } from '../../tensor/wasm';
-import { add, bits, clamp, fl, laneMask, put } from '../math/wasm';
+import { batchOffset, Operand, panelAt, share, View } from '../../tensor/wasm';
+import { c } from '../constants/wasm';
+import * as k from '../constants/wasm';
+import { add, clamp, fl, put } from '../math/wasm';
 
 /** Longest chunk of the contraction, and the bytes of right-hand columns that are kept in L1. */
 const chunkMax: i32 = 1024;
 const columnBytes: i32 = 16384;
-/** Rows of which f64 sums are kept at a time when there are several chunks. */
-const blockRows: i32 = 64;
+/** What is summed before it is rounded: 16 KiB of i32. */
+const blockRows: i32 = 32;
+const blockColumns: i32 = 128;
 
 @unmanaged
 export class Gemm {
@@ -147,103 +150,104 @@ class Cut {
   chunks: i32;
   /** Bytes of a panel in one chunk; the last may be shorter. */
   chunkBytes: i32;
-  /** Columns taken together: a multiple of 8. */
-  width: i32;
-  groups: i32;
-  blocks: i32;
-  /** i32 sums of one panel row, their high halves (i15), and f64 sums of a block of rows. */
+  /** Columns that are kept in L1 while the rows of a block pass: a multiple of 8. */
+  step: i32;
+  /** Blocks across and down. */
+  across: i32;
+  down: i32;
+  /** Sums of a block, rows of `blockColumns`: i32, their high halves (i15), f64. */
   low: usize;
   high: usize;
   sums: usize;
 }
 const cutBytes: usize = 64;
+/** Bytes from one row of i32 sums to the next. */
+const rowBytes: usize = <usize>blockColumns << 2;
 
-function cut(g: Gemm, c: Cut): void {
+function cut(g: Gemm, c: Cut, scratch: usize): void {
   c.M = g.a.lines;
   c.N = g.b.lines;
   const length = (g.a.length + 7) & ~7;
   c.chunks = (length + chunkMax - 1) / chunkMax;
   const chunk = ((length / 8 + c.chunks - 1) / c.chunks) * 8;
   c.chunkBytes = chunk * 8;
-  c.width = max(8, (columnBytes / (chunk * 2)) & ~7);
-  c.groups = (c.N + c.width - 1) / c.width;
-  c.blocks = (c.M + blockRows - 1) / blockRows;
+  c.step = min(blockColumns, max(8, (columnBytes / (chunk * 2)) & ~7));
+  c.across = (c.N + blockColumns - 1) / blockColumns;
+  c.down = (c.M + blockRows - 1) / blockRows;
+  c.low = scratch + cutBytes;
+  c.high = c.low + <usize>blockRows * rowBytes;
+  c.sums = c.high + <usize>blockRows * rowBytes;
 }
 
-/** dst = clamp(ROUND(a b^T)) [+ residual]. Parts share the blocks of 64 rows by `width` columns. Scratch: 64 bytes and 544 for every column of a block. */
+/** dst = clamp(ROUND(a b^T)) [+ residual]. Parts share the blocks. Scratch: 64 bytes, and 16 for every element of a block. */
 export function gemm(g: Gemm, scratch: usize, part: i32, parts: i32): void {
   const c = changetype<Cut>(scratch);
-  cut(g, c);
-  c.low = scratch + cutBytes;
-  c.high = c.low + (<usize>c.width << 4);
-  c.sums = c.high + (<usize>c.width << 4);
-  const blocks = c.blocks * c.groups;
+  cut(g, c, scratch);
+  const blocks = c.down * c.across;
   const end = share(g.a.batch * blocks, part + 1, parts);
   for (let i = share(g.a.batch * blocks, part, parts); i < end; i++) {
-    const batch = i / blocks;
     const rest = i % blocks;
-    block(g, c, batch, (rest / c.groups) * blockRows, (rest % c.groups) * c.width);
+    block(g, c, i / blocks, (rest / c.across) * blockRows, (rest % c.across) * blockColumns);
   }
 }
 
-/** The block at (m0, n0): all chunks of it. */
+/** The block at (m0, n0), over all chunks of the contraction. */
 function block(g: Gemm, c: Cut, batch: i32, m0: i32, n0: i32): void {
   const mEnd = min(c.M, m0 + blockRows);
-  const nEnd = min(c.N, n0 + c.width);
+  const nEnd = min(c.N, n0 + blockColumns);
   const wide = c.chunks > 1 || g.nb == 15;
+  const stepBytes = <usize>(c.step >> 2) * <usize>g.b.panelBytes;
   for (let k = 0; k < c.chunks; k++) {
     const from = k * c.chunkBytes;
     const bytes = min(c.chunkBytes, ((g.a.length + 7) & ~7) * 8 - from);
-    let sums = c.sums;
-    for (let m = m0; m < mEnd; m += 4) {
-      const width = (g.causal ? min(nEnd, m + 4) : nEnd) - n0;
-      const a = panelAt(g.a, batch, m >> 2) + <usize>from;
-      const b = panelAt(g.b, batch, n0 >> 2) + <usize>from;
-      panelSums(g, c, a, b, bytes, width);
-      if (wide) collect(g, c, width, k == 0, sums);
-      if (k == c.chunks - 1) {
-        for (let r = 0; r < min(4, mEnd - m); r++) {
-          const row = wide ? sums + <usize>(r * c.width << 3) : c.low + <usize>(r * c.width << 2);
-          finishRow(g, batch, m + r, n0, nEnd - n0, row, wide);
-        }
+    let b = panelAt(g.b, batch, n0 >> 2) + <usize>from;
+    for (let n = n0; n < nEnd; n += c.step, b += stepBytes) {
+      let a = panelAt(g.a, batch, m0 >> 2) + <usize>from;
+      let at = <usize>(n - n0) << 2;
+      for (let m = m0; m < mEnd; m += 4, at += rowBytes << 2, a += <usize>g.a.panelBytes) {
+        const columns = min(g.causal ? m + 4 : nEnd, min(nEnd, n + c.step)) - n;
+        if (g.nb == 15) strip15(a, b, g.b.panelBytes, bytes, columns, c.low + at, c.high + at);
+        else strip(a, b, g.b.panelBytes, bytes, columns, c.low + at);
       }
-      if (c.chunks > 1) sums += <usize>c.width << 5;
     }
+    if (!wide) continue;
+    const rows = (mEnd - m0 + 3) & ~3;
+    if (g.nb == 15) collect(true, c, rows, nEnd - n0, k == 0);
+    else collect(false, c, rows, nEnd - n0, k == 0);
   }
+  finish(g, c, batch, m0, mEnd - m0, n0, nEnd - n0, wide);
 }
 
-/** Integer sums of one chunk: the panel at a by `width` columns from the panel at b on. */
+/** Integer sums of the panel at a by `columns` columns from the panel at b on. */
 @inline
-function panelSums(g: Gemm, c: Cut, a: usize, b: usize, bytes: i32, width: i32): void {
-  const stride = <usize>c.width << 2;
-  const panel = <usize>g.b.panelBytes;
-  if (g.nb == 15) {
-    for (let n = 0; n < width; n += 4) {
-      dotBlock15(a, b, bytes, c.low + (<usize>n << 2), c.high + (<usize>n << 2), stride);
-      b += panel;
-    }
-    return;
-  }
-  for (let n = 0; n < width; n += 8) {
+function strip(a: usize, b: usize, panelBytes: usize, bytes: i32, columns: i32, low: usize): void {
+  for (; columns > 0; columns -= 8, low += 32, b += panelBytes << 1) {
     // An odd last panel stands in for its missing neighbour, whose sums nobody reads.
-    dotBlock(a, b, n + 4 < width ? b + panel : b, bytes, c.low + (<usize>n << 2), stride);
-    b += panel << 1;
+    dotBlock(a, b, columns > 4 ? b + panelBytes : b, bytes, low, rowBytes);
   }
 }
 
-/** Adds (or sets) the integer sums of four rows into f64 sums. */
-function collect(g: Gemm, c: Cut, width: i32, isFirst: bool, sums: usize): void {
-  for (let r = 0; r < 4; r++) {
-    const row = <usize>(r * c.width);
-    let low = c.low + (row << 2);
-    let high = c.high + (row << 2);
-    let to = sums + (row << 3);
-    for (let n = 0; n < width; n += 4, low += 16, high += 16, to += 32) {
+@inline
+function strip15(a: usize, b: usize, panelBytes: usize, bytes: i32, columns: i32, low: usize, high: usize): void {
+  for (; columns > 0; columns -= 4, low += 16, high += 16, b += panelBytes) {
+    dotBlock15(a, b, bytes, low, high, rowBytes);
+  }
+}
+
+/** Adds (or sets) integer sums into the f64 sums. */
+@inline
+function collect(halves: bool, c: Cut, rows: i32, columns: i32, isFirst: bool): void {
+  for (let r = 0; r < rows; r++) {
+    const row = <usize>r * rowBytes;
+    let low = c.low + row;
+    let high = c.high + row;
+    let to = c.sums + (row << 1);
+    for (let n = 0; n < columns; n += 4, low += 16, high += 16, to += 32) {
       const l = v128.load(low);
-      const h = v128.load(high);
-      let x = g.nb == 15 ? join(l, h) : f64x2.convert_low_i32x4_s(l);
+      const h = halves ? v128.load(high) : l;
       const up = v128.shuffle<u64>(l, l, 1, 1);
-      let y = g.nb == 15 ? join(up, v128.shuffle<u64>(h, h, 1, 1)) : f64x2.convert_low_i32x4_s(up);
+      let x = halves ? join(l, h) : f64x2.convert_low_i32x4_s(l);
+      let y = halves ? join(up, v128.shuffle<u64>(h, h, 1, 1)) : f64x2.convert_low_i32x4_s(up);
       if (!isFirst) {
         x = f64x2.add(x, v128.load(to));
         y = f64x2.add(y, v128.load(to, 16));
@@ -258,37 +262,44 @@ function collect(g: Gemm, c: Cut, width: i32, isFirst: bool, sums: usize): void 
 @inline
 function join(l: v128, h: v128): v128 {
   const rest = i32x4.sub(l, i32x4.shl(h, 16));
-  const high = f64x2.mul(f64x2.convert_low_i32x4_s(h), f64x2.splat(65536));
+  const high = f64x2.mul(f64x2.convert_low_i32x4_s(h), c(k.two16AsF64));
   return f64x2.add(high, f64x2.convert_low_i32x4_s(rest));
 }
 
-/**
- * ROUND and store of one row. S * 2^E is S * 2^-30 * 2^(E + 30): both exact, with E + 30 kept to normal exponents, beyond which the value is below 2^-100 or
- * above 2^40 for certain.
- */
-function finishRow(g: Gemm, batch: i32, m: i32, n0: i32, count: i32, row: usize, wide: bool): void {
+/** Rounds and stores a block. */
+function finish(g: Gemm, c: Cut, batch: i32, m0: i32, rows: i32, n0: i32, columns: i32, wide: bool): void {
   const v = g.dst;
-  const a = g.a;
   const b = g.b;
-  const ea = load<i32>(a.exponents + (<usize>(batch * a.rows + m) << 2)) - g.nb + 157;
-  const bias = i32x4.splat(b.transposed ? ea : ea - g.nb);
-  let eb = b.exponents + (<usize>(batch * b.rows + n0) << 2);
-  const at = batchOffset(v, batch) + m * v.rowStride + n0 * v.colStride;
-  const spaced = v.colStride != 1;
-  for (let n = 0; n < count; n += 4, eb += 16) {
-    let e = b.transposed ? bias : i32x4.add(bias, v128.load(eb));
-    e = i32x4.shl(i32x4.min_s(i32x4.max_s(e, i32x4.splat(1)), i32x4.splat(254)), 23);
-    const s = wide ? demote(row + (<usize>n << 3)) : f32x4.convert_i32x4_s(v128.load(row + (<usize>n << 2)));
-    let x = clamp(fl(f32x4.mul(f32x4.mul(s, bits(0x30800000)), e)));
-    if (g.causal) x = v128.and(x, laneMask(m + 1 - n0 - n));
-    const to = <usize>(at + n * v.colStride) << 2;
-    if (spaced) {
-      putSpaced(v.data + to, g.residual == 0 ? 0 : g.residual + to, <usize>v.colStride << 2, x, count - n);
-    } else {
-      if (g.residual != 0) x = clamp(add(v128.load(g.residual + to), x));
-      put(v.data + to, x, count - n);
+  const eb: usize = b.transposed ? 0 : b.exponents + (<usize>(batch * b.rows + n0) << 2);
+  let ea = g.a.exponents + (<usize>(batch * g.a.rows + m0) << 2);
+  let at = batchOffset(v, batch) + m0 * v.rowStride + n0 * v.colStride;
+  let sums = wide ? c.sums : c.low;
+  for (let r = 0; r < rows; r++, ea += 4, at += v.rowStride) {
+    const bias = load<i32>(ea) - g.nb + 157 - (b.transposed ? 0 : g.nb);
+    const to = v.data + (<usize>at << 2);
+    const residual: usize = g.residual == 0 ? 0 : g.residual + (<usize>at << 2);
+    const count = g.causal ? max(0, min(columns, m0 + r + 1 - n0)) : columns;
+    if (v.colStride != 1) finishSpaced(sums, wide, eb, bias, to, residual, <usize>v.colStride << 2, count, columns);
+    else {
+      if (wide) finishRow(true, sums, eb, bias, to, residual, count);
+      else finishRow(false, sums, eb, bias, to, residual, count);
+      if (count < columns) fillRow(to, residual, count, columns);
     }
+    sums += wide ? rowBytes << 1 : rowBytes;
   }
+}
+
+/**
+ * ROUND of four sums. S * 2^E is S * 2^-30 * 2^(E + 30): both exact, with E + 30 kept to normal exponents, beyond which the value is below 2^-100 or above
+ * 2^40 for certain. `bias`: what makes an exponent of b the exponent field of 2^(E + 30).
+ */
+@inline
+function round(wide: bool, sums: usize, n: i32, eb: usize, bias: v128): v128 {
+  let e = bias;
+  if (eb != 0) e = i32x4.add(e, v128.load(eb + (<usize>n << 2)));
+  e = i32x4.shl(i32x4.min_s(i32x4.max_s(e, c(k.int1)), c(k.int254)), 23);
+  const s = wide ? demote(sums + (<usize>n << 3)) : f32x4.convert_i32x4_s(v128.load(sums + (<usize>n << 2)));
+  return clamp(fl(f32x4.mul(f32x4.mul(s, c(k.twoMinus30)), e)));
 }
 
 @inline
@@ -297,14 +308,53 @@ function demote(p: usize): v128 {
   return v128.shuffle<u64>(low, f32x4.demote_f64x2_zero(v128.load(p, 16)), 0, 2);
 }
 
-/** Up to four values `stride` bytes apart. */
-function putSpaced(p: usize, residual: usize, stride: usize, x: v128, n: i32): void {
-  for (let i = 0; i < min(n, 4); i++) {
-    let value = x;
-    if (residual != 0) value = clamp(add(v128.load_zero<u32>(residual), x));
-    v128.store_lane<u32>(p, value, 0);
+@inline
+function finishRow(wide: bool, sums: usize, eb: usize, bias: i32, to: usize, residual: usize, count: i32): void {
+  const biases = i32x4.splat(bias);
+  if (eb == 0 || residual != 0) {
+    for (let n = 0; n < count; n += 4) {
+      let x = round(wide, sums, n, eb, biases);
+      const at = <usize>n << 2;
+      if (residual != 0) x = clamp(add(v128.load(residual + at), x));
+      put(to + at, x, count - n);
+    }
+    return;
+  }
+  let n = 0;
+  for (; n + 4 <= count; n += 4) v128.store(to + (<usize>n << 2), round(wide, sums, n, eb, biases));
+  if (n < count) put(to + (<usize>n << 2), round(wide, sums, n, eb, biases), count - n);
+}
+
+/** Columns right of the diagonal: 0, or what is added to it. */
+function fillRow(to: usize, residual: usize, from: i32, end: i32): void {
+  for (let n = from; n < end; n++) {
+    const at = <usize>n << 2;
+    store<u32>(to + at, residual == 0 ? 0 : load<u32>(residual + at));
+  }
+}
+
+/** One row whose columns are `stride` bytes apart. */
+function finishSpaced(
+  sums: usize,
+  wide: bool,
+  eb: usize,
+  bias: i32,
+  to: usize,
+  residual: usize,
+  stride: usize,
+  count: i32,
+  columns: i32,
+): void {
+  const biases = i32x4.splat(bias);
+  let x = i32x4.splat(0);
+  for (let n = 0; n < columns; n++, to += stride) {
+    if ((n & 3) == 0) x = wide ? round(true, sums, n, eb, biases) : round(false, sums, n, eb, biases);
+    let value = n < count ? x : i32x4.splat(0);
+    if (residual != 0) {
+      value = clamp(add(v128.load_zero<u32>(residual), value));
+      residual += stride;
+    }
+    v128.store_lane<u32>(to, value, 0);
     x = v128.shuffle<u32>(x, x, 1, 2, 3, 0);
-    p += stride;
-    if (residual != 0) residual += stride;
   }
 }

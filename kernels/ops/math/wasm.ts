@@ -6,7 +6,8 @@
  * |t| < 2^-100, so what feeds such an addition need not be flushed. (2) c + t with |c| >= 2^-75 is 0 or at least 2^-99, so neither must its sum.
  */
 
-export const tinyBits: i32 = 0x0d800000;
+import { c } from '../constants/wasm';
+import * as k from '../constants/wasm';
 
 /** f32 constant by its bits in all lanes. */
 @inline
@@ -17,7 +18,7 @@ export function bits(u: u32): v128 {
 /** FL: sizes below 2^-100, and -0, become +0. */
 @inline
 export function fl(x: v128): v128 {
-  return v128.andnot(x, f32x4.lt(f32x4.abs(x), bits(tinyBits)));
+  return v128.andnot(x, f32x4.lt(v128.and(x, c(k.absMask)), c(k.tiny)));
 }
 
 @inline
@@ -38,13 +39,13 @@ export function mul(a: v128, b: v128): v128 {
 /** To +-2^40. */
 @inline
 export function clamp(x: v128): v128 {
-  return f32x4.pmax(f32x4.pmin(x, bits(0x53800000)), bits(0xd3800000));
+  return f32x4.pmax(f32x4.pmin(x, c(k.clampHigh)), c(k.clampLow));
 }
 
 /** All ones in the first n lanes. */
 @inline
 export function laneMask(n: i32): v128 {
-  return i32x4.gt_s(i32x4.splat(n), i32x4(0, 1, 2, 3));
+  return i32x4.gt_s(i32x4.splat(n), c(k.lanes));
 }
 
 /** Four words, of which only the first n are taken; the rest is 0. Reads 16 bytes: memory has room after its last tensor. */
@@ -77,8 +78,8 @@ export function first(x: v128): v128 {
 
 /** raw x * p + c, for a constant |c| >= 2^-75: facts 1 and 2. */
 @inline
-function step(p: v128, x: v128, c: u32): v128 {
-  return f32x4.add(f32x4.mul(p, x), bits(c));
+function step(p: v128, x: v128, constant: usize): v128 {
+  return f32x4.add(f32x4.mul(p, x), c(constant));
 }
 
 /**
@@ -87,24 +88,24 @@ function step(p: v128, x: v128, c: u32): v128 {
  */
 @inline
 export function exp(x: v128): v128 {
-  const y = f32x4.pmax(f32x4.pmin(x, f32x4.splat(68)), f32x4.splat(-68));
-  const n = f32x4.floor(f32x4.add(f32x4.mul(y, bits(0x3fb8aa3b)), f32x4.splat(0.5)));
-  const f = f32x4.sub(f32x4.sub(y, f32x4.mul(n, bits(0x3f318000))), f32x4.mul(n, bits(0xb95e8083)));
-  let p = bits(0x3ab5731d);
-  p = step(p, f, 0x3c093444);
-  p = step(p, f, 0x3d2aac13);
-  p = step(p, f, 0x3e2aaa0c);
-  p = step(p, f, 0x3efffffe);
-  p = step(p, f, 0x3f800000);
-  p = step(p, f, 0x3f800000);
-  return i32x4.add(p, i32x4.shl(f32x4.add(n, f32x4.splat(12582912)), 23));
+  const y = f32x4.pmax(f32x4.pmin(x, c(k.high68)), c(k.low68));
+  const n = f32x4.floor(f32x4.add(f32x4.mul(y, c(k.log2e)), c(k.half)));
+  const f = f32x4.sub(f32x4.sub(y, f32x4.mul(n, c(k.ln2High))), f32x4.mul(n, c(k.ln2Low)));
+  let p = c(k.exp0);
+  p = step(p, f, k.exp1);
+  p = step(p, f, k.exp2);
+  p = step(p, f, k.exp3);
+  p = step(p, f, k.exp4);
+  p = step(p, f, k.one);
+  p = step(p, f, k.one);
+  return i32x4.add(p, i32x4.shl(f32x4.add(n, c(k.magic)), 23));
 }
 
 /** 1 / m for m in [1, 2). Raw: m * y is near 1, 1 - m * y is 0 or at least 2^-25, y near 1. */
 @inline
 function recipMantissa(m: v128): v128 {
-  const one = f32x4.splat(1);
-  let y = i32x4.sub(bits(0x7ef311c7), m);
+  const one = c(k.one);
+  let y = i32x4.sub(c(k.recipStart), m);
   y = f32x4.add(y, f32x4.mul(y, f32x4.sub(one, f32x4.mul(m, y))));
   y = f32x4.add(y, f32x4.mul(y, f32x4.sub(one, f32x4.mul(m, y))));
   return f32x4.add(y, f32x4.mul(y, f32x4.sub(one, f32x4.mul(m, y))));
@@ -113,7 +114,7 @@ function recipMantissa(m: v128): v128 {
 /** 1 / x for 0 < x < 2^99, so that the result is not flushed. */
 @inline
 export function recipPositive(x: v128): v128 {
-  const m = v128.or(v128.and(x, bits(0x7fffff)), bits(0x3f800000));
+  const m = v128.or(v128.and(x, c(k.mantissaMask)), c(k.one));
   // x - m holds (e - 127) << 23.
   return i32x4.sub(recipMantissa(m), i32x4.sub(x, m));
 }
@@ -121,26 +122,26 @@ export function recipPositive(x: v128): v128 {
 /** 1 / x for x != 0. */
 @inline
 export function recip(x: v128): v128 {
-  const size = v128.and(x, bits(0x7fffffff));
-  const m = v128.or(v128.and(x, bits(0x7fffff)), bits(0x3f800000));
+  const size = v128.and(x, c(k.absMask));
+  const m = v128.or(v128.and(x, c(k.mantissaMask)), c(k.one));
   const y = i32x4.sub(recipMantissa(m), i32x4.sub(size, m));
-  return fl(v128.or(v128.and(y, bits(0x7fffffff)), v128.andnot(x, bits(0x7fffffff))));
+  return fl(v128.or(v128.and(y, c(k.absMask)), v128.andnot(x, c(k.absMask))));
 }
 
 @inline
 function rsqrtStep(a: v128, y: v128): v128 {
-  const half = f32x4.splat(0.5);
-  return f32x4.mul(y, f32x4.sub(f32x4.splat(1.5), f32x4.mul(half, f32x4.mul(f32x4.mul(a, y), y))));
+  const half = c(k.half);
+  return f32x4.mul(y, f32x4.sub(c(k.oneAndHalf), f32x4.mul(half, f32x4.mul(f32x4.mul(a, y), y))));
 }
 
 /** 1 / sqrt(a) for a > 0. Raw: y lies in 2^-64 .. 2^51, a * y in 2^-50 .. 2^64, (a * y) * y near 1, and 1 minus it is 0 or at least 2^-24. */
 @inline
 export function rsqrt(a: v128): v128 {
-  let y = i32x4.sub(bits(0x5f375a86), i32x4.shr_u(a, 1));
+  let y = i32x4.sub(c(k.rsqrtStart), i32x4.shr_u(a, 1));
   y = rsqrtStep(a, y);
   y = rsqrtStep(a, y);
-  const rest = f32x4.sub(f32x4.splat(1), f32x4.mul(f32x4.mul(a, y), y));
-  return f32x4.add(y, f32x4.mul(f32x4.mul(f32x4.splat(0.5), y), rest));
+  const rest = f32x4.sub(c(k.one), f32x4.mul(f32x4.mul(a, y), y));
+  return f32x4.add(y, f32x4.mul(f32x4.mul(c(k.half), y), rest));
 }
 
 /** sqrt(x) for x >= 0; 0 for 0. Raw: at least 2^-50. */
@@ -150,8 +151,8 @@ export function sqrt(x: v128): v128 {
 }
 
 @inline
-function flStep(p: v128, x: v128, c: u32): v128 {
-  return add(mul(p, x), bits(c));
+function flStep(p: v128, x: v128, constant: u32): v128 {
+  return add(mul(p, x), bits(constant));
 }
 
 /** Natural logarithm of x > 0. Once a row, so every FL is written out. */
@@ -183,18 +184,18 @@ export function ln(x: v128): v128 {
 @inline
 function tanhSmall(x: v128): v128 {
   const z = f32x4.mul(x, x);
-  let p = bits(0xbbbaf0e7);
-  p = step(p, z, 0x3ca9134e);
-  p = step(p, z, 0xbd5c1e2d);
-  p = step(p, z, 0x3e088393);
-  p = step(p, z, 0xbeaaaa99);
+  let p = c(k.tanh0);
+  p = step(p, z, k.tanh1);
+  p = step(p, z, k.tanh2);
+  p = step(p, z, k.tanh3);
+  p = step(p, z, k.tanh4);
   return f32x4.add(x, f32x4.mul(f32x4.mul(p, z), x));
 }
 
 /** tanh of a >= .625. Raw: e^2a is below 2^99, so its reciprocal is not flushed. */
 @inline
 function tanhLarge(a: v128): v128 {
-  const one = f32x4.splat(1);
+  const one = c(k.one);
   const r = recipPositive(f32x4.add(one, exp(f32x4.add(a, a))));
   return f32x4.sub(one, f32x4.add(r, r));
 }
@@ -202,9 +203,9 @@ function tanhLarge(a: v128): v128 {
 /** tanh. x itself may be what a raw product left, smaller than 2^-100: the result is then as small, or 0. */
 @inline
 export function tanh(x: v128): v128 {
-  const sign = v128.and(x, bits(0x80000000));
+  const sign = v128.and(x, c(k.signMask));
   const a = v128.xor(x, sign);
-  const small = f32x4.lt(a, bits(0x3f200000));
+  const small = f32x4.lt(a, c(k.tanhSplit));
   if (i32x4.all_true(small)) return tanhSmall(x);
   const large = v128.xor(tanhLarge(a), sign);
   if (!v128.any_true(small)) return large;
@@ -215,9 +216,9 @@ export function tanh(x: v128): v128 {
 @inline
 export function lowbias32(seed: v128): v128 {
   let x = v128.xor(seed, i32x4.shr_u(seed, 16));
-  x = i32x4.mul(x, i32x4.splat(0x7feb352d));
+  x = i32x4.mul(x, c(k.hash1));
   x = v128.xor(x, i32x4.shr_u(x, 15));
-  x = i32x4.mul(x, i32x4.splat(0x846ca68b));
+  x = i32x4.mul(x, c(k.hash2));
   return v128.xor(x, i32x4.shr_u(x, 16));
 }
 

@@ -8,7 +8,9 @@
  * at least 1; for s > 31 that is M >> (s - 31) against 31 random bits, as defined.
  */
 import { batchOffset, Operand, panelAt, panelsOf, share, View } from '../../tensor/wasm';
-import { bits, fl, hash, laneMask, lowbias32, mul, put, take, tinyBits } from '../math/wasm';
+import { c } from '../constants/wasm';
+import * as k from '../constants/wasm';
+import { fl, hash, laneMask, lowbias32, mul, put, take } from '../math/wasm';
 
 /** Ways to round; arguments of this type are constants where they are used. */
 type Mode = i32;
@@ -17,7 +19,6 @@ const nearestFlushed: Mode = 1;
 const stochastic: Mode = 2;
 
 const golden: i32 = <i32>0x9e3779b9;
-const magic: u32 = 0x4b400000;
 
 @inline
 function qmaxOf(nb: i32): i32 {
@@ -27,20 +28,20 @@ function qmaxOf(nb: i32): i32 {
 /** Bits of 2^(nb - E) for rows whose largest sizes have these bits; 0 for a row of zeros. */
 @inline
 function scaleOf(amax: v128, nb: i32): v128 {
-  const scale = i32x4.sub(i32x4.splat((253 + nb) << 23), v128.and(amax, bits(0x7f800000)));
-  return v128.andnot(scale, i32x4.lt_s(amax, bits(tinyBits)));
+  const scale = i32x4.sub(i32x4.splat((253 + nb) << 23), v128.and(amax, c(k.exponentMask)));
+  return v128.andnot(scale, i32x4.lt_s(amax, c(k.tiny)));
 }
 
 /** E of rows whose largest sizes have these bits. */
 @inline
 function exponentOf(amax: v128): v128 {
   const exponent = i32x4.sub(i32x4.shr_u(amax, 23), i32x4.splat(126));
-  return v128.bitselect(i32x4.splat(-99), exponent, i32x4.lt_s(amax, bits(tinyBits)));
+  return v128.bitselect(i32x4.splat(-99), exponent, i32x4.lt_s(amax, c(k.tiny)));
 }
 
 @inline
 function sizes(x: v128): v128 {
-  return v128.and(x, bits(0x7fffffff));
+  return v128.and(x, c(k.absMask));
 }
 
 /** The largest lane, in every lane. */
@@ -55,7 +56,7 @@ function maxLane(x: v128): v128 {
 function integers(mode: Mode, x: v128, scale: v128, counter: v128): v128 {
   if (mode == stochastic) return stochasticIntegers(fl(x), scale, counter);
   const value = mode == nearestFlushed ? fl(x) : x;
-  return i32x4.sub(f32x4.add(f32x4.mul(value, scale), bits(magic)), bits(magic));
+  return i32x4.sub(f32x4.add(f32x4.mul(value, scale), c(k.magic)), c(k.magic));
 }
 
 @inline
@@ -63,13 +64,13 @@ function stochasticIntegers(x: v128, scale: v128, counter: v128): v128 {
   const size = sizes(x);
   const y = f32x4.mul(size, scale);
   const whole = f32x4.floor(y);
-  const fraction = i32x4.trunc_sat_f32x4_s(f32x4.mul(f32x4.sub(y, whole), f32x4.splat(2147483648)));
+  const fraction = i32x4.trunc_sat_f32x4_s(f32x4.mul(f32x4.sub(y, whole), c(k.two31)));
   // 2^(31 - s) = 2^(7 + nb - amax's exponent + x's), at least 1 and at most 2^22, as the low bits of its sum with 2^23.
-  const field = i32x4.sub(i32x4.add(v128.and(size, bits(0x7f800000)), scale), i32x4.splat(119 << 23));
-  const power = f32x4.add(i32x4.max_s(field, f32x4.splat(1)), f32x4.splat(8388608));
-  const random = i32x4.mul(lowbias32(counter), v128.and(power, bits(0x7fffff)));
-  const carry = i32x4.shr_u(i32x4.add(fraction, v128.and(random, bits(0x7fffffff))), 31);
-  const q = i32x4.add(v128.and(f32x4.add(whole, f32x4.splat(8388608)), bits(0x7fffff)), carry);
+  const field = i32x4.sub(i32x4.add(v128.and(size, c(k.exponentMask)), scale), c(k.powerBias));
+  const power = f32x4.add(i32x4.max_s(field, c(k.one)), c(k.two23));
+  const random = i32x4.mul(lowbias32(counter), v128.and(power, c(k.mantissaMask)));
+  const carry = i32x4.shr_u(i32x4.add(fraction, v128.and(random, c(k.absMask))), 31);
+  const q = i32x4.add(v128.and(f32x4.add(whole, c(k.two23)), c(k.mantissaMask)), carry);
   const sign = i32x4.shr_s(x, 31);
   return i32x4.sub(v128.xor(q, sign), sign);
 }
