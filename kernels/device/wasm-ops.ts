@@ -44,8 +44,8 @@ const call = (kernel: string, args: readonly number[], scratchBytes = 0): Call[]
   { kernel, args, scratchBytes },
 ];
 
-/** Of gemm/wasm.ts: 64 bytes, and 16 for every element of a block of 32 x 128. */
-const gemmScratchBytes = 64 + 32 * 128 * 16;
+/** Of gemm/wasm.ts: two records, a row of scales, and 16 bytes for every element of a block of 32 x 128. */
+const gemmScratchBytes = 80 + 128 * 4 + 32 * 128 * 16;
 
 /** A row of `count` words with room to write whole vectors. */
 const rowBytes = (count: number) => count * 4 + 32;

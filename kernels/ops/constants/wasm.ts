@@ -47,6 +47,12 @@ export const int254: usize = 624;
 export const powerBias: usize = 640;
 export const lanes: usize = 656;
 export const two16AsF64: usize = 672;
+export const twoMinus40: usize = 688;
+export const twoMinus50: usize = 704;
+export const twoMinus60: usize = 720;
+export const twoMinus80: usize = 736;
+export const two30: usize = 752;
+export const two60: usize = 768;
 
 /** The constant at an address above. */
 @inline
@@ -99,6 +105,12 @@ export function fillConstants(): void {
   set(int1, 1);
   set(int254, 254);
   set(powerBias, 0x3b800000);
+  set(twoMinus40, 0x2b800000); // 2^-40
+  set(twoMinus50, 0x26800000); // 2^-50
+  set(twoMinus60, 0x21800000); // 2^-60
+  set(twoMinus80, 0x17800000); // 2^-80
+  set(two30, 0x4e800000); // 2^30
+  set(two60, 0x5d800000); // 2^60
   v128.store(lanes, i32x4(0, 1, 2, 3));
   v128.store(two16AsF64, f64x2.splat(65536));
 }

@@ -1,14 +1,14 @@
 /**
- * GELU in AssemblyScript, forward and backward.
+ * GELU in AssemblyScript, forward and backward. One flush each, at the end; the others cannot be seen (facts 1 and 2 of math/wasm.ts):
  *
- * Raw inside where a flush cannot reach the result (see math/wasm.ts): the cubic term matters to x only when x > 2^-14, far from any flush; k0 times the sum
- * may be below 2^-100, where tanh is that small or 0 and 1 + t and t * t do not see it; (x / 2) below 2^-100 meets a factor that is exactly 1 (forward)
- * or ends in a flush of its own.
+ * The cubic term reaches x only when x > 2^-14, far from any flush. k0 times the sum may be below 2^-100: tanh is then as small, which 1 + t and 1 - t * t
+ * do not see. Forward, x / 2 below 2^-100 is multiplied by exactly 1. Backward, (1 + t) / 2 is 0 or at least 2^-26, and 1 - t * t is 0 with it or at least
+ * 2^-24; so a product of x / 2, 1 - t * t and the slope that is flushed anywhere is below 2^-100 in the end, and the sum does not see it.
  */
 import { c } from '../constants/wasm';
 import * as k from '../constants/wasm';
 import { leftOf, startOf } from '../elementwise/wasm';
-import { add, fl, mul, put, tanh } from '../math/wasm';
+import { fl, mul, put, tanh } from '../math/wasm';
 
 @inline
 function inner(x: v128): v128 {
@@ -35,8 +35,8 @@ export function geluGrad(x: usize, dy: usize, dx: usize, size: i32, _scratch: us
     const t = inner(value);
     const squared = f32x4.mul(c(k.gelu3), f32x4.mul(value, value));
     const slope = f32x4.mul(c(k.gelu0), f32x4.add(one, squared));
-    const bend = mul(mul(mul(half, value), f32x4.sub(one, f32x4.mul(t, t))), slope);
-    const whole = add(f32x4.mul(half, f32x4.add(one, t)), bend);
+    const bend = f32x4.mul(f32x4.mul(f32x4.mul(half, value), f32x4.sub(one, f32x4.mul(t, t))), slope);
+    const whole = f32x4.add(f32x4.mul(half, f32x4.add(one, t)), bend);
     put(dx + i, mul(v128.load(dy + i), whole), leftOf(size, i));
   }
 }

@@ -159,6 +159,7 @@ class Cut {
   low: usize;
   high: usize;
   sums: usize;
+  columns: Columns;
 }
 const cutBytes: usize = 64;
 /** Bytes from one row of i32 sums to the next. */
@@ -174,12 +175,14 @@ function cut(g: Gemm, c: Cut, scratch: usize): void {
   c.step = min(blockColumns, max(8, (columnBytes / (chunk * 2)) & ~7));
   c.across = (c.N + blockColumns - 1) / blockColumns;
   c.down = (c.M + blockRows - 1) / blockRows;
-  c.low = scratch + cutBytes;
+  c.columns = changetype<Columns>(scratch + cutBytes);
+  c.columns.scales = scratch + cutBytes + columnsBytes;
+  c.low = c.columns.scales + rowBytes;
   c.high = c.low + <usize>blockRows * rowBytes;
   c.sums = c.high + <usize>blockRows * rowBytes;
 }
 
-/** dst = clamp(ROUND(a b^T)) [+ residual]. Parts share the blocks. Scratch: 64 bytes, and 16 for every element of a block. */
+/** dst = clamp(ROUND(a b^T)) [+ residual]. Parts share the blocks. Scratch: 80 bytes, a row, and 16 bytes for every element of a block. */
 export function gemm(g: Gemm, scratch: usize, part: i32, parts: i32): void {
   const c = changetype<Cut>(scratch);
   cut(g, c, scratch);
@@ -266,90 +269,136 @@ function join(l: v128, h: v128): v128 {
   return f64x2.add(high, f64x2.convert_low_i32x4_s(rest));
 }
 
+/** What the columns of a block share in `finish`. */
+@unmanaged
+class Columns {
+  /** 2^(exponent - nb) of each column as f32, and the least and greatest of those exponents. */
+  scales: usize;
+  least: i32;
+  greatest: i32;
+}
+const columnsBytes: usize = 16;
+
+function columnScales(g: Gemm, batch: i32, n0: i32, columns: i32, to: Columns): void {
+  const b = g.b;
+  let eb = b.exponents + (<usize>(batch * b.rows + n0) << 2);
+  let least = 1 << 20;
+  let greatest = -(1 << 20);
+  for (let n = 0; n < columns; n++, eb += 4) {
+    const e = b.transposed ? 0 : load<i32>(eb) - g.nb;
+    least = min(least, e);
+    greatest = max(greatest, e);
+    store<i32>(to.scales + (<usize>n << 2), (e + 127) << 23);
+  }
+  to.least = least;
+  to.greatest = greatest;
+}
+
+/** Bits that |S| fits in. */
+@inline
+function sumBits(g: Gemm): i32 {
+  const width = g.nb == 7 ? 14 : g.nb == 10 ? 20 : 30;
+  return width + 32 - clz(g.a.length);
+}
+
 /** Rounds and stores a block. */
 function finish(g: Gemm, c: Cut, batch: i32, m0: i32, rows: i32, n0: i32, columns: i32, wide: bool): void {
   const v = g.dst;
-  const b = g.b;
-  const eb: usize = b.transposed ? 0 : b.exponents + (<usize>(batch * b.rows + n0) << 2);
+  const e = c.columns;
+  columnScales(g, batch, n0, columns, e);
+  const most = 40 - sumBits(g);
   let ea = g.a.exponents + (<usize>(batch * g.a.rows + m0) << 2);
   let at = batchOffset(v, batch) + m0 * v.rowStride + n0 * v.colStride;
   let sums = wide ? c.sums : c.low;
   for (let r = 0; r < rows; r++, ea += 4, at += v.rowStride) {
-    const bias = load<i32>(ea) - g.nb + 157 - (b.transposed ? 0 : g.nb);
+    const exponent = load<i32>(ea) - g.nb;
     const to = v.data + (<usize>at << 2);
     const residual: usize = g.residual == 0 ? 0 : g.residual + (<usize>at << 2);
     const count = g.causal ? max(0, min(columns, m0 + r + 1 - n0)) : columns;
-    if (v.colStride != 1) finishSpaced(sums, wide, eb, bias, to, residual, <usize>v.colStride << 2, count, columns);
-    else {
-      if (wide) finishRow(true, sums, eb, bias, to, residual, count);
-      else finishRow(false, sums, eb, bias, to, residual, count);
-      if (count < columns) fillRow(to, residual, count, columns);
+    const inside = exponent + e.least >= -100 && exponent + e.greatest <= most;
+    if (v.colStride != 1 || exponent > 70) {
+      finishSpaced(sums, wide, e.scales, exponent, to, residual, <usize>v.colStride << 2, count);
+    } else {
+      const scale = i32x4.splat((exponent + 127) << 23);
+      if (wide) finishRow(true, inside, sums, e.scales, scale, to, residual, count);
+      else finishRow(false, inside, sums, e.scales, scale, to, residual, count);
     }
+    if (count < columns) fillRow(to, residual, <usize>v.colStride << 2, count, columns);
     sums += wide ? rowBytes << 1 : rowBytes;
   }
 }
 
-/**
- * ROUND of four sums. S * 2^E is S * 2^-30 * 2^(E + 30): both exact, with E + 30 kept to normal exponents, beyond which the value is below 2^-100 or above
- * 2^40 for certain. `bias`: what makes an exponent of b the exponent field of 2^(E + 30).
- */
+/** Four sums as f32, RNE. */
 @inline
-function round(wide: bool, sums: usize, n: i32, eb: usize, bias: v128): v128 {
-  let e = bias;
-  if (eb != 0) e = i32x4.add(e, v128.load(eb + (<usize>n << 2)));
-  e = i32x4.shl(i32x4.min_s(i32x4.max_s(e, c(k.int1)), c(k.int254)), 23);
-  const s = wide ? demote(sums + (<usize>n << 3)) : f32x4.convert_i32x4_s(v128.load(sums + (<usize>n << 2)));
-  return clamp(fl(f32x4.mul(f32x4.mul(s, c(k.twoMinus30)), e)));
-}
-
-@inline
-function demote(p: usize): v128 {
+function rounded(wide: bool, sums: usize, n: i32): v128 {
+  if (!wide) return f32x4.convert_i32x4_s(v128.load(sums + (<usize>n << 2)));
+  const p = sums + (<usize>n << 3);
   const low = f32x4.demote_f64x2_zero(v128.load(p));
   return v128.shuffle<u64>(low, f32x4.demote_f64x2_zero(v128.load(p, 16)), 0, 2);
 }
 
+/**
+ * ROUND: the sum times both scales. The first product is exact: at least 2^-114, below 2^118 with an exponent up to 70. The second is exact, or below
+ * 2^-126 or infinite, and then flushed or clamped as it should be. `inside`: neither can happen, for any sum of this length but 0.
+ */
 @inline
-function finishRow(wide: bool, sums: usize, eb: usize, bias: i32, to: usize, residual: usize, count: i32): void {
-  const biases = i32x4.splat(bias);
-  if (eb == 0 || residual != 0) {
-    for (let n = 0; n < count; n += 4) {
-      let x = round(wide, sums, n, eb, biases);
-      const at = <usize>n << 2;
-      if (residual != 0) x = clamp(add(v128.load(residual + at), x));
-      put(to + at, x, count - n);
-    }
-    return;
-  }
+function finishRow(
+  wide: bool,
+  inside: bool,
+  sums: usize,
+  scales: usize,
+  scale: v128,
+  to: usize,
+  residual: usize,
+  count: i32,
+): void {
   let n = 0;
-  for (; n + 4 <= count; n += 4) v128.store(to + (<usize>n << 2), round(wide, sums, n, eb, biases));
-  if (n < count) put(to + (<usize>n << 2), round(wide, sums, n, eb, biases), count - n);
+  if (inside && residual == 0) {
+    for (; n + 4 <= count; n += 4) {
+      const at = <usize>n << 2;
+      v128.store(to + at, f32x4.mul(f32x4.mul(rounded(wide, sums, n), scale), v128.load(scales + at)));
+    }
+  }
+  for (; n < count; n += 4) {
+    const at = <usize>n << 2;
+    let x = clamp(fl(f32x4.mul(f32x4.mul(rounded(wide, sums, n), scale), v128.load(scales + at))));
+    if (residual != 0) x = clamp(add(v128.load(residual + at), x));
+    put(to + at, x, count - n);
+  }
 }
 
 /** Columns right of the diagonal: 0, or what is added to it. */
-function fillRow(to: usize, residual: usize, from: i32, end: i32): void {
+function fillRow(to: usize, residual: usize, stride: usize, from: i32, end: i32): void {
   for (let n = from; n < end; n++) {
-    const at = <usize>n << 2;
+    const at = <usize>n * stride;
     store<u32>(to + at, residual == 0 ? 0 : load<u32>(residual + at));
   }
 }
 
-/** One row whose columns are `stride` bytes apart. */
+/**
+ * One row whose columns are `stride` bytes apart, or whose exponent is beyond `finishRow`. S * 2^-30 * 2^(E + 30), E + 30 kept to normal exponents, beyond
+ * which the value is below 2^-100 or above 2^40 for certain.
+ */
 function finishSpaced(
   sums: usize,
   wide: bool,
-  eb: usize,
-  bias: i32,
+  scales: usize,
+  exponent: i32,
   to: usize,
   residual: usize,
   stride: usize,
   count: i32,
-  columns: i32,
 ): void {
-  const biases = i32x4.splat(bias);
+  const bias = i32x4.splat(exponent + 30);
   let x = i32x4.splat(0);
-  for (let n = 0; n < columns; n++, to += stride) {
-    if ((n & 3) == 0) x = wide ? round(true, sums, n, eb, biases) : round(false, sums, n, eb, biases);
-    let value = n < count ? x : i32x4.splat(0);
+  for (let n = 0; n < count; n++, to += stride) {
+    if ((n & 3) == 0) {
+      const field = i32x4.add(bias, i32x4.shr_u(v128.load(scales + (<usize>n << 2)), 23));
+      const scale = i32x4.shl(i32x4.min_s(i32x4.max_s(field, c(k.int1)), c(k.int254)), 23);
+      const s = wide ? rounded(true, sums, n) : rounded(false, sums, n);
+      x = clamp(fl(f32x4.mul(f32x4.mul(s, c(k.twoMinus30)), scale)));
+    }
+    let value = x;
     if (residual != 0) {
       value = clamp(add(v128.load_zero<u32>(residual), value));
       residual += stride;

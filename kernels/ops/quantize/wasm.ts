@@ -84,12 +84,13 @@ function pack(a: v128, b: v128, qmax: v128): v128 {
 
 /** Largest size among n values at p, in every lane. */
 function rowMax(p: usize, n: i32): v128 {
+  const mask = c(k.absMask);
   let a = i32x4.splat(0);
   let b = a;
   const end = p + (<usize>(n & ~7) << 2);
   for (; p < end; p += 32) {
-    a = i32x4.max_s(a, sizes(v128.load(p)));
-    b = i32x4.max_s(b, sizes(v128.load(p, 16)));
+    a = i32x4.max_s(a, v128.and(v128.load(p), mask));
+    b = i32x4.max_s(b, v128.and(v128.load(p, 16), mask));
   }
   const rest = n & 7;
   if (rest > 0) a = i32x4.max_s(a, sizes(take(p, rest)));
@@ -352,17 +353,19 @@ function scaleLines(m: Across, nb: i32, exponents: usize): bool {
   const end = m.scales + (<usize>m.lines << 2);
   for (let q = m.scales; q < end; q += 16) v128.store(q, i32x4.splat(0));
   const stride = m.strideBytes;
-  let k = 0;
-  for (; k + 4 <= m.steps; k += 4) {
-    let p = m.p + <usize>k * stride;
+  const mask = c(k.absMask);
+  let step = 0;
+  for (; step + 4 <= m.steps; step += 4) {
+    let p = m.p + <usize>step * stride;
     for (let q = m.scales; q < end; q += 16, p += 16) {
-      const a = i32x4.max_s(sizes(v128.load(p)), sizes(v128.load(p + stride)));
-      const b = i32x4.max_s(sizes(v128.load(p + 2 * stride)), sizes(v128.load(p + 3 * stride)));
+      const a = i32x4.max_s(v128.and(v128.load(p), mask), v128.and(v128.load(p + stride), mask));
+      const p2 = p + 2 * stride;
+      const b = i32x4.max_s(v128.and(v128.load(p2), mask), v128.and(v128.load(p2 + stride), mask));
       v128.store(q, i32x4.max_s(v128.load(q), i32x4.max_s(a, b)));
     }
   }
-  for (; k < m.steps; k++) {
-    let p = m.p + <usize>k * stride;
+  for (; step < m.steps; step++) {
+    let p = m.p + <usize>step * stride;
     for (let q = m.scales; q < end; q += 16, p += 16) {
       v128.store(q, i32x4.max_s(v128.load(q), sizes(v128.load(p))));
     }
