@@ -6,12 +6,17 @@
  */
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
+import { ensureWasm } from './scripts/build-wasm.ts';
 
 const coordinator = process.env['ATOLL_URL'] ?? 'http://127.0.0.1:4400';
 
 export default defineConfig({
   root: 'web',
-  plugins: [svelte({ configFile: false })],
+  // The page's WASM kernels are an asset that has to be there first.
+  plugins: [
+    svelte({ configFile: false }),
+    { name: 'atoll-wasm', buildStart: async () => void (await ensureWasm()) },
+  ],
   worker: { format: 'es' },
   build: {
     target: 'esnext',

@@ -13,6 +13,7 @@ export default defineConfig({
   // Compiles the page's state classes (*.svelte.ts); everything else passes through.
   plugins: [svelte({ configFile: false })],
   test: {
+    globalSetup: './scripts/build-wasm.ts',
     pool: 'forks',
     maxWorkers: 2,
     execArgv: ['--import', hooks],

@@ -1,5 +1,5 @@
 /**
- * Compiles kernels/device/wasm-entry.ts (AssemblyScript) into dist/wasm/: kernels.wasm, and kernels-threads.wasm for shared memory.
+ * Compiles kernels/device/wasm-entry.ts (AssemblyScript) into kernels/dist/: kernels.wasm, and kernels-threads.wasm for shared memory.
  *
  * `node scripts/build-wasm.ts`, or `ensureWasm()` from whatever needs the files: tests, the page's build, `npm start`. A stamp of the sources and the
  * compiler's version spares the two or three seconds when nothing has changed. Optimisation stays at level 1: above it, Binaryen moves the loads of an
@@ -7,11 +7,12 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync, globSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const out = path.join(root, 'dist/wasm');
+const out = path.join(root, 'kernels/dist');
 const entry = 'kernels/device/wasm-entry.ts';
 const flags = [
   '-O1',
@@ -44,7 +45,7 @@ function sources(): string[] {
 
 function stampOf(): string {
   const hash = createHash('sha256').update(JSON.stringify([flags, variants]));
-  const compiler = fileURLToPath(import.meta.resolve('assemblyscript/package.json'));
+  const compiler = createRequire(import.meta.url).resolve('assemblyscript/package.json');
   hash.update((JSON.parse(readFileSync(compiler, 'utf8')) as { version: string }).version);
   for (const file of sources()) hash.update(`\0${file}\0`).update(readFileSync(path.join(root, file)));
   return hash.digest('hex');
@@ -73,7 +74,8 @@ async function compile(name: string, own: readonly string[]): Promise<void> {
   const { default: asc } = await import('assemblyscript/asc');
   const { error, stderr } = await asc.main([entry, ...flags, ...own, '--outFile', name], {
     readFile: (file, baseDir) => {
-      const full = path.resolve(root, baseDir, file);
+      // Imports carry their .ts here, as everywhere; the compiler adds its own.
+      const full = path.resolve(root, baseDir, file.replace(/\.ts\.ts$/, '.ts'));
       return existsSync(full) ? readFileSync(full, 'utf8') : null;
     },
     writeFile: (file, contents) => {
@@ -85,7 +87,12 @@ async function compile(name: string, own: readonly string[]): Promise<void> {
   if (error || said) throw new Error(`AssemblyScript failed on ${name}.\n${said}`, { cause: error });
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+/** Vitest's `globalSetup`. */
+export async function setup(): Promise<void> {
+  await ensureWasm();
+}
+
+if (import.meta.main) {
   // `--debug` keeps function names for a profiler.
   const extra = process.argv.includes('--debug') ? ['--debug'] : [];
   const built = await ensureWasm(extra);

@@ -17,7 +17,12 @@ import type { ModelConfig, Policy } from '#protocol/messages/model.ts';
 import { ensureWasm } from '#scripts/build-wasm.ts';
 
 const { values: options } = parseArgs({
-  options: { json: { type: 'boolean' }, only: { type: 'string' }, debug: { type: 'boolean' }, policy: { type: 'string' } },
+  options: {
+    json: { type: 'boolean' },
+    only: { type: 'string' },
+    debug: { type: 'boolean' },
+    policy: { type: 'string' },
+  },
 });
 const batches = 7;
 

@@ -13,10 +13,14 @@ export interface CreateDeviceOptions {
 
 /** Throws `no_device` with what to do about it. */
 export async function createDevice(
-  backend: 'reference' | 'webgpu',
+  backend: 'reference' | 'wasm' | 'webgpu',
   options: CreateDeviceOptions = {},
 ): Promise<Device> {
   if (backend === 'reference') return createCpuDevice();
+  if (backend === 'wasm') {
+    const { createWasmDevice } = await import('./wasm.ts');
+    return createWasmDevice(options.signal ? { signal: options.signal } : {});
+  }
   const gpu = options.gpu ?? (globalThis.navigator as Navigator | undefined)?.gpu;
   if (!gpu) {
     throw new AtollError(

@@ -3,20 +3,20 @@
  *
  * A kernel computes part `part` of `parts` fixed shares of its work; the bits do not depend on how it is shared. Records and scratch are the host's.
  */
-export { adamw } from '../ops/adamw/wasm';
-export { softmax, softmaxGrad } from '../ops/attention/wasm';
-export { fillConstants } from '../ops/constants/wasm';
-export { crossEntropy } from '../ops/cross-entropy/wasm';
+export { adamw } from '../ops/adamw/wasm.ts';
+export { softmax, softmaxGrad } from '../ops/attention/wasm.ts';
+export { fillConstants } from '../ops/constants/wasm.ts';
+export { crossEntropy } from '../ops/cross-entropy/wasm.ts';
 export {
   elementwiseAdd,
   elementwiseScale,
   elementwiseSqrt,
   elementwiseSub,
   nesterov,
-} from '../ops/elementwise/wasm';
-export { embed, scatterAdd } from '../ops/embedding/wasm';
-export { gelu, geluGrad } from '../ops/gelu/wasm';
-export { gemm } from '../ops/gemm/wasm';
-export { layerNorm, layerNormGrad, layerNormParamGrad } from '../ops/layer-norm/wasm';
-export { quantizeAcross, quantizeRows, quantizeScattered } from '../ops/quantize/wasm';
-export { sum } from '../ops/reduce/wasm';
+} from '../ops/elementwise/wasm.ts';
+export { embed, scatterAdd } from '../ops/embedding/wasm.ts';
+export { gelu, geluGrad } from '../ops/gelu/wasm.ts';
+export { gemm } from '../ops/gemm/wasm.ts';
+export { layerNorm, layerNormGrad, layerNormParamGrad } from '../ops/layer-norm/wasm.ts';
+export { quantizeAcross, quantizeRows, quantizeScattered } from '../ops/quantize/wasm.ts';
+export { sum } from '../ops/reduce/wasm.ts';

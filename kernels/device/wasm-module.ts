@@ -8,8 +8,8 @@ import { AtollError } from '#protocol/errors.ts';
 export type Kernels = Record<string, (...args: number[]) => void>;
 
 const urls = {
-  single: new URL('../../dist/wasm/kernels.wasm', import.meta.url),
-  threads: new URL('../../dist/wasm/kernels-threads.wasm', import.meta.url),
+  single: new URL('../dist/kernels.wasm', import.meta.url),
+  threads: new URL('../dist/kernels-threads.wasm', import.meta.url),
 };
 export type Variant = keyof typeof urls;
 

@@ -122,7 +122,7 @@ function layerNormRecord(
   a: OpArgs['layerNorm'] | OpArgs['layerNormGrad'] | OpArgs['layerNormParamGrad'],
   account: Account,
 ): number {
-  const t = a as Partial<Record<string, Tensor>>;
+  const t = a as unknown as Partial<Record<string, Tensor>>;
   const names = ['x', 'gain', 'bias', 'y', 'dy', 'dx', 'residual', 'dgain', 'dbias', 'mean', 'rstd'];
   const tensors = names.map((name) => atOrNone(t[name]));
   return account.record([...tensors, a.rows, a.cols, f32(constant(1 / a.cols))]);

@@ -1,10 +1,14 @@
 /** The WASM device against the reference, op by op, bit by bit, over odd shapes and every kind of value. */
-import { readFile } from 'node:fs/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { fl, toBits } from '../ops/math/cpu.ts';
 import type { Bits } from '../ops/quantize/spec.ts';
 import { matrix, type Tensor, transpose, type View } from '../tensor/tensor.ts';
+import conformance from '../vectors/conformance.json' with { type: 'json' };
 import { runProgramVectors } from '../vectors/programs.ts';
+import programs from '../vectors/programs.json' with { type: 'json' };
+import { runConformance } from './conformance.ts';
 import type { Device } from './device.ts';
+import { probeDigest, runProbe } from './probe.ts';
 import { anyBits, expectSame, kinds, values } from './testing/match.ts';
 import { createWasmDevice } from './wasm.ts';
 
@@ -231,6 +235,51 @@ describe('elementwise', () => {
     }
   });
 
+  it('gelu over a million patterns', async () => {
+    const size = 1 << 20;
+    for (const seed of [1, 2]) {
+      await expectSame(device, (b) => {
+        const [x, dy] = [b.tensor(values('patterns', size, seed)), b.tensor(values('normal', size, 3))];
+        const near = b.tensor(values('normal', size, seed + 10).map((v) => v * 4));
+        const [y, dx, z, dz] = [1, 2, 3, 4].map(() => b.empty(size)) as [Tensor, Tensor, Tensor, Tensor];
+        b.record((ops) => {
+          ops.gelu({ x, y, size });
+          ops.geluGrad({ x, dy, dx, size });
+          ops.gelu({ x: near, y: z, size });
+          ops.geluGrad({ x: near, dy, dx: dz, size });
+        });
+        [y, dx, z, dz].forEach((tensor, i) => b.compare(`tensor ${i}`, tensor));
+      });
+    }
+  });
+
+  it('adamw around every threshold', async () => {
+    const size = 1 << 16;
+    for (let seed = 0; seed < 6; seed++) {
+      await expectSame(device, (b) => {
+        // Each of g, m, v, p keeps to a band of its own, so that most vectors take the short way and some do not.
+        const band = (low: number, count: number, i: number) =>
+          b.tensor(
+            values('patterns', size, seed * 10 + i).map((x, j) =>
+              j % 5 === i
+                ? 0
+                : Math.fround(x / 2 ** (Math.floor(Math.log2(Math.abs(x) || 1)) - low - (j % count))),
+            ),
+          );
+        const [p, g, m] = [band(-52, 60, 1), band(-42, 50, 2), band(-62, 70, 3)];
+        const v = b.tensor(
+          values('patterns', size, seed)
+            .map((x) => Math.abs(x) / 2 ** (seed * 7))
+            .map(fl),
+        );
+        const fixed = { beta1: f(0.9), beta2: f(0.99), eps: f(1e-8), weightDecay: f(0.1) };
+        const rates = Uint32Array.from([0, 1e-3, 10, 100], (x, i) => (i === 0 ? 0 : toBits(f(x))));
+        b.record((ops) => ops.adamw({ p, g, m, v, scalars: b.tensor(rates), size, ...fixed }));
+        [p, m, v].forEach((tensor, i) => b.compare(`tensor ${i}`, tensor));
+      });
+    }
+  });
+
   it.each(sizes)('adamw of %i', async (size) => {
     for (const kind of kinds) {
       await expectSame(device, (b) => {
@@ -361,10 +410,15 @@ describe('embedding', () => {
   });
 });
 
-describe('programs', () => {
-  it('give the committed digests', async () => {
-    const url = new URL('../vectors/programs.json', import.meta.url);
-    expect(await runProgramVectors(device)).toEqual(JSON.parse(await readFile(url, 'utf8')));
+describe('vectors', () => {
+  it('conformance', async () => {
+    const expected = Object.entries(conformance).map(([id, { outputs }]) => [id, outputs]);
+    expect(await runConformance(device)).toEqual(Object.fromEntries(expected));
+    expect(await runProbe(device)).toBe(probeDigest);
+  });
+
+  it('programs', async () => {
+    expect(await runProgramVectors(device)).toEqual(programs);
   });
 });
 

@@ -6,7 +6,7 @@ import { createCpuDevice } from '../cpu.ts';
 import type { Device, Ops } from '../device.ts';
 
 /** Kinds of values: each stresses another part of the arithmetic. */
-export const kinds = ['normal', 'wide', 'ties', 'edges', 'sparse', 'zero'] as const;
+export const kinds = ['normal', 'wide', 'ties', 'edges', 'sparse', 'patterns', 'zero'] as const;
 export type Kind = (typeof kinds)[number];
 
 /** `size` PF32 values, the same for the same seed. */
@@ -29,6 +29,8 @@ const makers: Record<Kind, (u: number, w: number) => number> = {
   // Around 2^-100, 2^40 and 1.
   edges: (u, w) => Math.fround(signed(u) * 2 ** ([-99, -98, -60, -50, 0, 1, 20, 38, 40][w % 9] as number)),
   sparse: (u, w) => (w % 7 === 0 ? Math.fround(signed(u)) : 0),
+  // Every exponent from 2^-100 to 2^39 alike.
+  patterns: (u, w) => fromBits(((u & 0x807fffff) | ((27 + (w % 140)) << 23)) >>> 0),
   zero: () => 0,
 };
 
@@ -40,8 +42,6 @@ export function anyBits(size: number, seed: number, exponentMax = 253): Uint32Ar
     return ((u & 0x807fffff) | (exponent << 23)) >>> 0;
   });
 }
-
-export { fromBits };
 
 /** What a test builds on a device: tensors that it fills, ops, and what to compare. */
 export interface Build {

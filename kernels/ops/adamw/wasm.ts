@@ -1,8 +1,8 @@
 /** AdamW in AssemblyScript. What changes with the step is read from the step's scalars. */
-import { c } from '../constants/wasm';
-import * as k from '../constants/wasm';
-import { leftOf, startOf } from '../elementwise/wasm';
-import { add, clamp, mul, put, recip, recipPositive, sqrt, sub } from '../math/wasm';
+import { c } from '../constants/wasm.ts';
+import * as k from '../constants/wasm.ts';
+import { leftOf, startOf } from '../elementwise/wasm.ts';
+import { add, clamp, mul, put, recip, recipPositive, sqrt, sub } from '../math/wasm.ts';
 
 @unmanaged
 export class Adamw {

@@ -3,9 +3,9 @@
  *
  * Scratch of a part: what `sumRow` takes, then a row of T + 4 words. A sum of exponentials lies in 1 .. T, so its reciprocal needs no flush.
  */
-import { share } from '../../tensor/wasm';
-import { exp, laneMask, mul, put, recipPositive, sub } from '../math/wasm';
-import { sumBytes, sumRow } from '../reduce/wasm';
+import { share } from '../../tensor/wasm.ts';
+import { exp, laneMask, mul, put, recipPositive, sub } from '../math/wasm.ts';
+import { sumBytes, sumRow } from '../reduce/wasm.ts';
 
 /** The largest lane, in every lane. */
 @inline

@@ -1,8 +1,8 @@
 /** Softmax cross-entropy with its gradient in AssemblyScript. Scratch of a part: what `sumRow` takes, then a row of V + 4 words. */
-import { share } from '../../tensor/wasm';
-import { exponentials, maxLane } from '../attention/wasm';
-import { add, laneMask, ln, mul, put, recipPositive, sub } from '../math/wasm';
-import { sumBytes, sumRow } from '../reduce/wasm';
+import { share } from '../../tensor/wasm.ts';
+import { exponentials, maxLane } from '../attention/wasm.ts';
+import { add, laneMask, ln, mul, put, recipPositive, sub } from '../math/wasm.ts';
+import { sumBytes, sumRow } from '../reduce/wasm.ts';
 
 /** `train`: whether the gradient times `gradientScale` is written over the logits. */
 export function crossEntropy(

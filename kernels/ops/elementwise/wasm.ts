@@ -1,6 +1,6 @@
 /** One PF32 operation an element, four at a time, in AssemblyScript. Parts share the vectors. */
-import { share } from '../../tensor/wasm';
-import { add, clamp, mul, put, sqrt, sub } from '../math/wasm';
+import { share } from '../../tensor/wasm.ts';
+import { add, clamp, mul, put, sqrt, sub } from '../math/wasm.ts';
 
 /** Bytes from which on part `part` of `size` words begins. */
 @inline

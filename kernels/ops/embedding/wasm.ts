@@ -1,8 +1,8 @@
 /** Embedding gather and its order-free gradient in AssemblyScript. */
-import { Operand, panelAt, panelsOf, share } from '../../tensor/wasm';
-import { c } from '../constants/wasm';
-import * as k from '../constants/wasm';
-import { add, clamp, fl, put } from '../math/wasm';
+import { Operand, panelAt, panelsOf, share } from '../../tensor/wasm.ts';
+import { c } from '../constants/wasm.ts';
+import * as k from '../constants/wasm.ts';
+import { add, clamp, fl, put } from '../math/wasm.ts';
 
 export function embed(
   tokens: usize,

@@ -5,10 +5,10 @@
  * do not see. Forward, x / 2 below 2^-100 is multiplied by exactly 1. Backward, (1 + t) / 2 is 0 or at least 2^-26, and 1 - t * t is 0 with it or at least
  * 2^-24; so a product of x / 2, 1 - t * t and the slope that is flushed anywhere is below 2^-100 in the end, and the sum does not see it.
  */
-import { c } from '../constants/wasm';
-import * as k from '../constants/wasm';
-import { leftOf, startOf } from '../elementwise/wasm';
-import { fl, mul, put, tanh } from '../math/wasm';
+import { c } from '../constants/wasm.ts';
+import * as k from '../constants/wasm.ts';
+import { leftOf, startOf } from '../elementwise/wasm.ts';
+import { fl, mul, put, tanh } from '../math/wasm.ts';
 
 @inline
 function inner(x: v128): v128 {

@@ -7,10 +7,10 @@
  * remainders d & 0xffff, below 2^26 in a chunk, so it equals L - (H << 16), and S = 65536 H + that, exactly.
  * Sums of one chunk of i8 or i10 are rounded from i32; all others are added up as f64, exact below 2^53, and rounded by the demotion to f32. Both are RNE.
  */
-import { batchOffset, Operand, panelAt, share, View } from '../../tensor/wasm';
-import { c } from '../constants/wasm';
-import * as k from '../constants/wasm';
-import { add, clamp, fl, put } from '../math/wasm';
+import { batchOffset, Operand, panelAt, share, View } from '../../tensor/wasm.ts';
+import { c } from '../constants/wasm.ts';
+import * as k from '../constants/wasm.ts';
+import { add, clamp, fl, put } from '../math/wasm.ts';
 
 /** Longest chunk of the contraction, and the bytes of right-hand columns that are kept in L1. */
 const chunkMax: i32 = 1024;

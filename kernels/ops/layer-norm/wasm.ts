@@ -1,9 +1,9 @@
 /**
  * LayerNorm in AssemblyScript. Forward and dx go by rows; dgain and dbias by 16 columns at a time, whose 64 lanes lie in scratch.
  */
-import { share } from '../../tensor/wasm';
-import { add, bits, clamp, mul, put, rsqrt, sub } from '../math/wasm';
-import { columnTree, sumBytes, sumRow } from '../reduce/wasm';
+import { share } from '../../tensor/wasm.ts';
+import { add, bits, clamp, mul, put, rsqrt, sub } from '../math/wasm.ts';
+import { columnTree, sumBytes, sumRow } from '../reduce/wasm.ts';
 
 @unmanaged
 export class LayerNorm {

@@ -6,8 +6,8 @@
  * |t| < 2^-100, so what feeds such an addition need not be flushed. (2) c + t with |c| >= 2^-75 is 0 or at least 2^-99, so neither must its sum.
  */
 
-import { c } from '../constants/wasm';
-import * as k from '../constants/wasm';
+import { c } from '../constants/wasm.ts';
+import * as k from '../constants/wasm.ts';
 
 /** f32 constant by its bits in all lanes. */
 @inline

@@ -7,10 +7,10 @@
  * Both fractions are taken as 31-bit integers: trunc(frac * 2^31) and (rnd << (31 - s)) & 0x7fffffff, the power of two being built in an exponent field,
  * at least 1; for s > 31 that is M >> (s - 31) against 31 random bits, as defined.
  */
-import { batchOffset, Operand, panelAt, panelsOf, share, View } from '../../tensor/wasm';
-import { c } from '../constants/wasm';
-import * as k from '../constants/wasm';
-import { fl, hash, laneMask, lowbias32, mul, put, take } from '../math/wasm';
+import { batchOffset, Operand, panelAt, panelsOf, share, View } from '../../tensor/wasm.ts';
+import { c } from '../constants/wasm.ts';
+import * as k from '../constants/wasm.ts';
+import { fl, hash, laneMask, lowbias32, mul, put, take } from '../math/wasm.ts';
 
 /** Ways to round; arguments of this type are constants where they are used. */
 type Mode = i32;

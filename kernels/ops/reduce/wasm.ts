@@ -4,7 +4,7 @@
  *
  * Reads up to 252 bytes past the last value and ignores them.
  */
-import { add, mul, take } from '../math/wasm';
+import { add, mul, take } from '../math/wasm.ts';
 
 /** Adds what follows the last whole round of 64: `count` values at p, of which the vector at lane 4 i holds some, all or none. */
 @inline
