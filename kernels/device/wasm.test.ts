@@ -1,6 +1,6 @@
 /** The WASM device against the reference, op by op, bit by bit, over odd shapes and every kind of value. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { fl, toBits } from '../ops/math/cpu.ts';
+import { fromBits, lowbias32, toBits } from '../ops/math/cpu.ts';
 import type { Bits } from '../ops/quantize/spec.ts';
 import { matrix, type Tensor, transpose, type View } from '../tensor/tensor.ts';
 import conformance from '../vectors/conformance.json' with { type: 'json' };
@@ -208,6 +208,31 @@ describe('gemm', () => {
   });
 });
 
+it.each(precisions)('gemm rounds a sum of 1 on both sides of 2^-100 at %i bits', async (nb) => {
+  for (let exponent = -110; exponent <= -90; exponent++) {
+    await expectSame(device, (b) => {
+      // Each row's largest meets a 0; the smallest mantissas meet each other, so that S = 1 and its value is 2^exponent.
+      const [ea, eb] = [exponent >> 1, exponent - (exponent >> 1)].map((e) => e + nb);
+      const unit = (e: number | undefined) => 2 ** ((e as number) - nb);
+      const ta = b.tensor(Float32Array.of(2 ** ((ea as number) - 1), 0, unit(ea)));
+      const tb = b.tensor(
+        Float32Array.from(
+          { length: 15 },
+          (_, i) => [0, 2 ** ((eb as number) - 1), unit(eb)][i % 3] as number,
+        ),
+      );
+      const [qa, qb] = [b.quantized(1, 1, 3), b.quantized(1, 5, 3)];
+      const dst = b.empty(5);
+      b.record((ops) => {
+        ops.quantize({ src: matrix(ta, 1, 3), dst: qa, nb });
+        ops.quantize({ src: matrix(tb, 5, 3), dst: qb, nb });
+        ops.gemm({ a: qa, b: qb, dst: matrix(dst, 1, 5), nb });
+      });
+      b.compare('dst', dst);
+    });
+  }
+});
+
 const sizes = [1, 3, 4, 5, 63, 64, 65, 130, 1000];
 
 describe('elementwise', () => {
@@ -253,29 +278,26 @@ describe('elementwise', () => {
     }
   });
 
-  it('adamw around every threshold', async () => {
-    const size = 1 << 16;
-    for (let seed = 0; seed < 6; seed++) {
+  it('adamw on both sides of every threshold', async () => {
+    const size = 1 << 15;
+    for (let seed = 0; seed < 8; seed++) {
       await expectSame(device, (b) => {
-        // Each of g, m, v, p keeps to a band of its own, so that most vectors take the short way and some do not.
+        // A third of each tensor is 0; the rest lies from 2^low on, a different exponent every vector of four.
         const band = (low: number, count: number, i: number) =>
-          b.tensor(
-            values('patterns', size, seed * 10 + i).map((x, j) =>
-              j % 5 === i
-                ? 0
-                : Math.fround(x / 2 ** (Math.floor(Math.log2(Math.abs(x) || 1)) - low - (j % count))),
-            ),
-          );
-        const [p, g, m] = [band(-52, 60, 1), band(-42, 50, 2), band(-62, 70, 3)];
-        const v = b.tensor(
-          values('patterns', size, seed)
-            .map((x) => Math.abs(x) / 2 ** (seed * 7))
-            .map(fl),
-        );
+          values('normal', size, i).map((x, j) => {
+            const u = lowbias32(j * 4 + i);
+            const field = 127 + low + (lowbias32((j >> 2) * 8 + i) % count);
+            return u % 3 === 0 ? 0 : fromBits((toBits(x) & 0x807fffff) + field * 2 ** 23);
+          });
+        const one = seed % 4;
+        const wide = (usual: number, i: number) => (one === i ? band(-100, 110, i) : band(usual, 30, i));
+        const [p, g, m] = [wide(-49, 0), wide(-39, 1), wide(-59, 2)].map((x) => b.tensor(x)) as Tensor[];
+        const v = b.tensor(wide(-79, 3).map(Math.abs));
         const fixed = { beta1: f(0.9), beta2: f(0.99), eps: f(1e-8), weightDecay: f(0.1) };
-        const rates = Uint32Array.from([0, 1e-3, 10, 100], (x, i) => (i === 0 ? 0 : toBits(f(x))));
-        b.record((ops) => ops.adamw({ p, g, m, v, scalars: b.tensor(rates), size, ...fixed }));
-        [p, m, v].forEach((tensor, i) => b.compare(`tensor ${i}`, tensor));
+        const scalars = b.tensor(Uint32Array.from([0, 1e-3, 10, 100], (x) => toBits(f(x))));
+        const tensors = { p, g, m, v } as Record<'p' | 'g' | 'm' | 'v', Tensor>;
+        b.record((ops) => ops.adamw({ ...tensors, scalars, size, ...fixed }));
+        Object.entries(tensors).forEach(([name, tensor]) => b.compare(name, tensor));
       });
     }
   });
