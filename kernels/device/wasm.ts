@@ -1,7 +1,7 @@
 /**
  * The WASM device: every op in WebAssembly SIMD, the same bits as the reference. For machines without a usable GPU, and for Node.
  *
- * All tensors lie in one memory of at most 4 GiB. `run` computes before it returns.
+ * All tensors lie in one memory of at most 4 GiB. `run` computes before it returns, on this thread and on the others of its pool.
  */
 import { AtollError } from '#protocol/errors.ts';
 import type { DeviceInfo } from '#protocol/messages/frames.ts';
@@ -9,44 +9,94 @@ import type { Device, OpArgs, OpName, Ops, Recording } from './device.ts';
 import { Account, WasmMemory } from './wasm-memory.ts';
 import { type Kernels, loadModule } from './wasm-module.ts';
 import { at, type Call, wasmOps, type WasmOperand, type WasmTensor } from './wasm-ops.ts';
+import { canShareMemory, ThreadPool, threadsMax } from './wasm-pool.ts';
+import { type BoundCall, decodeProgram, encodeProgram, kernelNames } from './wasm-program.ts';
 
 export interface WasmOptions {
   /** Most bytes the device may take; 4 GiB less a page unless given. */
   bytesMax?: number;
+  /** Threads, this one included; 1 unless given. More than one needs shared memory: see `canShareMemory`. */
+  threads?: number;
   signal?: AbortSignal;
 }
 
 interface WasmRecording extends Recording {
-  readonly calls: readonly (readonly [kernel: (...args: number[]) => void, args: readonly number[]])[];
+  readonly calls: readonly BoundCall[];
+  /** Address of the same calls for the other threads; 0 when there are none. */
+  readonly program: number;
+}
+
+/** What every scope of a device shares. */
+interface Host {
+  readonly memory: WasmMemory;
+  readonly kernels: Kernels;
+  readonly names: readonly string[];
+  readonly info: DeviceInfo;
+  readonly pool: ThreadPool | null;
+  readonly parts: number;
+  programs: number;
 }
 
 const pageBytes = 65536;
 const pagesMax = 65535;
-
-const info: DeviceInfo = { backend: 'wasm', label: 'WebAssembly SIMD', vendor: '', software: true };
+/** The control block of the threads: after the kernels' constants, before the first block. */
+const controlAt = 960;
 
 /** Throws `no_device` with what to do about it, or `cancelled`. */
 export async function createWasmDevice(options: WasmOptions = {}): Promise<Device> {
-  const module = await loadModule('single');
-  if (options.signal?.aborted) throw new AtollError('cancelled', 'The device is no longer wanted.');
+  const parts = options.threads ?? 1;
+  if (!Number.isInteger(parts) || parts < 1 || parts > threadsMax) {
+    throw new AtollError('bad_input', `A WebAssembly device has 1 to ${threadsMax} threads, not ${parts}.`);
+  }
+  if (parts > 1 && !canShareMemory()) {
+    throw new AtollError('no_device', 'Threads need shared memory: the page must be cross-origin isolated.');
+  }
+  const module = await loadModule(parts > 1 ? 'threads' : 'single');
+  checkSignal(options.signal);
   const pages = Math.min(pagesMax, Math.floor((options.bytesMax ?? 2 ** 32) / pageBytes));
-  const memory = new WebAssembly.Memory({ initial: Math.min(16, pages), maximum: pages });
+  const memory = makeMemory(pages, parts > 1);
   const instance = await WebAssembly.instantiate(module, { env: { memory } });
   const kernels = instance.exports as unknown as Kernels;
   kernels['fillConstants']?.();
-  return scope(new WasmMemory(memory, pages * pageBytes), kernels);
+  const pool = parts > 1 ? new ThreadPool(module, memory, controlAt, parts) : null;
+  await pool?.start();
+  if (options.signal?.aborted) pool?.close();
+  checkSignal(options.signal);
+  const label = parts > 1 ? `WebAssembly SIMD, ${parts} threads` : 'WebAssembly SIMD';
+  return scope({
+    memory: new WasmMemory(memory, pages * pageBytes),
+    kernels,
+    names: kernelNames(module),
+    info: { backend: 'wasm', label, vendor: '', software: true },
+    pool,
+    parts,
+    programs: 0,
+  });
 }
 
-function scope(memory: WasmMemory, kernels: Kernels): Device {
+function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new AtollError('cancelled', 'The device is no longer wanted.');
+}
+
+function makeMemory(pages: number, shared: boolean): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory({ initial: Math.min(16, pages), maximum: pages, shared });
+  } catch (error) {
+    throw new AtollError('out_of_memory', 'No room for the memory of WebAssembly.', { cause: error });
+  }
+}
+
+/** The device itself, or a scope of it: `destroy` ends the threads only with the device. */
+function scope(host: Host, isWhole = true): Device {
+  const { memory, pool } = host;
   const account = new Account(memory);
-  const tensor = (size: number): WasmTensor => {
-    checkSize(size);
-    return { size, at: account.allocate(size * 4) };
-  };
   return {
-    info,
-    lost: new Promise(() => {}),
-    tensor,
+    info: host.info,
+    lost: pool?.lost ?? new Promise(() => {}),
+    tensor(size) {
+      checkSize(size);
+      return { size, at: account.allocate(size * 4) } as WasmTensor;
+    },
     quantized: (batch, rows, cols, transposed = false) => operand(account, batch, rows, cols, transposed),
     write(target, words, from = 0) {
       if (!Number.isSafeInteger(from) || from < 0 || from + words.length > target.size) {
@@ -58,32 +108,42 @@ function scope(memory: WasmMemory, kernels: Kernels): Device {
     // Copied: the buffer may be shared, or grow and be detached.
     read: (source) => Promise.resolve(Float32Array.from(memory.floats(at(source), source.size))),
     readQuantized: (q) => Promise.resolve(unpack(memory, q as WasmOperand)),
-    record: (build) => record(build, account, kernels),
-    run(recording) {
-      for (const [kernel, args] of (recording as WasmRecording).calls) kernel(...args);
-      return Promise.resolve();
+    record: (build) => record(build, account, host),
+    // Computes before it returns, but throws as a promise.
+    run: (recording) => new Promise((done) => done(run(host, recording as WasmRecording))),
+    scope: () => scope(host, false),
+    destroy() {
+      account.close();
+      if (isWhole) pool?.close();
     },
-    scope: () => scope(memory, kernels),
-    destroy: () => account.close(),
   };
 }
 
-function record(build: (ops: Ops) => void, account: Account, kernels: Kernels): WasmRecording {
+function run({ pool }: Host, { calls, program }: WasmRecording): void {
+  if (pool) pool.run(program, calls);
+  else for (const { kernel, args } of calls) kernel(...args);
+}
+
+function record(build: (ops: Ops) => void, account: Account, host: Host): WasmRecording {
+  const { memory, kernels, names, parts } = host;
   const calls: Call[] = [];
   let ops = 0;
   const op = (name: OpName) => (args: OpArgs[OpName]) => {
     ops++;
     calls.push(...(wasmOps[name] as (a: OpArgs[OpName], account: Account) => Call[])(args, account));
   };
-  const names = Object.keys(wasmOps) as OpName[];
-  build(Object.fromEntries(names.map((name) => [name, op(name)])) as unknown as Ops);
-  const scratch = account.allocate(Math.max(64, ...calls.map((c) => c.scratchBytes)));
+  const opNames = Object.keys(wasmOps) as OpName[];
+  build(Object.fromEntries(opNames.map((name) => [name, op(name)])) as unknown as Ops);
+  const scratchBytes = Math.ceil(Math.max(64, ...calls.map((call) => call.scratchBytes)) / 64) * 64;
+  const scratch = account.allocate(scratchBytes * parts);
+  const words = encodeProgram(++host.programs, calls, names, scratch, scratchBytes);
+  const program = account.allocate(words.byteLength);
+  const view = new Float64Array(memory.memory.buffer, program, words.length);
+  view.set(words);
   return {
     ops,
-    calls: calls.map(({ kernel, args }) => [
-      kernels[kernel] as (...args: number[]) => void,
-      [...args, scratch, 0, 1],
-    ]),
+    calls: decodeProgram((word) => view[(word - program) / 8] as number, program, names, kernels, 0, parts),
+    program,
   };
 }
 

@@ -64,6 +64,11 @@ function set(at: usize, bits: u32): void {
   v128.store(at, i32x4.splat(bits));
 }
 
+/** A word of a recording, for threads whose view of memory may be older than the recording. */
+export function peek(at: usize): f64 {
+  return load<f64>(at);
+}
+
 export function fillConstants(): void {
   set(tiny, 0x0d800000); // 2^-100
   set(clampHigh, 0x53800000); // 2^40
