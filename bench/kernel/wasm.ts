@@ -1,9 +1,9 @@
 /**
- * Speed of the WASM device on one thread: exact GEMM end to end and a GPT training step, per CPU-second of this process.
+ * Speed of the WASM device: exact GEMM end to end (f32 bits in, both operands quantised, multiplied, rounded, f32 bits out) and a GPT training step.
  *
- * `node --import ./scripts/raw-hooks.ts bench/kernel/wasm.ts [--json] [--only gemm|train|parts] [--debug]`. GEMM counts 2 M N K operations for f32 bits in, both operands
- * quantised, multiplied, rounded, f32 bits out. Every figure is the median of several timed batches after a warm-up; results are checked against
- * the reference by the tests, not here. `--debug` keeps function names, for `node --cpu-prof`.
+ * Figures are per CPU-second of this process, and by the clock; the bits are the tests' business. As a program, with knobs for a profiler:
+ * `node --import ./scripts/raw-hooks.ts bench/kernel/wasm.ts [--threads N] [--only gemm|train] [--policy P] [--debug]`; `--debug` keeps the names of
+ * functions for `node --cpu-prof`.
  */
 import { parseArgs } from 'node:util';
 import type { Device } from '#kernels/device/device.ts';
@@ -14,48 +14,50 @@ import { constant, toBits } from '#kernels/ops/math/cpu.ts';
 import type { Bits } from '#kernels/ops/quantize/spec.ts';
 import { matrix } from '#kernels/tensor/tensor.ts';
 import type { ModelConfig, Policy } from '#protocol/messages/model.ts';
+import type { Figure } from '#scripts/bench.ts';
 import { ensureWasm } from '#scripts/build-wasm.ts';
 
-const { values: options } = parseArgs({
-  options: {
-    json: { type: 'boolean' },
-    only: { type: 'string' },
-    debug: { type: 'boolean' },
-    policy: { type: 'string' },
-  },
-});
-const batches = 7;
-
-interface Figure {
-  measure: string;
-  value: number;
-  unit: string;
-}
-const figures: Figure[] = [];
-
-function report(measure: string, value: number, unit: string): void {
-  figures.push({ measure, value, unit });
-  if (!options.json) console.log(`${measure.padEnd(44)} ${value.toFixed(value < 10 ? 4 : 1)} ${unit}`);
+export interface WasmBenchOptions {
+  threads?: number;
+  only?: string | undefined;
+  policy?: string | undefined;
+  debug?: boolean;
 }
 
-/** Median CPU-seconds of one call, from batches of about `seconds`. */
-async function cpuSeconds(run: () => Promise<void>, seconds = 0.4): Promise<number> {
+const runs = 7;
+const warmUpSeconds = 0.5;
+
+interface Times {
+  cpu: number[];
+  clock: number[];
+}
+
+/** CPU-seconds and seconds of one call, sorted, from batches of about `seconds` after a warm-up: the engine compiles hot kernels again meanwhile. */
+async function measure(run: () => Promise<void>, seconds: number): Promise<Times> {
   const time = async (count: number) => {
-    const start = process.cpuUsage();
+    const cpu = process.cpuUsage();
+    const start = performance.now();
     for (let i = 0; i < count; i++) await run();
-    const { user, system } = process.cpuUsage(start);
-    return (user + system) / 1e6 / count;
+    const clock = (performance.now() - start) / 1e3 / count;
+    const { user, system } = process.cpuUsage(cpu);
+    return { cpu: (user + system) / 1e6 / count, clock };
   };
-  // The engine compiles hot kernels again meanwhile.
-  let one = await time(1);
-  for (let spent = 0; spent < seconds; spent += one) one = await time(1);
-  const count = Math.max(1, Math.round(seconds / (await time(3))));
-  const samples: number[] = [];
-  for (let i = 0; i < batches; i++) samples.push(await time(count));
-  return samples.sort((a, b) => a - b)[batches >> 1] as number;
+  for (let spent = 0; spent < warmUpSeconds;) spent += (await time(1)).cpu;
+  const count = Math.max(1, Math.round(seconds / (await time(3)).cpu));
+  const times: Times = { cpu: [], clock: [] };
+  for (let i = 0; i < runs; i++) {
+    const { cpu, clock } = await time(count);
+    times.cpu.push(cpu);
+    times.clock.push(clock);
+  }
+  times.cpu.sort((a, b) => a - b);
+  times.clock.sort((a, b) => a - b);
+  return times;
 }
 
-async function gemm(device: Device, M: number, N: number, K: number, nb: Bits): Promise<void> {
+const median = (sorted: readonly number[]) => sorted[sorted.length >> 1] as number;
+
+async function gemm(device: Device, M: number, N: number, K: number, nb: Bits): Promise<Times> {
   const scope = device.scope();
   const fill = (size: number) => {
     const tensor = scope.tensor(size);
@@ -72,46 +74,81 @@ async function gemm(device: Device, M: number, N: number, K: number, nb: Bits): 
     ops.quantize({ src: matrix(w, N, K), dst: qw, nb });
     ops.gemm({ a: qa, b: qw, dst: matrix(dst, M, N), nb });
   });
-  const seconds = await cpuSeconds(() => scope.run(recording));
-  report(`gemm ${M}x${N}x${K} i${nb === 7 ? 8 : nb}`, (2 * M * N * K) / seconds / 1e9, 'GOP/CPU-s');
+  const times = await measure(() => scope.run(recording), 0.3);
   scope.destroy();
+  return times;
 }
 
-async function trainStep(device: Device, model: ModelConfig, batch: number, policy: Policy): Promise<void> {
+async function trainStep(device: Device, model: ModelConfig, batch: number, policy: Policy): Promise<Times> {
   const scope = device.scope();
   const gpt = new Gpt(scope, model, batch, policy, true);
   gpt.load(initialWeights(model, 1));
-  const step = gpt.recordStep({
-    beta1: constant(0.9),
-    beta2: constant(0.99),
-    eps: constant(1e-8),
-    weightDecay: constant(0.1),
-  });
+  const rates = { beta1: constant(0.9), beta2: constant(0.99), eps: constant(1e-8) };
+  const step = gpt.recordStep({ ...rates, weightDecay: constant(0.1) });
   const bits = (x: number) => toBits(constant(x));
   gpt.setTokens(Uint8Array.from({ length: batch * (model.T + 1) }, (_, i) => (i * i * 31) % model.V));
   let seed = 1;
-  const seconds = await cpuSeconds(async () => {
+  const times = await measure(async () => {
     gpt.setScalars({ seed: seed++, lr: bits(1e-3), bias1: bits(1.5), bias2: bits(2) });
     await scope.run(step);
     await gpt.readLoss();
-  }, 1);
-  report(`train step L=${model.L} C=${model.C} T=${model.T} B=${batch} ${policy}`, seconds, 'CPU-s');
+  }, 0.7);
   scope.destroy();
+  return times;
 }
 
-await ensureWasm(options.debug ? ['--debug'] : []);
-const device = await createWasmDevice();
-if (options.only !== 'train') {
-  for (const [M, N, K] of [
-    [512, 512, 512],
-    [64, 1024, 1024],
-  ] as const) {
-    for (const nb of [7, 10, 15] as const) await gemm(device, M, N, K, nb);
+const shapes = [
+  [512, 512, 512],
+  [64, 1024, 1024],
+] as const;
+const policies = ['i8sr', 'i10sr', 'i15'] as const;
+const widths: Record<Policy, Bits> = { i8sr: 7, i10sr: 10, i15: 15 };
+const model: ModelConfig = { L: 4, C: 128, NH: 4, T: 64, V: 256 };
+const batch = 8;
+
+/** All figures of the WASM device, said one by one. */
+export async function benchWasm(
+  say: (line: string) => void,
+  options: WasmBenchOptions = {},
+): Promise<Figure[]> {
+  const { threads = 1, only, policy: chosen, debug = false } = options;
+  await ensureWasm(debug ? ['--debug'] : []);
+  const device = await createWasmDevice({ threads });
+  const figures: Figure[] = [];
+  const common = { device: device.info.label, warmUp: 1, runs };
+  const add = (name: string, shape: string, unit: string, sorted: readonly number[]) => {
+    const [middle, p95] = [median(sorted), sorted.at(-1) as number];
+    figures.push({ ...common, name, shape, unit, median: middle, p95 });
+    say(`${name.padEnd(18)} ${shape.padEnd(30)} ${middle.toFixed(middle < 10 ? 4 : 1)} ${unit}`);
+  };
+  const policyList = policies.filter((policy) => chosen === undefined || chosen === policy);
+  for (const [M, N, K] of only === 'train' ? [] : shapes) {
+    for (const policy of policyList) {
+      const { cpu, clock } = await gemm(device, M, N, K, widths[policy]);
+      const rate = (seconds: readonly number[]) => seconds.map((s) => (2 * M * N * K) / s / 1e9);
+      add(`gemm ${policy}`, `${M}x${N}x${K}`, 'GOP/CPU-s', rate(cpu));
+      add(`gemm ${policy}`, `${M}x${N}x${K}`, 'GOP/s', rate(clock));
+    }
   }
+  const { L, C, NH, T, V } = model;
+  for (const policy of only === 'gemm' ? [] : policyList) {
+    const { cpu, clock } = await trainStep(device, model, batch, policy);
+    const shape = `L=${L} C=${C} NH=${NH} T=${T} B=${batch} V=${V}`;
+    add(`train step ${policy}`, shape, 'CPU-s', cpu);
+    add(`train step ${policy}`, shape, 's', clock);
+  }
+  device.destroy();
+  return figures;
 }
-if (options.only !== 'gemm') {
-  const model: ModelConfig = { L: 4, C: 128, NH: 4, T: 64, V: 256 };
-  for (const policy of ['i8sr', 'i10sr', 'i15'] as const)
-    if (!options.policy || options.policy === policy) await trainStep(device, model, 8, policy);
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: {
+      threads: { type: 'string', default: '1' },
+      only: { type: 'string' },
+      policy: { type: 'string' },
+      debug: { type: 'boolean', default: false },
+    },
+  });
+  await benchWasm(console.log, { ...values, threads: Number(values.threads) });
 }
-if (options.json) console.log(JSON.stringify({ node: process.version, figures }, null, 1));
