@@ -14,8 +14,16 @@ import { constant, toBits } from '#kernels/ops/math/cpu.ts';
 import type { Bits } from '#kernels/ops/quantize/spec.ts';
 import { matrix } from '#kernels/tensor/tensor.ts';
 import type { ModelConfig, Policy } from '#protocol/messages/model.ts';
-import type { Figure } from '#scripts/bench.ts';
 import { ensureWasm } from '#scripts/build-wasm.ts';
+
+/** What was measured: the median and the slowest of `runs` batches. */
+export interface Figure {
+  name: string;
+  shape: string;
+  unit: string;
+  median: number;
+  worst: number;
+}
 
 export interface WasmBenchOptions {
   threads?: number;
@@ -115,10 +123,9 @@ export async function benchWasm(
   await ensureWasm(debug ? ['--debug'] : []);
   const device = await createWasmDevice({ threads });
   const figures: Figure[] = [];
-  const common = { device: device.info.label, warmUp: 1, runs };
   const add = (name: string, shape: string, unit: string, sorted: readonly number[]) => {
-    const [middle, p95] = [median(sorted), sorted.at(-1) as number];
-    figures.push({ ...common, name, shape, unit, median: middle, p95 });
+    const middle = median(sorted);
+    figures.push({ name, shape, unit, median: middle, worst: sorted.at(-1) as number });
     say(`${name.padEnd(18)} ${shape.padEnd(30)} ${middle.toFixed(middle < 10 ? 4 : 1)} ${unit}`);
   };
   const policyList = policies.filter((policy) => chosen === undefined || chosen === policy);
