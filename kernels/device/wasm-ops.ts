@@ -145,8 +145,8 @@ export const wasmOps: { [K in OpName]: (args: OpArgs[K], account: Account) => Ca
     if (blocks > 4096) throw new AtollError('bad_input', 'layerNormParamGrad: too many rows.');
     return call('layerNormParamGrad', [layerNormRecord(a, account)], 8192 + blocks * 128);
   },
-  gelu: (a) => call('gelu', [at(a.x), at(a.y), a.size]),
-  geluGrad: (a) => call('geluGrad', [at(a.x), at(a.dy), at(a.dx), a.size]),
+  gelu: (a) => call('gelu', [at(a.x), at(a.y), a.size], 512),
+  geluGrad: (a) => call('geluGrad', [at(a.x), at(a.dy), at(a.dx), a.size], 512),
   softmax: (a) => call('softmax', [at(a.scores), a.batch * a.T, a.T, a.scale], sumBytes(a.T) + rowBytes(a.T)),
   softmaxGrad(a) {
     const args = [at(a.probabilities), at(a.gradient), a.batch * a.T, a.T, a.scale];

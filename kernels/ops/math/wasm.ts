@@ -192,24 +192,23 @@ function tanhSmall(x: v128): v128 {
   return f32x4.add(x, f32x4.mul(f32x4.mul(p, z), x));
 }
 
-/** tanh of a >= .625. Raw: e^2a is below 2^99, so its reciprocal is not flushed. */
+/** 1 + e^(2 |x|), the first half of tanh for sizes from .625 on; below 2^99. */
 @inline
-function tanhLarge(a: v128): v128 {
-  const one = c(k.one);
-  const r = recipPositive(f32x4.add(one, exp(f32x4.add(a, a))));
-  return f32x4.sub(one, f32x4.add(r, r));
+export function tanhExp(x: v128): v128 {
+  const a = v128.and(x, c(k.absMask));
+  return f32x4.add(c(k.one), exp(f32x4.add(a, a)));
 }
 
-/** tanh. x itself may be what a raw product left, smaller than 2^-100: the result is then as small, or 0. */
+/**
+ * tanh of x, given `tanhExp` of it. Raw: the reciprocal is above 2^-99. x itself may be what a raw product left, smaller than 2^-100: the result is then as
+ * small, or 0.
+ */
 @inline
-export function tanh(x: v128): v128 {
+export function tanhFromExp(x: v128, e: v128): v128 {
+  const r = recipPositive(e);
   const sign = v128.and(x, c(k.signMask));
-  const a = v128.xor(x, sign);
-  const small = f32x4.lt(a, c(k.tanhSplit));
-  if (i32x4.all_true(small)) return tanhSmall(x);
-  const large = v128.xor(tanhLarge(a), sign);
-  if (!v128.any_true(small)) return large;
-  return v128.bitselect(tanhSmall(x), large, small);
+  const large = v128.or(f32x4.sub(c(k.one), f32x4.add(r, r)), sign);
+  return v128.bitselect(tanhSmall(x), large, f32x4.lt(v128.xor(x, sign), c(k.tanhSplit)));
 }
 
 /** Four 32-bit hashes with full avalanche. */

@@ -17,6 +17,7 @@ type Mode = i32;
 const nearest: Mode = 0;
 const nearestFlushed: Mode = 1;
 const stochastic: Mode = 2;
+const stochasticFlushed: Mode = 3;
 
 const golden: i32 = <i32>0x9e3779b9;
 
@@ -54,7 +55,8 @@ function maxLane(x: v128): v128 {
 /** Four signed integers before the cap. `counter`: seed + index * golden of each lane. */
 @inline
 function integers(mode: Mode, x: v128, scale: v128, counter: v128): v128 {
-  if (mode == stochastic) return stochasticIntegers(fl(x), scale, counter);
+  if (mode == stochastic) return stochasticIntegers(x, scale, counter);
+  if (mode == stochasticFlushed) return stochasticIntegers(fl(x), scale, counter);
   const value = mode == nearestFlushed ? fl(x) : x;
   return i32x4.sub(f32x4.add(f32x4.mul(value, scale), c(k.magic)), c(k.magic));
 }
@@ -122,7 +124,7 @@ function storePanel(to: usize, a: v128, b: v128, c: v128, d: v128): void {
 function eight(mode: Mode, p: usize, scale: v128, counter: v128, by: v128, qmax: v128, n: i32): v128 {
   const x = n >= 8 ? v128.load(p) : take(p, n);
   const y = n >= 8 ? v128.load(p, 16) : take(p + 16, n - 4);
-  const next = mode == stochastic ? i32x4.add(counter, by) : counter;
+  const next = mode >= stochastic ? i32x4.add(counter, by) : counter;
   return pack(integers(mode, x, scale, counter), integers(mode, y, scale, next), qmax);
 }
 
@@ -157,7 +159,7 @@ function rowsToPanel(
     const qc = eight(mode, c + at, scaleC, i32x4.add(v128.load(state, 96), step), by, qmax, 8);
     const qd = eight(mode, d + at, scaleD, i32x4.add(v128.load(state, 112), step), by, qmax, 8);
     storePanel(to, qa, qb, qc, qd);
-    if (mode == stochastic) step = i32x4.add(i32x4.add(step, by), by);
+    if (mode >= stochastic) step = i32x4.add(i32x4.add(step, by), by);
   }
   if (left == 0) return;
   const qa = eight(mode, a + at, scaleA, i32x4.add(v128.load(state, 64), step), by, qmax, left);
@@ -167,21 +169,32 @@ function rowsToPanel(
   storePanel(to, qa, qb, qc, qd);
 }
 
-/** Whether values below 2^-100 could reach half a step with one of these scales (2^(nb - E)): from 2^98 on. */
+/**
+ * Whether values below 2^-100 must be flushed first with one of these scales (2^(nb - E)): to the nearest when they could reach half a step, from 2^98 on;
+ * stochastically when they could reach the last of 31 random bits, from 2^69 on.
+ */
 @inline
-function needsFlush(scale: v128): bool {
-  return v128.any_true(i32x4.ge_s(scale, i32x4.splat((127 + 98) << 23)));
+function needsFlush(scale: v128, random: bool): bool {
+  const from = random ? (127 + 69) << 23 : (127 + 98) << 23;
+  return v128.any_true(i32x4.ge_s(scale, i32x4.splat(from)));
+}
+
+/** The greatest of four rows' scales. */
+@inline
+function greatest(state: usize): v128 {
+  const low = i32x4.max_s(v128.load(state), v128.load(state, 16));
+  return i32x4.max_s(low, i32x4.max_s(v128.load(state, 32), v128.load(state, 48)));
 }
 
 function nearestPanel(p: usize, stride: usize, cols: i32, to: usize, state: usize, qmax: v128): void {
-  const low = i32x4.max_s(v128.load(state), v128.load(state, 16));
-  const high = i32x4.max_s(v128.load(state, 32), v128.load(state, 48));
-  if (needsFlush(i32x4.max_s(low, high))) rowsToPanel(nearestFlushed, p, stride, cols, 0, to, state, qmax);
+  if (needsFlush(greatest(state), false)) rowsToPanel(nearestFlushed, p, stride, cols, 0, to, state, qmax);
   else rowsToPanel(nearest, p, stride, cols, 0, to, state, qmax);
 }
 
 function stochasticPanel(p: usize, stride: usize, v: View, to: usize, state: usize, qmax: v128): void {
-  rowsToPanel(stochastic, p, stride, v.cols, v.colStride, to, state, qmax);
+  if (needsFlush(greatest(state), true)) {
+    rowsToPanel(stochasticFlushed, p, stride, v.cols, v.colStride, to, state, qmax);
+  } else rowsToPanel(stochastic, p, stride, v.cols, v.colStride, to, state, qmax);
 }
 
 /** Up to four words that are `stride` bytes apart. */
@@ -281,8 +294,8 @@ export function quantizeRows(
   }
 }
 
-/** Lines that are taken together: 64 floats of a memory row are four cache lines. */
-const chunkPanels: i32 = 16;
+/** Lines that are taken together: 32 floats of a memory row are two cache lines. */
+const chunkPanels: i32 = 8;
 
 /** Memory rows (contraction steps) of `lines` contiguous words: how both cases of `quantizeAcross` read. */
 @unmanaged
@@ -332,10 +345,12 @@ export function quantizeAcross(
     m.lines = min(chunk << 2, o.lines - (panel << 2));
     m.counter = seed + first * golden;
     const exponents = o.exponents + (<usize>(batch * o.rows) << 2);
-    let mode = nearestFlushed;
+    const random = scalars != 0;
+    let flush = true;
     if (o.transposed) scaleSteps(m, nb, exponents);
-    else if (!scaleLines(m, nb, exponents + (<usize>panel << 4))) mode = nearest;
-    acrossChunk(m, o, nb, scalars != 0 ? stochastic : mode, panelAt(o, batch, panel));
+    else flush = scaleLines(m, nb, exponents + (<usize>panel << 4), random);
+    const mode = random ? (flush ? stochasticFlushed : stochastic) : flush ? nearestFlushed : nearest;
+    acrossChunk(m, o, nb, mode, panelAt(o, batch, panel));
   }
 }
 
@@ -349,7 +364,7 @@ function scaleSteps(m: Across, nb: i32, exponents: usize): void {
 }
 
 /** One scale a line: largest sizes over the memory rows, four rows at a time. Returns whether one needs its values flushed. */
-function scaleLines(m: Across, nb: i32, exponents: usize): bool {
+function scaleLines(m: Across, nb: i32, exponents: usize, random: bool): bool {
   const end = m.scales + (<usize>m.lines << 2);
   for (let q = m.scales; q < end; q += 16) v128.store(q, i32x4.splat(0));
   const stride = m.strideBytes;
@@ -379,7 +394,7 @@ function scaleLines(m: Across, nb: i32, exponents: usize): bool {
     put(exponents + (<usize>i << 2), exponentOf(amax), m.lines - i);
     v128.store(q, scale);
   }
-  return needsFlush(largest);
+  return needsFlush(largest, random);
 }
 
 function acrossChunk(m: Across, o: Operand, nb: i32, mode: Mode, to: usize): void {
@@ -387,9 +402,10 @@ function acrossChunk(m: Across, o: Operand, nb: i32, mode: Mode, to: usize): voi
   const qmax = i16x8.splat(<i16>qmaxOf(nb));
   for (let k = 0; k < m.steps; k += 8, to += 64) {
     if (o.transposed) {
-      if (mode == stochastic) acrossRows(stochastic, true, m, k, to, bytes, qmax);
+      if (mode >= stochastic) acrossRows(stochasticFlushed, true, m, k, to, bytes, qmax);
       else acrossRows(nearestFlushed, true, m, k, to, bytes, qmax);
     } else if (mode == stochastic) acrossRows(stochastic, false, m, k, to, bytes, qmax);
+    else if (mode == stochasticFlushed) acrossRows(stochasticFlushed, false, m, k, to, bytes, qmax);
     else if (mode == nearest) acrossRows(nearest, false, m, k, to, bytes, qmax);
     else acrossRows(nearestFlushed, false, m, k, to, bytes, qmax);
   }
@@ -410,11 +426,11 @@ function acrossRows(mode: Mode, byStep: bool, m: Across, k: i32, to: usize, pane
     if (left >= 8 && lines >= 4) {
       let c = counter;
       v128.store(to, pair(mode, byStep, p, stride, scales, 0, c, step, qmax));
-      if (mode == stochastic) c = i32x4.add(c, twoSteps);
+      if (mode >= stochastic) c = i32x4.add(c, twoSteps);
       v128.store(to, pair(mode, byStep, p, stride, scales, 2, c, step, qmax), 16);
-      if (mode == stochastic) c = i32x4.add(c, twoSteps);
+      if (mode >= stochastic) c = i32x4.add(c, twoSteps);
       v128.store(to, pair(mode, byStep, p, stride, scales, 4, c, step, qmax), 32);
-      if (mode == stochastic) c = i32x4.add(c, twoSteps);
+      if (mode >= stochastic) c = i32x4.add(c, twoSteps);
       v128.store(to, pair(mode, byStep, p, stride, scales, 6, c, step, qmax), 48);
     } else {
       const mask = laneMask(lines);
@@ -426,14 +442,14 @@ function acrossRows(mode: Mode, byStep: bool, m: Across, k: i32, to: usize, pane
         else if (left - j == 1) {
           q = v128.and(pair(mode, byStep, p + <usize>j * stride, 0, scales, j, c, step, qmax), i32x4.splat(0xffff));
         }
-        if (mode == stochastic) c = i32x4.add(c, twoSteps);
+        if (mode >= stochastic) c = i32x4.add(c, twoSteps);
         v128.store(to + (<usize>j << 3), v128.and(q, mask));
       }
     }
     p += 16;
     to += panelBytes;
     if (!byStep) scales += 16;
-    if (mode == stochastic) counter = i32x4.add(counter, i32x4.splat(golden * 4));
+    if (mode >= stochastic) counter = i32x4.add(counter, i32x4.splat(golden * 4));
   }
 }
 
@@ -453,7 +469,7 @@ function pair(
   const from = p + <usize>j * stride;
   const scaleA = byStep ? v128.load_splat<u32>(scales + (<usize>j << 2)) : v128.load(scales);
   const scaleB = byStep ? v128.load_splat<u32>(scales + (<usize>j << 2) + 4) : scaleA;
-  const next = mode == stochastic ? i32x4.add(counter, step) : counter;
+  const next = mode >= stochastic ? i32x4.add(counter, step) : counter;
   const a = integers(mode, v128.load(from), scaleA, counter);
   const q = pack(a, integers(mode, v128.load(from + stride), scaleB, next), qmax);
   return v128.shuffle<u16>(q, q, 0, 4, 1, 5, 2, 6, 3, 7);
@@ -487,7 +503,7 @@ export function quantizeScattered(
     let counter = v128.load(scratch, 64);
     for (let c = 0; c < v.cols; c += 4) {
       const x = v128.load(row + (<usize>c << 2));
-      let q = scalars != 0 ? integers(stochastic, x, scale, counter) : integers(nearestFlushed, x, scale, counter);
+      let q = scalars != 0 ? integers(stochasticFlushed, x, scale, counter) : integers(nearestFlushed, x, scale, counter);
       q = i32x4.max_s(i32x4.min_s(q, qmax), i32x4.neg(qmax));
       const to = panelAt(o, batch, c >> 2) + (<usize>(k >> 1) << 4) + (<usize>(k & 1) << 1);
       for (let j = 0; j < min(4, v.cols - c); j++) {
