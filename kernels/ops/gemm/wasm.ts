@@ -202,15 +202,18 @@ function block(g: Gemm, c: Cut, batch: i32, m0: i32, n0: i32): void {
   const stepBytes = <usize>(c.step >> 2) * <usize>g.b.panelBytes;
   for (let k = 0; k < c.chunks; k++) {
     const from = k * c.chunkBytes;
-    const bytes = min(c.chunkBytes, ((g.a.length + 7) & ~7) * 8 - from);
+    const bytes: usize = min(c.chunkBytes, ((g.a.length + 7) & ~7) * 8 - from);
     let b = panelAt(g.b, batch, n0 >> 2) + <usize>from;
     for (let n = n0; n < nEnd; n += c.step, b += stepBytes) {
       let a = panelAt(g.a, batch, m0 >> 2) + <usize>from;
       let at = <usize>(n - n0) << 2;
       for (let m = m0; m < mEnd; m += 4, at += rowBytes << 2, a += <usize>g.a.panelBytes) {
         const columns = min(g.causal ? m + 4 : nEnd, min(nEnd, n + c.step)) - n;
-        if (g.nb == 15) strip15(a, b, g.b.panelBytes, bytes, columns, c.low + at, c.high + at);
-        else strip(a, b, g.b.panelBytes, bytes, columns, c.low + at);
+        // Zeros at both ends add nothing: half of a causal matrix.
+        const skip = leadingZeros(a, bytes);
+        const left = withoutTail(a + skip, bytes - skip);
+        if (g.nb == 15) strip15(a + skip, b + skip, g.b.panelBytes, left, columns, c.low + at, c.high + at);
+        else strip(a + skip, b + skip, g.b.panelBytes, left, columns, c.low + at);
       }
     }
     if (!wide) continue;
@@ -221,9 +224,29 @@ function block(g: Gemm, c: Cut, batch: i32, m0: i32, n0: i32): void {
   finish(g, c, batch, m0, mEnd - m0, n0, nEnd - n0, wide);
 }
 
+/** Bytes of zeros that the panel at a begins with, in groups of eight contraction steps. */
+@inline
+function leadingZeros(a: usize, bytes: usize): usize {
+  let at: usize = 0;
+  while (at < bytes && !v128.any_true(groupOf(a + at))) at += 64;
+  return at;
+}
+
+/** Bytes of the panel at a without the zeros that it ends with. */
+@inline
+function withoutTail(a: usize, bytes: usize): usize {
+  while (bytes > 0 && !v128.any_true(groupOf(a + bytes - 64))) bytes -= 64;
+  return bytes;
+}
+
+@inline
+function groupOf(p: usize): v128 {
+  return v128.or(v128.or(v128.load(p), v128.load(p, 16)), v128.or(v128.load(p, 32), v128.load(p, 48)));
+}
+
 /** Integer sums of the panel at a by `columns` columns from the panel at b on. */
 @inline
-function strip(a: usize, b: usize, panelBytes: usize, bytes: i32, columns: i32, low: usize): void {
+function strip(a: usize, b: usize, panelBytes: usize, bytes: usize, columns: i32, low: usize): void {
   for (; columns > 0; columns -= 8, low += 32, b += panelBytes << 1) {
     // An odd last panel stands in for its missing neighbour, whose sums nobody reads.
     dotBlock(a, b, columns > 4 ? b + panelBytes : b, bytes, low, rowBytes);
@@ -231,7 +254,7 @@ function strip(a: usize, b: usize, panelBytes: usize, bytes: i32, columns: i32, 
 }
 
 @inline
-function strip15(a: usize, b: usize, panelBytes: usize, bytes: i32, columns: i32, low: usize, high: usize): void {
+function strip15(a: usize, b: usize, panelBytes: usize, bytes: usize, columns: i32, low: usize, high: usize): void {
   for (; columns > 0; columns -= 4, low += 16, high += 16, b += panelBytes) {
     dotBlock15(a, b, bytes, low, high, rowBytes);
   }
