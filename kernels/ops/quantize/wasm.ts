@@ -128,6 +128,14 @@ function eight(mode: Mode, p: usize, scale: v128, counter: v128, by: v128, qmax:
   return pack(integers(mode, x, scale, counter), integers(mode, y, scale, next), qmax);
 }
 
+/** Whether eight words at each of four addresses are 0. */
+@inline
+function areZero(a: usize, b: usize, d: usize, e: usize): bool {
+  const low = v128.or(v128.or(v128.load(a), v128.load(b)), v128.or(v128.load(d), v128.load(e)));
+  const high = v128.or(v128.or(v128.load(a, 16), v128.load(b, 16)), v128.or(v128.load(d, 16), v128.load(e, 16)));
+  return !v128.any_true(v128.or(low, high));
+}
+
 /** The four rows of a panel, `stride` bytes apart; scales and counters of the rows (16 bytes each) lie at `state`. */
 @inline
 function rowsToPanel(
@@ -154,6 +162,12 @@ function rowsToPanel(
   let at: usize = 0;
   let left = cols;
   for (; left >= 8; left -= 8, at += 32, to += 64) {
+    if (mode >= stochastic && areZero(a + at, b + at, c + at, d + at)) {
+      // Half of a causal matrix is.
+      memory.fill(to, 0, 64);
+      step = i32x4.add(i32x4.add(step, by), by);
+      continue;
+    }
     const qa = eight(mode, a + at, scaleA, i32x4.add(v128.load(state, 64), step), by, qmax, 8);
     const qb = eight(mode, b + at, scaleB, i32x4.add(v128.load(state, 80), step), by, qmax, 8);
     const qc = eight(mode, c + at, scaleC, i32x4.add(v128.load(state, 96), step), by, qmax, 8);
@@ -411,6 +425,15 @@ function acrossChunk(m: Across, o: Operand, nb: i32, mode: Mode, to: usize): voi
   }
 }
 
+/** Whether four words in each of eight memory rows are 0. */
+@inline
+function columnsAreZero(p: usize, stride: usize): bool {
+  let any = v128.or(v128.load(p), v128.load(p + stride));
+  any = v128.or(any, v128.or(v128.load(p + 2 * stride), v128.load(p + 3 * stride)));
+  any = v128.or(any, v128.or(v128.load(p + 4 * stride), v128.load(p + 5 * stride)));
+  return !v128.any_true(v128.or(any, v128.or(v128.load(p + 6 * stride), v128.load(p + 7 * stride))));
+}
+
 /** Eight memory rows, from the kth on, of all lines of the chunk. */
 @inline
 function acrossRows(mode: Mode, byStep: bool, m: Across, k: i32, to: usize, panelBytes: usize, qmax: v128): void {
@@ -423,7 +446,9 @@ function acrossRows(mode: Mode, byStep: bool, m: Across, k: i32, to: usize, pane
   const step = i32x4.splat(m.counterStep);
   const twoSteps = i32x4.splat(m.counterStep * 2);
   for (let lines = m.lines; lines > 0; lines -= 4) {
-    if (left >= 8 && lines >= 4) {
+    if (mode >= stochastic && left >= 8 && lines >= 4 && columnsAreZero(p, stride)) {
+      memory.fill(to, 0, 64);
+    } else if (left >= 8 && lines >= 4) {
       let c = counter;
       v128.store(to, pair(mode, byStep, p, stride, scales, 0, c, step, qmax));
       if (mode >= stochastic) c = i32x4.add(c, twoSteps);
