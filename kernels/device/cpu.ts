@@ -6,6 +6,7 @@ import type { DeviceInfo } from '#protocol/messages/frames.ts';
 import * as adamw from '../ops/adamw/cpu.ts';
 import { scalarWords } from '../ops/adamw/spec.ts';
 import * as attention from '../ops/attention/cpu.ts';
+import { checkSoftmax } from '../ops/attention/spec.ts';
 import * as crossEntropy from '../ops/cross-entropy/cpu.ts';
 import * as elementwise from '../ops/elementwise/cpu.ts';
 import type { ElementwiseArgs } from '../ops/elementwise/spec.ts';
@@ -64,6 +65,9 @@ const f = (tensor: Tensor) => (tensor as CpuTensor).data;
 const u = (tensor: Tensor) => (tensor as CpuTensor).words;
 const q = (operand: Quantized) => operand as CpuOperand;
 
+/** What an op adds to its offset when it runs. */
+const position = (a: { position?: Tensor }) => (a.position ? (u(a.position)[0] as number) : 0);
+
 /** One closure an op: what it does each time the recording runs. */
 const cpuOps: { [K in OpName]: (args: Parameters<Ops[K]>[0]) => () => void } = {
   quantize(a) {
@@ -110,8 +114,14 @@ const cpuOps: { [K in OpName]: (args: Parameters<Ops[K]>[0]) => () => void } = {
     ),
   gelu: (a) => () => gelu.gelu(f(a.x), f(a.y), a.size),
   geluGrad: (a) => () => gelu.geluGrad(f(a.x), f(a.dy), f(a.dx), a.size),
-  softmax: (a) => () => attention.softmax(f(a.scores), a.batch, a.T, a.scale),
-  softmaxGrad: (a) => () => attention.softmaxGrad(f(a.probabilities), f(a.gradient), a.batch, a.T, a.scale),
+  softmax(a) {
+    checkSoftmax(a, a.scores);
+    return () => attention.softmax(f(a.scores), a, a.offset + position(a));
+  },
+  softmaxGrad(a) {
+    checkSoftmax(a, a.probabilities, a.gradient);
+    return () => attention.softmaxGrad(f(a.probabilities), f(a.gradient), a, a.offset + position(a));
+  },
   crossEntropy: (a) => () =>
     crossEntropy.crossEntropy(f(a.logits), u(a.targets), f(a.losses), a.rows, a.V, a.gradientScale ?? null),
   embed: (a) => () => embedding.embed(u(a.tokens), f(a.wte), f(a.wpe), f(a.x), a.rows, a.cols, a.T),

@@ -3,6 +3,7 @@
  */
 import { AtollError } from '#protocol/errors.ts';
 import type { AdamwArgs } from '../ops/adamw/spec.ts';
+import { checkSoftmax, type SoftmaxArgs, type SoftmaxGradArgs } from '../ops/attention/spec.ts';
 import type { ElementwiseArgs } from '../ops/elementwise/spec.ts';
 import { checkScatterAdd, type ScatterAddArgs } from '../ops/embedding/spec.ts';
 import { checkGemm, type GemmArgs } from '../ops/gemm/spec.ts';
@@ -128,6 +129,17 @@ function layerNormRecord(
   return account.record([...tensors, a.rows, a.cols, f32(constant(1 / a.cols))]);
 }
 
+function softmaxShape({
+  batch,
+  rows,
+  cols,
+  offset,
+  position,
+  scale,
+}: SoftmaxArgs | SoftmaxGradArgs): number[] {
+  return [batch, rows, cols, offset, atOrNone(position), scale];
+}
+
 /** How each op is called. */
 export const wasmOps: { [K in OpName]: (args: OpArgs[K], account: Account) => Call[] } = {
   quantize,
@@ -147,10 +159,14 @@ export const wasmOps: { [K in OpName]: (args: OpArgs[K], account: Account) => Ca
   },
   gelu: (a) => call('gelu', [at(a.x), at(a.y), a.size], 512),
   geluGrad: (a) => call('geluGrad', [at(a.x), at(a.dy), at(a.dx), a.size], 512),
-  softmax: (a) => call('softmax', [at(a.scores), a.batch * a.T, a.T, a.scale], sumBytes(a.T) + rowBytes(a.T)),
+  softmax(a) {
+    checkSoftmax(a, a.scores);
+    return call('softmax', [at(a.scores), ...softmaxShape(a)], sumBytes(a.cols) + rowBytes(a.cols));
+  },
   softmaxGrad(a) {
-    const args = [at(a.probabilities), at(a.gradient), a.batch * a.T, a.T, a.scale];
-    return call('softmaxGrad', args, sumBytes(a.T) + rowBytes(a.T));
+    checkSoftmax(a, a.probabilities, a.gradient);
+    const args = [at(a.probabilities), at(a.gradient), ...softmaxShape(a)];
+    return call('softmaxGrad', args, sumBytes(a.cols) + rowBytes(a.cols));
   },
   crossEntropy(a) {
     const tensors = [at(a.logits), at(a.targets), at(a.losses)];

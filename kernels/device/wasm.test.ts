@@ -375,13 +375,14 @@ describe.each([1, 3])('%i threads', (threads) => {
     });
 
     it.each([1, 2, 5, 9, 64, 70, 130])('causal softmax of T = %i', async (T) => {
+      const shape = { batch: 3, rows: T, cols: T, offset: 0, scale: 0.25 };
       for (const kind of kinds) {
         await expectSame(device, (b) => {
           const scores = b.tensor(values(kind, 3 * T * T, 1));
           const gradient = b.tensor(values('normal', 3 * T * T, 2));
           b.record((ops) => {
-            ops.softmax({ scores, batch: 3, T, scale: 0.25 });
-            ops.softmaxGrad({ probabilities: scores, gradient, batch: 3, T, scale: 0.25 });
+            ops.softmax({ scores, ...shape });
+            ops.softmaxGrad({ probabilities: scores, gradient, ...shape });
           });
           b.compare('probabilities', scores);
           b.compare('gradient', gradient);

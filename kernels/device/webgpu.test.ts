@@ -69,7 +69,8 @@ describe('recording', () => {
       expect(() => device.record(build)).toThrow(expect.objectContaining({ code: 'bad_input' }));
     refuse((ops) => ops.gelu({ x, y: x, size: 8 }));
     refuse((ops) => ops.nesterov({ p: x, momentum: x, delta: y, size: 8, lr: half, mu: half }));
-    refuse((ops) => ops.softmaxGrad({ probabilities: x, gradient: x, batch: 2, T: 2, scale: half }));
+    const shape = { batch: 2, rows: 2, cols: 2, offset: 0, scale: half };
+    refuse((ops) => ops.softmaxGrad({ probabilities: x, gradient: x, ...shape }));
   });
 
   it('refuses constants that devices would round differently', () => {

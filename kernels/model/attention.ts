@@ -39,7 +39,14 @@ export class Attention {
     const { nb } = this.precision;
     const scores = this.scores(probabilities);
     this.product(ops, this.part(qkv, 0), this.part(qkv, 1), scores, { causal: true });
-    ops.softmax({ scores: probabilities, batch: batch * NH, T, scale: this.scale() });
+    ops.softmax({
+      scores: probabilities,
+      batch: batch * NH,
+      rows: T,
+      cols: T,
+      offset: 0,
+      scale: this.scale(),
+    });
     const v = this.part(qkv, 2);
     const qv = this.pool.take('b', batch * NH, v.rows, v.cols, true);
     const qp = this.pool.take('a', batch * NH, T, T);
@@ -66,7 +73,15 @@ export class Attention {
     const site = (product: 0 | 1 | 2 | 3) => sites.attention(layer, product);
     this.product(ops, dO, v, dS, { siteA: site(0), causal: true });
     this.product(ops, transpose(p), transpose(dO), this.part(dqkv, 2), { siteB: site(1) });
-    ops.softmaxGrad({ probabilities, gradient: scratch, batch: batch * NH, T, scale: this.scale() });
+    ops.softmaxGrad({
+      probabilities,
+      gradient: scratch,
+      batch: batch * NH,
+      rows: T,
+      cols: T,
+      offset: 0,
+      scale: this.scale(),
+    });
     this.product(ops, dS, transpose(k), this.part(dqkv, 0), { siteA: site(2) });
     this.product(ops, transpose(dS), transpose(q), this.part(dqkv, 1), { siteA: site(3) });
   }

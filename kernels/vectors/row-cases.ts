@@ -61,7 +61,7 @@ function softmax(batch: number, T: number, low: number, high: number, probe = fa
     (bench) => {
       const scores = bench.values(batch * T * T, low, high);
       const gradient = bench.values(batch * T * T);
-      const shape = { batch, T, scale: 0.125 };
+      const shape = { batch, rows: T, cols: T, offset: 0, scale: 0.125 };
       return {
         record: (ops) => {
           ops.softmax({ scores, ...shape });
@@ -71,6 +71,26 @@ function softmax(batch: number, T: number, low: number, high: number, probe = fa
       };
     },
     { probe },
+  );
+}
+
+/** A tile of queries after others, with the position in a tensor or not. */
+function softmaxTile(rows: number, cols: number, offset: number, position: number | null): Case {
+  return opCase(
+    `softmax-tile/${rows}x${cols}/${offset}+${position ?? 'none'}`,
+    (bench) => {
+      const scores = bench.values(2 * rows * cols, -3, 5);
+      const gradient = bench.values(2 * rows * cols);
+      const at = position === null ? {} : { position: bench.from(Uint32Array.of(position, 7)) };
+      const shape = { batch: 2, rows, cols, offset, scale: 0.25, ...at };
+      return {
+        record: (ops) => {
+          ops.softmax({ scores, ...shape });
+          ops.softmaxGrad({ probabilities: scores, gradient, ...shape });
+        },
+        out: [scores, gradient],
+      };
+    }
   );
 }
 
@@ -140,6 +160,14 @@ export const rowCases: readonly Case[] = [
   softmax(2, 19, 20, 40),
   softmax(2, 19, -99, 40),
   softmax(1, 300, -3, 5),
+  softmaxTile(128, 256, 128, null),
+  softmaxTile(1, 257, 256, null),
+  softmaxTile(5, 67, 62, 0),
+  softmaxTile(5, 67, 3, 40),
+  softmaxTile(1, 129, 0, 63),
+  // Beyond the last column a row attends to all.
+  softmaxTile(3, 65, 60, 9),
+  softmaxTile(2, 4097, 4094, 1),
   ...[1, 2, 64, 257, 4096, 4097].map((V) => crossEntropy(5, V, 4, V === 257)),
   crossEntropy(2, 50_257, 5),
   crossEntropy(4, 67, 40),

@@ -3,35 +3,36 @@ import { bitsOf, distinct, type Pass, type PassContext } from '../../device/webg
 import { checkRowLength, rowGrid, rowKernel, rowShape } from '../reduce/gpu.ts';
 import gradBody from './softmax-grad.wgsl?raw';
 import body from './softmax.wgsl?raw';
-import type { SoftmaxArgs, SoftmaxGradArgs } from './spec.ts';
+import { checkSoftmax, type SoftmaxArgs, type SoftmaxGradArgs } from './spec.ts';
 
-const forwardKernel = rowKernel('softmax', body, 'w');
-const gradKernel = rowKernel('softmax-grad', gradBody, 'rw');
+const forwardKernel = rowKernel('softmax', body, 'wr');
+const gradKernel = rowKernel('softmax-grad', gradBody, 'rwr');
 
-export function softmaxPasses({ scores, batch, T, scale }: SoftmaxArgs, context: PassContext): Pass[] {
-  checkRowLength('softmax', T);
-  const rows = batch * T;
+export function softmaxPasses(args: SoftmaxArgs, context: PassContext): Pass[] {
+  const { scores, batch, rows, cols, offset, position, scale } = args;
+  checkSoftmax(args, scores);
+  checkRowLength('softmax', cols);
   return [
     {
       kernel: forwardKernel,
-      buffers: [scores],
-      uniforms: [rows, T, bitsOf(scale)],
-      ...rowGrid(rows, rowShape(T, context)),
+      buffers: [scores, position ?? null],
+      uniforms: [batch * rows, rows, cols, offset, bitsOf(scale)],
+      ...rowGrid(batch * rows, rowShape(cols, context)),
     },
   ];
 }
 
 export function softmaxGradPasses(args: SoftmaxGradArgs, context: PassContext): Pass[] {
-  const { probabilities, gradient, batch, T, scale } = args;
-  checkRowLength('softmaxGrad', T);
+  const { probabilities, gradient, batch, rows, cols, offset, position, scale } = args;
+  checkSoftmax(args, probabilities, gradient);
+  checkRowLength('softmaxGrad', cols);
   distinct('softmaxGrad', [gradient], [probabilities]);
-  const rows = batch * T;
   return [
     {
       kernel: gradKernel,
-      buffers: [probabilities, gradient],
-      uniforms: [rows, T, bitsOf(scale)],
-      ...rowGrid(rows, rowShape(T, context)),
+      buffers: [probabilities, gradient, position ?? null],
+      uniforms: [batch * rows, rows, cols, offset, bitsOf(scale)],
+      ...rowGrid(batch * rows, rowShape(cols, context)),
     },
   ];
 }

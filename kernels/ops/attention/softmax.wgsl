@@ -1,17 +1,21 @@
 // Causal softmax of attention scores, in place. Body; pf32.wgsl and reduce.wgsl come first.
 //
-// Equation   Row i of each T x T matrix: s = scores * scale for j <= i; e = exp(s - max s); P = e * recip(sum e); 0 for j > i.
-// Layout     scores [batch][T][T].
+// Equation   Row i attends to j <= i + offset + position, at most cols: s = scores * scale; e = exp(s - max s); P = e * recip(sum e); 0 beyond.
+// Layout     scores [batch][rows][cols]; position[0] is 0 where the op has none.
 // Work       LANES invocations a row. An invocation reads and writes only its own lane's elements, so storage needs no barrier.
 
 struct Params {
+  // Of all matrices together.
+  all_rows: u32,
   rows: u32,
-  T: u32,
+  cols: u32,
+  offset: u32,
   scale: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read_write> scores: array<u32>;
+@group(0) @binding(3) var<storage, read> position: array<u32>;
 
 var<private> at: u32;
 var<private> largest: u32;
@@ -33,12 +37,12 @@ fn main(
   @builtin(num_workgroups) grid: vec3u,
   @builtin(local_invocation_id) local: vec3u,
 ) {
-  let row = begin(group, grid, local.x, local.y, params.rows);
-  at = row * params.T;
-  let count = select(0u, row % params.T + 1u, live);
-  let width = select(0u, params.T, live);
+  let row = begin(group, grid, local.x, local.y, params.all_rows);
+  at = row * params.cols;
+  let count = select(0u, min(params.cols, row % params.rows + params.offset + position[0] + 1u), live);
+  let width = select(0u, params.cols, live);
   largest = max_terms(0u, count);
-  let inverse = recip_(sum_terms(1u, count, params.T));
+  let inverse = recip_(sum_terms(1u, count, params.cols));
   for (var j = lane; j < width; j += LANES) {
     scores[at + j] = select(0u, mul(scores[at + j], inverse), j < count);
   }

@@ -1,7 +1,8 @@
 /**
  * Causal softmax in AssemblyScript, forward and backward, row by row in place.
  *
- * Scratch of a part: what `sumRow` takes, then a row of T + 4 words. A sum of exponentials lies in 1 .. T, so its reciprocal needs no flush.
+ * Row r of each rows x cols matrix attends to r + offset + 1 columns, plus the word at `position` when that is no 0, at most all.
+ * Scratch of a part: what `sumRow` takes, then a row of cols + 4 words. A sum of exponentials lies in 1 .. cols, so its reciprocal needs no flush.
  */
 import { share } from '../../tensor/wasm.ts';
 import { exp, laneMask, mul, put, recipPositive, sub } from '../math/wasm.ts';
@@ -22,19 +23,23 @@ export function exponentials(e: usize, bytes: usize, max: v128): void {
 
 export function softmax(
   scores: usize,
+  batch: i32,
   rows: i32,
-  T: i32,
+  cols: i32,
+  offset: i32,
+  position: usize,
   scale: f32,
   scratch: usize,
   part: i32,
   parts: i32,
 ): void {
-  const e = scratch + sumBytes(T);
+  const e = scratch + sumBytes(cols);
   const by = f32x4.splat(scale);
-  const end = share(rows, part + 1, parts);
-  for (let row = share(rows, part, parts); row < end; row++) {
-    const p = scores + (<usize>(row * T) << 2);
-    const count = (row % T) + 1;
+  const before = offset + (position == 0 ? 0 : load<i32>(position)) + 1;
+  const end = share(batch * rows, part + 1, parts);
+  for (let row = share(batch * rows, part, parts); row < end; row++) {
+    const p = scores + (<usize>(row * cols) << 2);
+    const count = min(cols, (row % rows) + before);
     const bytes = <usize>count << 2;
     let max = f32x4.splat(-Infinity);
     for (let i: usize = 0; i < bytes; i += 16) {
@@ -47,28 +52,32 @@ export function softmax(
     for (let i: usize = 0; i < bytes; i += 16) {
       put(p + i, mul(v128.load(e + i), inverse), count - <i32>(i >> 2));
     }
-    memory.fill(p + bytes, 0, <usize>(T - count) << 2);
+    memory.fill(p + bytes, 0, <usize>(cols - count) << 2);
   }
 }
 
 export function softmaxGrad(
   probabilities: usize,
   gradient: usize,
+  batch: i32,
   rows: i32,
-  T: i32,
+  cols: i32,
+  offset: i32,
+  position: usize,
   scale: f32,
   scratch: usize,
   part: i32,
   parts: i32,
 ): void {
-  const products = scratch + sumBytes(T);
+  const products = scratch + sumBytes(cols);
   const by = f32x4.splat(scale);
-  const end = share(rows, part + 1, parts);
-  for (let row = share(rows, part, parts); row < end; row++) {
-    const at = <usize>(row * T) << 2;
+  const before = offset + (position == 0 ? 0 : load<i32>(position)) + 1;
+  const end = share(batch * rows, part + 1, parts);
+  for (let row = share(batch * rows, part, parts); row < end; row++) {
+    const at = <usize>(row * cols) << 2;
     const p = probabilities + at;
     const d = gradient + at;
-    const count = (row % T) + 1;
+    const count = min(cols, (row % rows) + before);
     const bytes = <usize>count << 2;
     for (let i: usize = 0; i < bytes; i += 16) {
       v128.store(products + i, mul(v128.load(p + i), v128.load(d + i)));
@@ -78,6 +87,6 @@ export function softmaxGrad(
       const inner = sub(v128.load(d + i), total);
       put(d + i, mul(mul(v128.load(p + i), inner), by), count - <i32>(i >> 2));
     }
-    memory.fill(d + bytes, 0, <usize>(T - count) << 2);
+    memory.fill(d + bytes, 0, <usize>(cols - count) << 2);
   }
 }
