@@ -20,6 +20,8 @@ import { mul } from '../ops/math/cpu.ts';
 import * as quantize from '../ops/quantize/cpu.ts';
 import { checkQuantize } from '../ops/quantize/spec.ts';
 import { sum } from '../ops/reduce/cpu.ts';
+import * as rows from '../ops/rows/cpu.ts';
+import { checkDecodeRows, checkEncodeRows } from '../ops/rows/spec.ts';
 import type { Quantized, Tensor } from '../tensor/tensor.ts';
 import type { Device, OpName, Ops, Recording } from './device.ts';
 
@@ -140,6 +142,18 @@ const cpuOps: { [K in OpName]: (args: Parameters<Ops[K]>[0]) => () => void } = {
   nesterov: (a) => () => elementwise.nesterov(f(a.p), f(a.momentum), f(a.delta), a.size, a.lr, a.mu),
   sum: (a) => () => {
     f(a.dst)[a.at] = mul(sum(f(a.src), 0, a.count), a.factor);
+  },
+  encodeRows(a) {
+    checkEncodeRows(a);
+    const minus = a.minus ? f(a.minus) : null;
+    return () =>
+      rows.encodeRows(f(a.src), minus, a.sqrt ?? false, u(a.codes), u(a.exponents), a.rows, a.cols);
+  },
+  decodeRows(a) {
+    checkDecodeRows(a);
+    const addTo = a.addTo ? f(a.addTo) : null;
+    const options = { halfStep: a.halfStep ?? false, square: a.square ?? false, addTo };
+    return () => rows.decodeRows(u(a.codes), u(a.exponents), f(a.dst), a.rows, a.cols, options);
   },
 };
 

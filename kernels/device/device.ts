@@ -16,6 +16,7 @@ import type { GeluArgs, GeluGradArgs } from '../ops/gelu/spec.ts';
 import type { GemmArgs } from '../ops/gemm/spec.ts';
 import type { LayerNormArgs, LayerNormGradArgs, LayerNormParamGradArgs } from '../ops/layer-norm/spec.ts';
 import type { QuantizeArgs } from '../ops/quantize/spec.ts';
+import type { DecodeRowsArgs, EncodeRowsArgs } from '../ops/rows/spec.ts';
 import type { Quantized, Tensor } from '../tensor/tensor.ts';
 
 /** Every op and what it takes. A backend that lacks one does not compile. */
@@ -36,6 +37,8 @@ export interface OpArgs {
   elementwise: ElementwiseArgs;
   nesterov: NesterovArgs;
   sum: SumArgs;
+  encodeRows: EncodeRowsArgs;
+  decodeRows: DecodeRowsArgs;
 }
 export type OpName = keyof OpArgs;
 export type Ops = { [K in OpName]: (args: OpArgs[K]) => void };

@@ -20,3 +20,4 @@ export { gemm } from '../ops/gemm/wasm.ts';
 export { layerNorm, layerNormGrad, layerNormParamGrad } from '../ops/layer-norm/wasm.ts';
 export { quantizeAcross, quantizeRows, quantizeScattered } from '../ops/quantize/wasm.ts';
 export { sum } from '../ops/reduce/wasm.ts';
+export { decodeRows, encodeRows } from '../ops/rows/wasm.ts';

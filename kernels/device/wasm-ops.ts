@@ -9,6 +9,12 @@ import { checkScatterAdd, type ScatterAddArgs } from '../ops/embedding/spec.ts';
 import { checkGemm, type GemmArgs } from '../ops/gemm/spec.ts';
 import { constant } from '../ops/math/cpu.ts';
 import { checkQuantize, type QuantizeArgs } from '../ops/quantize/spec.ts';
+import {
+  checkDecodeRows,
+  checkEncodeRows,
+  type DecodeRowsArgs,
+  type EncodeRowsArgs,
+} from '../ops/rows/spec.ts';
 import type { Quantized, Tensor, View } from '../tensor/tensor.ts';
 import type { OpArgs, OpName } from './device.ts';
 import type { Account } from './wasm-memory.ts';
@@ -140,6 +146,26 @@ function softmaxShape({
   return [batch, rows, cols, offset, atOrNone(position), scale];
 }
 
+function encodeRows(a: EncodeRowsArgs): Call[] {
+  checkEncodeRows(a);
+  const kind = a.minus ? 1 : a.sqrt ? 2 : 0;
+  return call('encodeRows', [
+    at(a.src),
+    atOrNone(a.minus),
+    kind,
+    at(a.codes),
+    at(a.exponents),
+    a.rows,
+    a.cols,
+  ]);
+}
+
+function decodeRows(a: DecodeRowsArgs): Call[] {
+  checkDecodeRows(a);
+  const options = [a.halfStep ? 1 : 0, a.square ? 1 : 0, atOrNone(a.addTo)];
+  return call('decodeRows', [at(a.codes), at(a.exponents), at(a.dst), a.rows, a.cols, ...options]);
+}
+
 /** How each op is called. */
 export const wasmOps: { [K in OpName]: (args: OpArgs[K], account: Account) => Call[] } = {
   quantize,
@@ -147,6 +173,8 @@ export const wasmOps: { [K in OpName]: (args: OpArgs[K], account: Account) => Ca
   scatterAdd,
   adamw,
   elementwise,
+  encodeRows,
+  decodeRows,
   layerNorm: (a, account) =>
     call('layerNorm', [layerNormRecord(a, account)], sumBytes(a.cols) + rowBytes(a.cols)),
   layerNormGrad: (a, account) =>

@@ -9,6 +9,7 @@ import { gemmPasses } from '../ops/gemm/gpu.ts';
 import { layerNormGradPasses, layerNormParamGradPasses, layerNormPasses } from '../ops/layer-norm/gpu.ts';
 import { quantizePasses } from '../ops/quantize/gpu.ts';
 import { sumPasses } from '../ops/reduce/gpu.ts';
+import { decodeRowsPasses, encodeRowsPasses } from '../ops/rows/gpu.ts';
 import type { OpArgs } from './device.ts';
 import type { PassBuilder } from './webgpu-pass.ts';
 
@@ -29,4 +30,6 @@ export const passBuilders: { [K in keyof OpArgs]: PassBuilder<OpArgs[K]> } = {
   elementwise: elementwisePasses,
   nesterov: nesterovPasses,
   sum: sumPasses,
+  encodeRows: encodeRowsPasses,
+  decodeRows: decodeRowsPasses,
 };
