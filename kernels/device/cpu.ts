@@ -40,7 +40,7 @@ class CpuTensor implements Tensor {
 }
 
 /** Mantissas are doubles here, exponents i32; the `Tensor`s of the interface are never used as such. */
-class CpuOperand implements Quantized, quantize.CpuQuantized {
+export class CpuOperand implements Quantized, quantize.CpuQuantized {
   readonly batch: number;
   readonly rows: number;
   readonly cols: number;
@@ -65,13 +65,17 @@ interface CpuRecording extends Recording {
 
 const f = (tensor: Tensor) => (tensor as CpuTensor).data;
 const u = (tensor: Tensor) => (tensor as CpuTensor).words;
+/** The words of one of this device's tensors, in place. */
+export const words = u;
 const q = (operand: Quantized) => operand as CpuOperand;
 
 /** What an op adds to its offset when it runs. */
 const position = (a: { position?: Tensor }) => (a.position ? (u(a.position)[0] as number) : 0);
 
 /** One closure an op: what it does each time the recording runs. */
-const cpuOps: { [K in OpName]: (args: Parameters<Ops[K]>[0]) => () => void } = {
+export type CpuOps = { [K in OpName]: (args: Parameters<Ops[K]>[0]) => () => void };
+
+const cpuOps: CpuOps = {
   quantize(a) {
     checkQuantize(a);
     return () => {
@@ -168,7 +172,9 @@ const info: DeviceInfo = { backend: 'reference', label: 'TypeScript reference', 
 /** Words one device may hold: beyond this a Float64Array operand would not fit a 32-bit address space of a tab. */
 const tensorWordsMax = 2 ** 29;
 
-export function createCpuDevice(): Device {
+/** `replaced` ops stand in for the reference's own: for tests that ask what a definition costs. */
+export function createCpuDevice(replaced: Partial<CpuOps> = {}): Device {
+  const table: CpuOps = { ...cpuOps, ...replaced };
   return {
     info,
     lost: new Promise(() => {}),
@@ -187,7 +193,7 @@ export function createCpuDevice(): Device {
     record(build) {
       const steps: (() => void)[] = [];
       const ops = Object.fromEntries(
-        Object.entries(cpuOps).map(([name, op]) => [
+        Object.entries(table).map(([name, op]) => [
           name,
           (args: never) => void steps.push((op as (a: never) => () => void)(args)),
         ]),
@@ -199,7 +205,7 @@ export function createCpuDevice(): Device {
       for (const step of (recording as CpuRecording).steps) step();
       return Promise.resolve();
     },
-    scope: createCpuDevice,
+    scope: () => createCpuDevice(replaced),
     destroy() {},
   };
 }
