@@ -8,7 +8,7 @@ import type { ScatterAddArgs } from '../../ops/embedding/spec.ts';
 import { round } from '../../ops/gemm/cpu.ts';
 import { add, clamp, fromBits, mul } from '../../ops/math/cpu.ts';
 import { zeroExponent } from '../../ops/quantize/spec.ts';
-import { CpuOperand, createCpuDevice, words } from '../cpu.ts';
+import { type CpuOperand, createCpuDevice, words } from '../cpu.ts';
 import type { Device } from '../device.ts';
 
 export function createUnroundedDevice(): Device {
