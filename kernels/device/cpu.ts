@@ -7,6 +7,8 @@ import * as adamw from '../ops/adamw/cpu.ts';
 import { scalarWords } from '../ops/adamw/spec.ts';
 import * as attention from '../ops/attention/cpu.ts';
 import { checkSoftmax } from '../ops/attention/spec.ts';
+import * as clip from '../ops/clip/cpu.ts';
+import { checkClipScale, checkSumSquares } from '../ops/clip/spec.ts';
 import * as crossEntropy from '../ops/cross-entropy/cpu.ts';
 import * as elementwise from '../ops/elementwise/cpu.ts';
 import type { ElementwiseArgs } from '../ops/elementwise/spec.ts';
@@ -140,12 +142,25 @@ const cpuOps: CpuOps = {
     const [lr, bias1, bias2] = [scalarWords.lr, scalarWords.bias1, scalarWords.bias2].map(
       (word) => scalars[word] as number,
     ) as [number, number, number];
-    adamw.adamw(f(a.p), f(a.g), f(a.m), f(a.v), a.size, { ...a, lr, bias1, bias2 });
+    const gradScale = a.gradScale ? (f(a.gradScale)[0] as number) : 1;
+    adamw.adamw(f(a.p), f(a.g), f(a.m), f(a.v), a.size, { ...a, lr, bias1, bias2, gradScale });
   },
   elementwise: (a) => () => runElementwise(a),
   nesterov: (a) => () => elementwise.nesterov(f(a.p), f(a.momentum), f(a.delta), a.size, a.lr, a.mu),
   sum: (a) => () => {
     f(a.dst)[a.at] = mul(sum(f(a.src), 0, a.count), a.factor);
+  },
+  sumSquares(a) {
+    checkSumSquares(a);
+    return () => {
+      f(a.dst)[a.at] = clip.sumSquares(f(a.src), a.count);
+    };
+  },
+  clipScale(a) {
+    checkClipScale(a);
+    return () => {
+      f(a.dst)[0] = clip.clipScale(f(a.partials), a.count, a.max);
+    };
   },
   encodeRows(a) {
     checkEncodeRows(a);

@@ -9,6 +9,7 @@ import type { AtollError } from '#protocol/errors.ts';
 import type { DeviceInfo } from '#protocol/messages/frames.ts';
 import type { AdamwArgs } from '../ops/adamw/spec.ts';
 import type { SoftmaxArgs, SoftmaxGradArgs } from '../ops/attention/spec.ts';
+import type { ClipScaleArgs, SumSquaresArgs } from '../ops/clip/spec.ts';
 import type { CrossEntropyArgs } from '../ops/cross-entropy/spec.ts';
 import type { ElementwiseArgs, NesterovArgs, SumArgs } from '../ops/elementwise/spec.ts';
 import type { EmbedArgs, ScatterAddArgs } from '../ops/embedding/spec.ts';
@@ -39,6 +40,8 @@ export interface OpArgs {
   sum: SumArgs;
   encodeRows: EncodeRowsArgs;
   decodeRows: DecodeRowsArgs;
+  sumSquares: SumSquaresArgs;
+  clipScale: ClipScaleArgs;
 }
 export type OpName = keyof OpArgs;
 export type Ops = { [K in OpName]: (args: OpArgs[K]) => void };

@@ -4,6 +4,12 @@
 import { AtollError } from '#protocol/errors.ts';
 import type { AdamwArgs } from '../ops/adamw/spec.ts';
 import { checkSoftmax, type SoftmaxArgs, type SoftmaxGradArgs } from '../ops/attention/spec.ts';
+import {
+  checkClipScale,
+  checkSumSquares,
+  type ClipScaleArgs,
+  type SumSquaresArgs,
+} from '../ops/clip/spec.ts';
 import type { ElementwiseArgs } from '../ops/elementwise/spec.ts';
 import { checkScatterAdd, type ScatterAddArgs } from '../ops/embedding/spec.ts';
 import { checkGemm, type GemmArgs } from '../ops/gemm/spec.ts';
@@ -113,8 +119,24 @@ function scatterAdd(a: ScatterAddArgs, account: Account): Call[] {
 function adamw(a: AdamwArgs, account: Account): Call[] {
   const { p, g, m, v, scalars, size, beta1, beta2, eps, weightDecay } = a;
   const tensors = [p, g, m, v, scalars].map(at);
-  const record = [...tensors, size, f32(beta1), f32(beta2), f32(eps), f32(weightDecay)];
+  const scale = atOrNone(a.gradScale);
+  const record = [...tensors, size, f32(beta1), f32(beta2), f32(eps), f32(weightDecay), scale];
   return call('adamw', [account.record(record)]);
+}
+
+function sumSquares(a: SumSquaresArgs, account: Account): Call[] {
+  checkSumSquares(a);
+  const count = Math.ceil(a.count / 4096);
+  const blocks = account.allocate(count * 4);
+  return [
+    ...call('squareBlocks', [at(a.src), a.count, blocks], sumBytes(4096) + rowBytes(4096)),
+    ...call('sum', [blocks, count, 1, at(a.dst) + a.at * 4], sumBytes(count)),
+  ];
+}
+
+function clipScale(a: ClipScaleArgs): Call[] {
+  checkClipScale(a);
+  return call('clipScale', [at(a.partials), a.count, a.max, at(a.dst)], sumBytes(a.count));
 }
 
 function elementwise(a: ElementwiseArgs): Call[] {
@@ -173,6 +195,8 @@ export const wasmOps: { [K in OpName]: (args: OpArgs[K], account: Account) => Ca
   scatterAdd,
   adamw,
   elementwise,
+  sumSquares,
+  clipScale,
   encodeRows,
   decodeRows,
   layerNorm: (a, account) =>

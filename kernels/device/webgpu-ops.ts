@@ -1,6 +1,7 @@
 /** Every op's passes on WebGPU. An op that is missing here does not compile. */
 import { adamwPasses } from '../ops/adamw/gpu.ts';
 import { softmaxGradPasses, softmaxPasses } from '../ops/attention/gpu.ts';
+import { clipScalePasses, sumSquaresPasses } from '../ops/clip/gpu.ts';
 import { crossEntropyPasses } from '../ops/cross-entropy/gpu.ts';
 import { elementwisePasses, nesterovPasses } from '../ops/elementwise/gpu.ts';
 import { embedPasses, scatterAddPasses } from '../ops/embedding/gpu.ts';
@@ -32,4 +33,6 @@ export const passBuilders: { [K in keyof OpArgs]: PassBuilder<OpArgs[K]> } = {
   sum: sumPasses,
   encodeRows: encodeRowsPasses,
   decodeRows: decodeRowsPasses,
+  sumSquares: sumSquaresPasses,
+  clipScale: clipScalePasses,
 };

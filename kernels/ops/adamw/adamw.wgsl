@@ -1,6 +1,7 @@
 // AdamW on one tensor, in place. Body; pf32.wgsl comes first.
 //
-// Equation   m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * (g * g); u = (m * bias1) * recip(sqrt(v * bias2) + eps);
+// Equation   g = g * grad_scale[0] where one is given; m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * (g * g);
+//            u = (m * bias1) * recip(sqrt(v * bias2) + eps);
 //            p = clamp((p - (lr * weight_decay) * p) - lr * u). lr, bias1, bias2 are words 1, 2, 3 of `scalars`.
 // Work       One invocation an element.
 
@@ -12,6 +13,8 @@ struct Params {
   rest2: u32,
   eps: u32,
   weight_decay: u32,
+  // Not 0: `grad_scale` is looked at.
+  scaled: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -20,6 +23,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> m: array<u32>;
 @group(0) @binding(5) var<storage, read_write> v: array<u32>;
 @group(0) @binding(6) var<storage, read> scalars: array<u32>;
+@group(0) @binding(7) var<storage, read> grad_scale: array<u32>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -33,7 +37,10 @@ fn main(
     return;
   }
   let lr = scalars[1];
-  let gi = g[i];
+  var gi = g[i];
+  if (params.scaled != 0u) {
+    gi = mul(gi, grad_scale[0]);
+  }
   let mi = add(mul(params.beta1, m[i]), mul(params.rest1, gi));
   let vi = add(mul(params.beta2, v[i]), mul(params.rest2, mul(gi, gi)));
   m[i] = mi;

@@ -11,15 +11,16 @@ export interface AdamwStep {
   beta2: number;
   eps: number;
   weightDecay: number;
+  gradScale: number;
 }
 
 export function adamw(p: F, g: F, m: F, v: F, size: number, step: AdamwStep): void {
-  const { lr, bias1, bias2, beta1, beta2, eps, weightDecay } = step;
+  const { lr, bias1, bias2, beta1, beta2, eps, weightDecay, gradScale } = step;
   const rest1 = sub(1, beta1);
   const rest2 = sub(1, beta2);
   const decay = mul(lr, weightDecay);
   for (let i = 0; i < size; i++) {
-    const gi = g[i] as number;
+    const gi = mul(g[i] as number, gradScale);
     const mi = add(mul(beta1, m[i] as number), mul(rest1, gi));
     const vi = add(mul(beta2, v[i] as number), mul(rest2, mul(gi, gi)));
     m[i] = mi;

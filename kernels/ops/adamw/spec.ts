@@ -1,5 +1,5 @@
 /**
- * AdamW on one tensor, in PF32, in this order:
+ * AdamW on one tensor, in PF32, in this order, after g = g * gradScale where one is given:
  * m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * (g * g); u = (m * bias1) * recip(sqrt(v * bias2) + eps);
  * p = p - (lr * weightDecay) * p; p = clamp(p - lr * u).
  * lr, bias1, bias2 differ from step to step and lie in `scalars` (see step-scalars.ts).
@@ -18,6 +18,8 @@ export interface AdamwArgs {
   /** At least 2^-100. */
   eps: number;
   weightDecay: number;
+  /** Word 0 multiplies the gradient: see ops/clip. */
+  gradScale?: Tensor;
 }
 
 /** Words of the `scalars` tensor, written before each step. */

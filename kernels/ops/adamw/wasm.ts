@@ -17,6 +17,8 @@ export class Adamw {
   beta2: f32;
   eps: f32;
   weightDecay: f32;
+  /** Address of a word that multiplies the gradient, or 0. */
+  gradScale: usize;
 }
 
 /** Below `least` in size, but not 0. */
@@ -53,12 +55,14 @@ export function adamw(a: Adamw, _scratch: usize, part: i32, parts: i32): void {
   const rest2 = sub(f32x4.splat(1), beta2);
   const eps = f32x4.splat(a.eps);
   const decay = mul(lr, f32x4.splat(a.weightDecay));
+  const gradScale = v128.load_splat<u32>(a.gradScale);
   const usual = areUsual(a);
   const size = a.size;
   const end = startOf(size, part + 1, parts);
   for (let i = startOf(size, part, parts); i < end; i += 16) {
     const left = leftOf(size, i);
-    const g = v128.load(a.g + i);
+    let g = v128.load(a.g + i);
+    if (a.gradScale != 0) g = mul(g, gradScale);
     const m = v128.load(a.m + i);
     const v = v128.load(a.v + i);
     const p = v128.load(a.p + i);
