@@ -16,7 +16,7 @@ import * as embedding from '../ops/embedding/cpu.ts';
 import { checkScatterAdd } from '../ops/embedding/spec.ts';
 import * as gelu from '../ops/gelu/cpu.ts';
 import * as gemm from '../ops/gemm/cpu.ts';
-import { checkGemm } from '../ops/gemm/spec.ts';
+import { causalReach, checkGemm, gemmShape } from '../ops/gemm/spec.ts';
 import * as layerNorm from '../ops/layer-norm/cpu.ts';
 import { mul } from '../ops/math/cpu.ts';
 import * as quantize from '../ops/quantize/cpu.ts';
@@ -66,6 +66,7 @@ interface CpuRecording extends Recording {
 }
 
 const f = (tensor: Tensor) => (tensor as CpuTensor).data;
+const fOrNull = (tensor: Tensor | undefined) => (tensor ? f(tensor) : null);
 const u = (tensor: Tensor) => (tensor as CpuTensor).words;
 /** The words of one of this device's tensors, in place. */
 export const words = u;
@@ -89,8 +90,16 @@ const cpuOps: CpuOps = {
   },
   gemm(a) {
     checkGemm(a);
-    const residual = a.residual ? f(a.residual) : null;
-    const options = { nb: a.nb, causal: a.causal ?? false, residual };
+    const options = {
+      nb: a.nb,
+      reach: causalReach(a),
+      K: gemmShape(a).K,
+      bias: fOrNull(a.bias),
+      activation: a.activation ?? null,
+      preactivation: fOrNull(a.preactivation),
+      activationGrad: a.activationGrad ? { kind: a.activationGrad.kind, x: f(a.activationGrad.x) } : null,
+      residual: fOrNull(a.residual),
+    };
     return () => gemm.gemm(q(a.a), q(a.b), f(a.dst.tensor), a.dst, options);
   },
   layerNorm: (a) => () =>

@@ -12,7 +12,7 @@ import {
 } from '../ops/clip/spec.ts';
 import type { ElementwiseArgs } from '../ops/elementwise/spec.ts';
 import { checkScatterAdd, type ScatterAddArgs } from '../ops/embedding/spec.ts';
-import { checkGemm, type GemmArgs } from '../ops/gemm/spec.ts';
+import { causalReach, checkGemm, type GemmArgs, gemmShape } from '../ops/gemm/spec.ts';
 import { constant } from '../ops/math/cpu.ts';
 import { checkQuantize, type QuantizeArgs } from '../ops/quantize/spec.ts';
 import {
@@ -57,8 +57,11 @@ const call = (kernel: string, args: readonly number[], scratchBytes = 0): Call[]
   { kernel, args, scratchBytes },
 ];
 
-/** Of gemm/wasm.ts: two records, a row of scales, and 16 bytes for every element of a block of 32 x 128. */
-const gemmScratchBytes = 80 + 128 * 4 + 32 * 128 * 16;
+/** Of gemm/wasm.ts: two records, a row of scales, 16 bytes for every element of a block of 32 x 128 and for each of its rows, two rows, and GELU's. */
+const gemmScratchBytes = 112 + 128 * 4 + 32 * 128 * 16 + 32 * 16 + 2 * 512 + 512;
+
+/** Numbers of gemm/wasm.ts. */
+const activations = { gelu: 1, silu: 2 };
 
 /** A row of `count` words with room to write whole vectors. */
 const rowBytes = (count: number) => count * 4 + 32;
@@ -103,7 +106,12 @@ function gemm(a: GemmArgs, account: Account): Call[] {
     viewRecord(a.dst, account),
     atOrNone(a.residual),
     a.nb,
-    a.causal ? 1 : 0,
+    causalReach(a),
+    gemmShape(a).K,
+    atOrNone(a.bias),
+    a.activation ? activations[a.activation] : a.activationGrad ? 2 + activations[a.activationGrad.kind] : 0,
+    atOrNone(a.preactivation),
+    atOrNone(a.activationGrad?.x),
   ]);
   return call('gemm', [record], gemmScratchBytes);
 }

@@ -1,5 +1,6 @@
 /** Conformance of GEMM and ROUND: lengths around every bound of an exact sum, shapes, strides, residuals, and results at both ends of the range. */
 import type { Device } from '../device/device.ts';
+import type { Activation } from '../ops/gemm/spec.ts';
 import { type Bits, qmaxOf } from '../ops/quantize/spec.ts';
 import { matrix, type Tensor, transpose, type View } from '../tensor/tensor.ts';
 import { type Bench, type Case, opCase, type Plan } from './case.ts';
@@ -120,6 +121,116 @@ function attention(device: Device, bench: Bench, nb: Bits, causal: boolean): Pla
   };
 }
 
+/** Part of both operands, part of the contraction, a diagonal further right: over rests of 8 and 4, and sums of several chunks. */
+function prefix(
+  bench: Bench,
+  [M, N, K]: readonly [number, number, number],
+  nb: Bits,
+  transposed: boolean,
+  offset: number,
+): Plan {
+  const batch = 2;
+  const [rows, lines, along] = [M + 3, N + 5, K + 7];
+  const batched = (height: number, width: number, low: number): View => ({
+    ...matrix(bench.values(batch * height * width, low, 3), height, width),
+    batch: [batch, height * width, 1, 0],
+  });
+  const [a, b] = [batched(rows, along, -5), transposed ? batched(along, lines, -5) : batched(lines, along, -5)];
+  const [qa, qb] = [
+    bench.device.quantized(batch, rows, along),
+    bench.device.quantized(batch, b.rows, b.cols, transposed),
+  ];
+  const y = bench.zeros(batch * M * N);
+  const dst: View = { ...matrix(y, M, N), batch: [batch, M * N, 1, 0] };
+  return {
+    record: (ops) => {
+      ops.quantize({ src: b, dst: qb, nb });
+      ops.quantize({ src: a, dst: qa, nb, ...(transposed ? { foldScale: qb } : {}) });
+      ops.gemm({ a: qa, b: qb, dst, nb, length: K, ...(offset < 0 ? {} : { causal: { offset } }) });
+    },
+    out: [y],
+  };
+}
+
+type Epilogue = 'bias' | Activation | `${Activation} gradient`;
+
+/** The same product through an epilogue, over every layout of dst; `low` .. `high` are the sizes of its operands. */
+function epilogue(
+  bench: Bench,
+  nb: Bits,
+  kind: Epilogue,
+  options: { biased: boolean; residual?: 'other' | 'in place'; flipped?: boolean; low?: number; high?: number },
+): Plan {
+  const [batch, M, N, K] = [2, 37, 141, 9];
+  const { biased, residual, flipped, low = -4, high = 2 } = options;
+  const size = batch * M * N;
+  const view = (tensor: Tensor): View => {
+    const rows = flipped ? transpose(matrix(tensor, N, M)) : matrix(tensor, M, N);
+    return { ...rows, batch: [batch, M * N, 1, 0] };
+  };
+  const operand = (rows: number): View => ({
+    ...matrix(bench.values(batch * rows * K, low, high), rows, K),
+    batch: [batch, rows * K, 1, 0],
+  });
+  const [a, b] = [operand(M), operand(N)];
+  const [qa, qb] = [bench.device.quantized(batch, M, K), bench.device.quantized(batch, N, K)];
+  const y = residual === 'in place' ? bench.values(size, -3, 6) : bench.zeros(size);
+  const other = residual === 'other' ? bench.values(size, -3, 6) : y;
+  const [kept, x] = [bench.zeros(size), bench.values(size, low, high)];
+  const bias = bench.values(N, -4, 2);
+  const activation = kind === 'gelu' || kind === 'silu';
+  const back = kind === 'gelu gradient' ? 'gelu' : 'silu';
+  return {
+    record: (ops) => {
+      ops.quantize({ src: a, dst: qa, nb });
+      ops.quantize({ src: b, dst: qb, nb });
+      ops.gemm({
+        a: qa,
+        b: qb,
+        dst: view(y),
+        nb,
+        ...(flipped ? { causal: { offset: 5 } } : {}),
+        ...(biased ? { bias } : {}),
+        ...(activation ? { activation: kind, preactivation: kept } : {}),
+        ...(kind === 'bias' || activation ? {} : { activationGrad: { kind: back, x } }),
+        ...(residual ? { residual: other } : {}),
+      });
+    },
+    out: activation ? [y, kept] : [y],
+  };
+}
+
+/** What a product may do besides: parts of operands, and epilogues. */
+function optionCases(nb: Bits): Case[] {
+  const named = (name: string, build: (bench: Bench) => Plan) => opCase(`gemm/${nb}/${name}`, build);
+  const lengths = [1, 3, 8, 16, 21, 64, 1021, 1024, 2053] as const;
+  const kinds: readonly Epilogue[] = ['bias', 'gelu', 'silu', 'gelu gradient', 'silu gradient'];
+  return [
+    ...lengths.flatMap((K) =>
+      [false, true].map((transposed) =>
+        named(
+          `prefix-${K}${transposed ? '-transposed' : ''}`,
+          (bench) => prefix(bench, [6, 11, K], nb, transposed, -1),
+        ),
+      ),
+    ),
+    ...[0, 1, 7, 64, 200].map((offset) =>
+      named(`offset-${offset}`, (bench) => prefix(bench, [70, 140, 10], nb, false, offset)),
+    ),
+    ...kinds.flatMap((kind) => [
+      named(`${kind}`, (bench) => epilogue(bench, nb, kind, { biased: kind === 'bias' })),
+      named(
+        `${kind}-bias-residual`,
+        (bench) => epilogue(bench, nb, kind, { biased: true, residual: 'other' }),
+      ),
+      named(`${kind}-in-place-flipped`, (bench) =>
+        epilogue(bench, nb, kind, { biased: true, residual: 'in place', flipped: true }),
+      ),
+      named(`${kind}-far`, (bench) => epilogue(bench, nb, kind, { biased: false, low: -60, high: 30 })),
+    ]),
+  ];
+}
+
 function casesOf(nb: Bits): Case[] {
   const named = (name: string, build: (bench: Bench) => Plan, probe = false) =>
     opCase(`gemm/${nb}/${name}`, build, { probe });
@@ -166,6 +277,7 @@ function casesOf(nb: Bits): Case[] {
     random([37, 41, 20], '-accumulate', { residual: 'in place' }, true),
     named('attention', (bench) => attention(bench.device, bench, nb, false)),
     named('attention-causal', (bench) => attention(bench.device, bench, nb, true), true),
+    ...optionCases(nb),
   ];
 }
 

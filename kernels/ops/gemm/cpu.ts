@@ -2,9 +2,12 @@
  * Reference of GEMM and ROUND. Sums are doubles: every product and partial sum is an integer below 2^53, so they are exact in any order.
  */
 import type { View } from '../../tensor/tensor.ts';
+import { gelu, geluGrad } from '../gelu/cpu.ts';
 import { add, clamp, clampMax } from '../math/cpu.ts';
 import type { CpuQuantized } from '../quantize/cpu.ts';
 import type { Bits } from '../quantize/spec.ts';
+import { silu, siluGrad } from '../swiglu/cpu.ts';
+import type { Activation } from './spec.ts';
 
 const { fround } = Math;
 const smallest = 2 ** -100;
@@ -24,11 +27,18 @@ export function round(sum: number, exponent: number): number {
 
 export interface GemmOptions {
   nb: Bits;
-  causal: boolean;
+  /** See `causalReach`. */
+  reach: number;
+  /** How much of the contraction is used. */
+  K: number;
+  bias: Float32Array | null;
+  activation: Activation | null;
+  preactivation: Float32Array | null;
+  activationGrad: { kind: Activation; x: Float32Array } | null;
   residual: Float32Array | null;
 }
 
-/** dst = clamp(ROUND(a b^T)) [+ residual], see spec. */
+/** dst = clamp(ROUND(a b^T)), then what the options say: see spec. */
 export function gemm(
   a: CpuQuantized,
   b: CpuQuantized,
@@ -36,68 +46,100 @@ export function gemm(
   view: View,
   options: GemmOptions,
 ): void {
-  const M = a.rows;
-  const K = a.cols;
-  const N = b.transposed ? b.cols : b.rows;
+  const { rows: M, cols: N } = view;
+  const { K, reach } = options;
+  const along = b.transposed ? b.rows : b.cols;
+  const across = b.transposed ? b.cols : b.rows;
   const sums = new Float64Array(4 * N);
+  const row = new Float32Array(N);
   for (let batch = 0; batch < a.batch; batch++) {
     const [, s0, n1, s1] = view.batch;
     const base = view.offset + Math.floor(batch / n1) * s0 + (batch % n1) * s1;
     for (let m = 0; m < M; m += 4) {
       const height = Math.min(4, M - m);
-      const width = options.causal ? Math.min(N, m + height) : N;
-      sumRows(a.mantissas, (batch * M + m) * K, height, b.mantissas, batch * N * K, width, K, sums, N);
+      const width = reach > 0 ? Math.min(N, m + height - 1 + reach) : N;
+      const left = { data: a.mantissas, at: (batch * a.rows + m) * a.cols, stride: a.cols };
+      const right = { data: b.mantissas, at: batch * across * along, stride: along };
+      sumRows(left, height, right, width, K, sums, N);
       for (let i = 0; i < height; i++) {
-        storeRow(a, b, batch, m + i, sums, i * N, dst, base + (m + i) * view.rowStride, view, options);
+        roundRow(a, b, batch, m + i, sums, i * N, row, options);
+        storeRow(row, dst, base + (m + i) * view.rowStride, view.colStride, options);
       }
     }
   }
 }
 
-function storeRow(
+/** A row of sums as f32, 0 right of the diagonal. */
+function roundRow(
   a: CpuQuantized,
   b: CpuQuantized,
   batch: number,
   m: number,
   sums: Float64Array,
   at: number,
-  dst: Float32Array,
-  base: number,
-  view: View,
-  { nb, causal, residual }: GemmOptions,
+  row: Float32Array,
+  { nb, reach }: GemmOptions,
 ): void {
   const ea = (a.exponents[batch * a.rows + m] as number) - nb;
-  const N = view.cols;
+  for (let n = 0; n < row.length; n++) {
+    const eb = b.transposed ? 0 : (b.exponents[batch * b.rows + n] as number) - nb;
+    row[n] = reach === 0 || n < m + reach ? round(sums[at + n] as number, ea + eb) : 0;
+  }
+}
+
+const forward = { gelu, silu };
+const backward = { gelu: geluGrad, silu: siluGrad };
+
+/** Bias, activation or its gradient, residual; in the order of the spec. */
+function storeRow(
+  row: Float32Array,
+  dst: Float32Array,
+  base: number,
+  stride: number,
+  { bias, activation, preactivation, activationGrad, residual }: GemmOptions,
+): void {
+  const N = row.length;
+  if (bias) for (let n = 0; n < N; n++) row[n] = clamp(add(row[n] as number, bias[n] as number));
+  if (preactivation) for (let n = 0; n < N; n++) preactivation[base + n * stride] = row[n] as number;
+  if (activation) forward[activation](row, row, N);
+  if (activationGrad) {
+    const { kind, x } = activationGrad;
+    const at = Float32Array.from(row, (_, n) => x[base + n * stride] as number);
+    backward[kind](at, row, row, N);
+  }
   for (let n = 0; n < N; n++) {
-    const to = base + n * view.colStride;
-    let value = 0;
-    if (!causal || n <= m) {
-      const eb = b.transposed ? 0 : (b.exponents[batch * N + n] as number) - nb;
-      value = round(sums[at + n] as number, ea + eb);
-    }
+    const to = base + n * stride;
+    const value = row[n] as number;
     dst[to] = residual ? clamp(add(residual[to] as number, value)) : value;
   }
 }
 
+/** Mantissas from `at` on; lines are `stride` apart. */
+interface Lines {
+  data: Float64Array;
+  at: number;
+  stride: number;
+}
+
 /** Four rows of a against all rows of b, two at a time: eight sums live in registers. */
 function sumRows(
-  a: Float64Array,
-  aAt: number,
+  left: Lines,
   height: number,
-  b: Float64Array,
-  bAt: number,
+  right: Lines,
   width: number,
   K: number,
   sums: Float64Array,
   N: number,
 ): void {
+  const { data: a, at: aAt } = left;
+  const { data: b, stride } = right;
   // Rows past the end repeat the last one: their sums are never stored.
-  const r1 = aAt + Math.min(1, height - 1) * K;
-  const r2 = aAt + Math.min(2, height - 1) * K;
-  const r3 = aAt + Math.min(3, height - 1) * K;
+  const r1 = aAt + Math.min(1, height - 1) * left.stride;
+  const r2 = aAt + Math.min(2, height - 1) * left.stride;
+  const r3 = aAt + Math.min(3, height - 1) * left.stride;
   for (let n = 0; n < width; n += 2) {
-    const c0 = bAt + n * K;
-    const c1 = n + 1 < width ? c0 + K : c0;
+    const c0 = right.at + n * stride;
+    const c1 = n + 1 < width ? c0 + stride : c0;
     let s00 = 0;
     let s01 = 0;
     let s10 = 0;

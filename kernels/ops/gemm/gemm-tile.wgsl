@@ -2,13 +2,15 @@
 //
 // Equation   C[b][m][n] = clamp(ROUND(sum_k A[b][m][k] * B[b][n][k], Ea[m] + Eb[n] - 2 nb)), then clamp(residual + C) where one is given;
 //            NUMERICS.md, GEMM.
-// Layout     A [batch][M][K4], B [batch][N][K4]: vec4 of integers held as f32, K padded with zeros. C and residual: strides, two batch dimensions.
+// Layout     A [batch][a_lines][a_stride], B [batch][b_lines][b_stride]: vec4 of integers held as f32, K padded with zeros. C and residual: strides, two batch dimensions.
 // Work       A workgroup of WX x WY invocations takes 8 WY rows and 8 WX columns of one batch; an invocation has rows m0 .. m0 + 7 and every
 //            WX-th column from n0 on, so that writes are contiguous. Rows past the end read the last one and are not stored.
 // Sums       A body adds exact sums as (hi, lo16) pairs: S = hi * 65536 + lo, 0 <= lo < 65536, |S| < 2^47.
 
 override WX: u32 = 4;
 override WY: u32 = 2;
+// 1: the contraction ends inside a vec4 whose other elements are not zeros.
+override TAIL: u32 = 0;
 
 struct Params {
   offset: u32,
@@ -19,13 +21,20 @@ struct Params {
   col_stride: u32,
   M: u32,
   N: u32,
+  // vec4 steps of the contraction, and what of the last one counts (4: all of it).
   K4: u32,
+  last: u32,
+  // Lines of a batch of A and of B, and vec4 from one to the next: at least M, N and K4.
+  a_lines: u32,
+  b_lines: u32,
+  a_stride: u32,
+  b_stride: u32,
   batch: u32,
   nb: i32,
   // vec4 steps whose sum the body holds exactly.
   span: u32,
-  // Only columns n <= m are computed; the rest are 0.
-  causal: u32,
+  // 0, or only columns n < m + reach are computed; the rest are 0.
+  reach: u32,
   // 0: none, 1: added from dst itself, 2: from `residual`.
   residual: u32,
   // The scales of B are folded into A: its exponents are not used.
@@ -71,27 +80,36 @@ fn tile_of(group: vec3u, grid: vec3u, local: vec3u) -> Tile {
   tile.m0 = ((index / tiles_n) % tiles_m) * 8u * WY + local.y * 8u;
   tile.n0 = (index % tiles_n) * 8u * WX + local.x;
   tile.live = tile.batch < params.batch && tile.m0 < params.M && tile.n0 < params.N;
-  tile.sums = tile.live && (params.causal == 0u || tile.n0 <= tile.m0 + 7u);
+  tile.sums = tile.live && (params.reach == 0u || tile.n0 < tile.m0 + 7u + params.reach);
   return tile;
 }
 
 // Where row i of the tile's part of A, and column i of its part of B, begin.
 fn a_row(tile: Tile, i: u32) -> u32 {
-  return (tile.batch * params.M + min(tile.m0 + i, params.M - 1u)) * params.K4;
+  return (tile.batch * params.a_lines + min(tile.m0 + i, params.M - 1u)) * params.a_stride;
 }
 
 fn b_row(tile: Tile, i: u32) -> u32 {
-  return (tile.batch * params.N + min(tile.n0 + i * WX, params.N - 1u)) * params.K4;
+  return (tile.batch * params.b_lines + min(tile.n0 + i * WX, params.N - 1u)) * params.b_stride;
+}
+
+// Step k of the row of A that begins at `row`.
+fn a_at(row: u32, k: u32) -> vec4f {
+  let value = a[row + k];
+  if (TAIL == 0u || k + 1u < params.K4) {
+    return value;
+  }
+  return select(vec4f(), value, vec4u(0u, 1u, 2u, 3u) < vec4u(params.last));
 }
 
 fn store(batch: u32, m: u32, n: u32, hi: i32, lo: u32) {
   let at = params.offset + (batch / params.n1) * params.s0 + (batch % params.n1) * params.s1 +
     m * params.row_stride + n * params.col_stride;
   var value = 0u;
-  if (params.causal == 0u || n <= m) {
-    var e = a_exponents[batch * params.M + m] - params.nb;
+  if (params.reach == 0u || n < m + params.reach) {
+    var e = a_exponents[batch * params.a_lines + m] - params.nb;
     if (params.folded == 0u) {
-      e += b_exponents[batch * params.N + n] - params.nb;
+      e += b_exponents[batch * params.b_lines + n] - params.nb;
     }
     value = round_sum(hi, lo, e);
   }

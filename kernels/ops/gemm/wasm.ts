@@ -5,12 +5,15 @@
  * i8 and i10: i32 sums hold to K = 2052, so the contraction is cut into chunks of at most 1024, which also keeps a block's columns in L1.
  * i15: a dot d of two products fits an i32, a sum of them does not. Two sums are kept, L = sum d mod 2^32 and H = sum (d >> 16); sum d - 65536 H is a sum of
  * remainders d & 0xffff, below 2^26 in a chunk, so it equals L - (H << 16), and S = 65536 H + that, exactly.
+ * A contraction that ends inside both operands, and not at a multiple of 8, ends with a chunk of its own over copies of the rows with zeros behind them.
  * Sums of one chunk of i8 or i10 are rounded from i32; all others are added up as f64, exact below 2^53, and rounded by the demotion to f32. Both are RNE.
  */
 import { batchOffset, Operand, panelAt, share, View } from '../../tensor/wasm.ts';
 import { c } from '../constants/wasm.ts';
 import * as k from '../constants/wasm.ts';
-import { add, clamp, fl, put } from '../math/wasm.ts';
+import { gelu as geluOf, geluGrad as geluGradOf } from '../gelu/wasm.ts';
+import { add, clamp, fl, gather, put } from '../math/wasm.ts';
+import { siluGradRow, siluRow } from '../swiglu/wasm.ts';
 
 /** Longest chunk of the contraction, and the bytes of right-hand columns that are kept in L1. */
 const chunkMax: i32 = 1024;
@@ -24,11 +27,26 @@ export class Gemm {
   a: Operand;
   b: Operand;
   dst: View;
-  /** Address of a tensor with dst's layout, or 0. */
+  /** Address of a tensor with dst's layout, or 0; as of the other tensors below. */
   residual: usize;
   nb: i32;
-  causal: i32;
+  /** 0, or column n of row m is computed when n < m + reach. */
+  reach: i32;
+  /** How much of the contraction is used. */
+  length: i32;
+  bias: usize;
+  /** What is done to the biased sums. */
+  activation: i32;
+  preactivation: usize;
+  /** What the activation was applied to whose gradient is taken. */
+  x: usize;
 }
+
+/** Values of `activation`. */
+const gelu: i32 = 1;
+const silu: i32 = 2;
+const geluBack: i32 = 3;
+const siluBack: i32 = 4;
 
 @inline
 function dotAdd(sum: v128, x: v128, y: v128): v128 {
@@ -147,9 +165,12 @@ function dotBlock15(a: usize, b: usize, bytes: usize, low: usize, high: usize, s
 class Cut {
   M: i32;
   N: i32;
+  /** Chunks, and bytes of a panel in one; the last may be shorter, or be the rest of fewer than 8 steps that is `masked`. */
   chunks: i32;
-  /** Bytes of a panel in one chunk; the last may be shorter. */
   chunkBytes: i32;
+  /** Bytes of a panel in all chunks but a masked one. */
+  bytes: i32;
+  masked: i32;
   /** Columns that are kept in L1 while the rows of a block pass: a multiple of 8. */
   step: i32;
   /** Blocks across and down. */
@@ -160,17 +181,23 @@ class Cut {
   high: usize;
   sums: usize;
   columns: Columns;
+  /** Copies of the last steps of a block's rows, 64 bytes a panel; a row before its epilogue, and what that needs. */
+  rest: usize;
+  row: usize;
 }
-const cutBytes: usize = 64;
+const cutBytes: usize = 96;
 /** Bytes from one row of i32 sums to the next. */
 const rowBytes: usize = <usize>blockColumns << 2;
 
 function cut(g: Gemm, c: Cut, scratch: usize): void {
-  c.M = g.a.lines;
-  c.N = g.b.lines;
-  const length = (g.a.length + 7) & ~7;
-  c.chunks = (length + chunkMax - 1) / chunkMax;
-  const chunk = ((length / 8 + c.chunks - 1) / c.chunks) * 8;
+  c.M = g.dst.rows;
+  c.N = g.dst.cols;
+  c.masked = (g.length & 7) != 0 && g.length < g.a.length && g.length < g.b.length ? 1 : 0;
+  const length = c.masked ? g.length & ~7 : (g.length + 7) & ~7;
+  c.bytes = length * 8;
+  const whole = (length + chunkMax - 1) / chunkMax;
+  c.chunks = whole + c.masked;
+  const chunk = whole == 0 ? 8 : ((length / 8 + whole - 1) / whole) * 8;
   c.chunkBytes = chunk * 8;
   c.step = min(blockColumns, max(8, (columnBytes / (chunk * 2)) & ~7));
   c.across = (c.N + blockColumns - 1) / blockColumns;
@@ -180,9 +207,14 @@ function cut(g: Gemm, c: Cut, scratch: usize): void {
   c.low = c.columns.scales + rowBytes;
   c.high = c.low + <usize>blockRows * rowBytes;
   c.sums = c.high + <usize>blockRows * rowBytes;
+  c.rest = c.sums + <usize>blockRows * rowBytes * 2;
+  c.row = c.rest + <usize>blockRows * 16;
 }
 
-/** dst = clamp(ROUND(a b^T)) [+ residual]. Parts share the blocks. Scratch: 80 bytes, a row, and 16 bytes for every element of a block. */
+/**
+ * dst = clamp(ROUND(a b^T)), then the epilogue. Parts share the blocks. Scratch: 112 bytes, a row, 16 bytes for every element of a block and every row of
+ * it, two rows and 512 bytes.
+ */
 export function gemm(g: Gemm, scratch: usize, part: i32, parts: i32): void {
   const c = changetype<Cut>(scratch);
   cut(g, c, scratch);
@@ -201,14 +233,17 @@ function block(g: Gemm, c: Cut, batch: i32, m0: i32, n0: i32): void {
   const wide = c.chunks > 1 || g.nb == 15;
   const stepBytes = <usize>(c.step >> 2) * <usize>g.b.panelBytes;
   for (let k = 0; k < c.chunks; k++) {
-    const from = k * c.chunkBytes;
-    const bytes: usize = min(c.chunkBytes, ((g.a.length + 7) & ~7) * 8 - from);
+    const isRest = c.masked && k == c.chunks - 1;
+    const from = isRest ? c.bytes : k * c.chunkBytes;
+    const bytes: usize = isRest ? 64 : min(c.chunkBytes, c.bytes - from);
+    if (isRest) copyRest(g, batch, m0, mEnd, <usize>from, c.rest);
     let b = panelAt(g.b, batch, n0 >> 2) + <usize>from;
     for (let n = n0; n < nEnd; n += c.step, b += stepBytes) {
-      let a = panelAt(g.a, batch, m0 >> 2) + <usize>from;
+      let a = isRest ? c.rest : panelAt(g.a, batch, m0 >> 2) + <usize>from;
+      const panelBytes: usize = isRest ? 64 : g.a.panelBytes;
       let at = <usize>(n - n0) << 2;
-      for (let m = m0; m < mEnd; m += 4, at += rowBytes << 2, a += <usize>g.a.panelBytes) {
-        const columns = min(g.causal ? m + 4 : nEnd, min(nEnd, n + c.step)) - n;
+      for (let m = m0; m < mEnd; m += 4, at += rowBytes << 2, a += panelBytes) {
+        const columns = min(g.reach > 0 ? m + 3 + g.reach : nEnd, min(nEnd, n + c.step)) - n;
         // Zeros at both ends add nothing: half of a causal matrix.
         const skip = leadingZeros(a, bytes);
         const left = withoutTail(a + skip, bytes - skip);
@@ -222,6 +257,20 @@ function block(g: Gemm, c: Cut, batch: i32, m0: i32, n0: i32): void {
     else collect(false, c, rows, nEnd - n0, k == 0);
   }
   finish(g, c, batch, m0, mEnd - m0, n0, nEnd - n0, wide);
+}
+
+/** The last length % 8 steps of a block's rows, with zeros behind them. */
+function copyRest(g: Gemm, batch: i32, m0: i32, mEnd: i32, from: usize, to: usize): void {
+  const steps = g.length & 7;
+  for (let m = m0; m < mEnd; m += 4, to += 64) {
+    memory.fill(to, 0, 64);
+    const panel = panelAt(g.a, batch, m >> 2) + from;
+    // 16 bytes hold two steps of four rows.
+    memory.copy(to, panel, <usize>(steps >> 1) << 4);
+    if ((steps & 1) == 0) continue;
+    const last = <usize>(steps >> 1) << 4;
+    v128.store(to + last, v128.and(v128.load(panel + last), i32x4.splat(0xffff)));
+  }
 }
 
 /** Bytes of zeros that the panel at a begins with, in groups of eight contraction steps. */
@@ -321,7 +370,7 @@ function columnScales(g: Gemm, batch: i32, n0: i32, columns: i32, to: Columns): 
 @inline
 function sumBits(g: Gemm): i32 {
   const width = g.nb == 7 ? 14 : g.nb == 10 ? 20 : 30;
-  return width + 32 - clz(g.a.length);
+  return width + 32 - clz(g.length);
 }
 
 /** Rounds and stores a block. */
@@ -333,22 +382,67 @@ function finish(g: Gemm, c: Cut, batch: i32, m0: i32, rows: i32, n0: i32, column
   let ea = g.a.exponents + (<usize>(batch * g.a.rows + m0) << 2);
   let at = batchOffset(v, batch) + m0 * v.rowStride + n0 * v.colStride;
   let sums = wide ? c.sums : c.low;
+  const plain = g.bias == 0 && g.activation == 0;
   for (let r = 0; r < rows; r++, ea += 4, at += v.rowStride) {
     const exponent = load<i32>(ea) - g.nb;
-    const to = v.data + (<usize>at << 2);
-    const residual: usize = g.residual == 0 ? 0 : g.residual + (<usize>at << 2);
-    const count = g.causal ? max(0, min(columns, m0 + r + 1 - n0)) : columns;
+    const bytes = <usize>at << 2;
+    const to = plain ? v.data + bytes : c.row;
+    const stride: usize = plain ? <usize>v.colStride << 2 : 4;
+    const residual: usize = g.residual == 0 || !plain ? 0 : g.residual + bytes;
+    const count = g.reach > 0 ? max(0, min(columns, m0 + r + g.reach - n0)) : columns;
     const inside = exponent + e.least >= -100 && exponent + e.greatest <= most;
-    if (v.colStride != 1 || exponent > 70) {
-      finishSpaced(sums, wide, e.scales, exponent, to, residual, <usize>v.colStride << 2, count);
+    if (stride != 4 || exponent > 70) {
+      finishSpaced(sums, wide, e.scales, exponent, to, residual, stride, count);
     } else {
       const scale = i32x4.splat((exponent + 127) << 23);
       if (wide) finishRow(true, inside, sums, e.scales, scale, to, residual, count);
       else finishRow(false, inside, sums, e.scales, scale, to, residual, count);
     }
-    if (count < columns) fillRow(to, residual, <usize>v.colStride << 2, count, columns);
+    if (count < columns) fillRow(to, residual, stride, count, columns);
+    if (!plain) epilogue(g, c.row, bytes, n0, columns);
     sums += wide ? rowBytes << 1 : rowBytes;
   }
+}
+
+/** Bias, activation or its gradient, and residual of the `columns` values at `row`; `bytes`: where they belong, from the beginning of the tensors. */
+function epilogue(g: Gemm, row: usize, bytes: usize, n0: i32, columns: i32): void {
+  const stride = <usize>g.dst.colStride << 2;
+  const spare = row + rowBytes;
+  if (g.bias != 0) {
+    const bias = g.bias + (<usize>n0 << 2);
+    for (let i: usize = 0; i < <usize>columns << 2; i += 16) {
+      v128.store(row + i, clamp(add(v128.load(row + i), v128.load(bias + i))));
+    }
+  }
+  if (g.preactivation != 0) spread(row, g.preactivation + bytes, stride, columns);
+  if (g.activation == gelu) geluOf(row, row, columns, spare, 0, 1);
+  else if (g.activation == silu) siluRow(row, row, columns);
+  else if (g.activation != 0) {
+    const x = stride == 4 ? g.x + bytes : spare;
+    if (stride != 4) {
+      for (let n = 0; n < columns; n++) store<u32>(spare + (<usize>n << 2), load<u32>(g.x + bytes + <usize>n * stride));
+    }
+    if (g.activation == geluBack) geluGradOf(x, row, row, columns, spare + rowBytes, 0, 1);
+    else siluGradRow(x, row, row, columns);
+  }
+  if (g.residual != 0) {
+    let from = g.residual + bytes;
+    for (let n = 0; n < columns; n += 4, from += stride << 2) {
+      const at = row + (<usize>n << 2);
+      const x = stride == 4 ? v128.load(from) : gather(from, stride, columns - n);
+      v128.store(at, clamp(add(x, v128.load(at))));
+    }
+  }
+  spread(row, g.dst.data + bytes, stride, columns);
+}
+
+/** Copies a row to where its columns are `stride` bytes apart. */
+function spread(row: usize, to: usize, stride: usize, columns: i32): void {
+  if (stride == 4) {
+    memory.copy(to, row, <usize>columns << 2);
+    return;
+  }
+  for (let n = 0; n < columns; n++, to += stride) store<u32>(to, load<u32>(row + (<usize>n << 2)));
 }
 
 /** Four sums as f32, RNE. */

@@ -70,6 +70,15 @@ function putSome(p: usize, x: v128, n: i32): void {
   v128.store_lane<u32>(p, x, 2, 8);
 }
 
+/** Up to four words that are `stride` bytes apart. */
+export function gather(p: usize, stride: usize, n: i32): v128 {
+  let x = v128.load_zero<u32>(p);
+  if (n > 1) x = v128.load_lane<u32>(p + stride, x, 1);
+  if (n > 2) x = v128.load_lane<u32>(p + 2 * stride, x, 2);
+  if (n > 3) x = v128.load_lane<u32>(p + 3 * stride, x, 3);
+  return x;
+}
+
 /** Lane 0 in every lane. */
 @inline
 export function first(x: v128): v128 {

@@ -10,7 +10,7 @@
 import { batchOffset, Operand, panelAt, panelsOf, share, View } from '../../tensor/wasm.ts';
 import { c } from '../constants/wasm.ts';
 import * as k from '../constants/wasm.ts';
-import { fl, hash, laneMask, lowbias32, mul, put, take } from '../math/wasm.ts';
+import { fl, gather, hash, laneMask, lowbias32, mul, put, take } from '../math/wasm.ts';
 
 /** Ways to round; arguments of this type are constants where they are used. */
 type Mode = i32;
@@ -209,15 +209,6 @@ function stochasticPanel(p: usize, stride: usize, v: View, to: usize, state: usi
   if (needsFlush(greatest(state), true)) {
     rowsToPanel(stochasticFlushed, p, stride, v.cols, v.colStride, to, state, qmax);
   } else rowsToPanel(stochastic, p, stride, v.cols, v.colStride, to, state, qmax);
-}
-
-/** Up to four words that are `stride` bytes apart. */
-function gather(p: usize, stride: usize, n: i32): v128 {
-  let x = v128.load_zero<u32>(p);
-  if (n > 1) x = v128.load_lane<u32>(p + stride, x, 1);
-  if (n > 2) x = v128.load_lane<u32>(p + 2 * stride, x, 2);
-  if (n > 3) x = v128.load_lane<u32>(p + 3 * stride, x, 3);
-  return x;
 }
 
 /** Bytes of a row copied to scratch. */

@@ -1,0 +1,35 @@
+/**
+ * SiLU and its gradient in AssemblyScript. Raw operations (math/wasm.ts): e^-x lies in 2^-99 .. 2^99 and feeds 1 +, so the sum is below 2^99 and its
+ * reciprocal above 2^-99; 1 - s and 1 + x * (1 - s) are sums with the constant 1. Products that may be tiny are flushed.
+ */
+import { c } from '../constants/wasm.ts';
+import * as k from '../constants/wasm.ts';
+import { exp, mul, put, recipPositive } from '../math/wasm.ts';
+
+@inline
+function sigmoid(x: v128): v128 {
+  return recipPositive(f32x4.add(c(k.one), exp(v128.xor(x, c(k.signMask)))));
+}
+
+/** d silu / dx, given sigmoid(x). */
+@inline
+function slope(x: v128, s: v128): v128 {
+  const one = c(k.one);
+  return mul(s, f32x4.add(one, f32x4.mul(x, f32x4.sub(one, s))));
+}
+
+/** y = silu(x) over `size` words of one row; y may be x. */
+export function siluRow(x: usize, y: usize, size: i32): void {
+  for (let left = size; left > 0; left -= 4, x += 16, y += 16) {
+    const value = v128.load(x);
+    put(y, mul(value, sigmoid(value)), left);
+  }
+}
+
+/** dx = dy * slope(x); dx may be dy. */
+export function siluGradRow(x: usize, dy: usize, dx: usize, size: i32): void {
+  for (let left = size; left > 0; left -= 4, x += 16, dy += 16, dx += 16) {
+    const value = v128.load(x);
+    put(dx, mul(v128.load(dy), slope(value, sigmoid(value))), left);
+  }
+}
