@@ -59,7 +59,8 @@ export class Memory {
   tensor(size: number): GpuTensor {
     this.checkSize(size);
     const usage = bufferUsage.storage | bufferUsage.copySrc | bufferUsage.copyDst;
-    return { size, buffer: this.buffer(size * 4, usage) };
+    // Whole vectors: kernels may read, but never look at, up to three words past the end.
+    return { size, buffer: this.buffer(Math.ceil(size / 4) * 16, usage) };
   }
 
   /** The contraction is padded to vec4 steps; the padding stays 0. */

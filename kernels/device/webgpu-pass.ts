@@ -6,7 +6,6 @@
  */
 import { AtollError } from '#protocol/errors.ts';
 import { fl, toBits } from '../ops/math/cpu.ts';
-import pf32 from '../ops/math/pf32.wgsl?raw';
 import type { Quantized, Tensor } from '../tensor/tensor.ts';
 
 /** A tensor of a WebGPU device. `size` in words. */
@@ -27,6 +26,7 @@ export interface GpuOperand extends Quantized {
 
 export interface Kernel {
   readonly label: string;
+  /** Without the prelude, which is the device's: see webgpu-prelude.ts. */
   readonly code: string;
   /** The buffers from binding 2 on: `r` is read-only, `w` is read_write. */
   readonly access: string;
@@ -55,9 +55,9 @@ export interface PassContext {
 
 export type PassBuilder<A> = (args: A, context: PassContext) => Pass[];
 
-/** A kernel from its body: the prelude comes first. */
+/** A kernel from its body. */
 export function kernel(label: string, body: string, access: string): Kernel {
-  return { label, code: `${pf32}\n${body}`, access };
+  return { label, code: body, access };
 }
 
 /** Bits of a constant that an op takes as a number. Throws `bad_input` when it is no PF32 value: the devices would round it differently. */

@@ -9,13 +9,16 @@ const compute = 4;
 export class Pipelines {
   private readonly device: GPUDevice;
   private readonly faults: Faults;
+  private readonly prelude: string;
   private readonly modules = new Map<Kernel, GPUShaderModule>();
   private readonly layouts = new Map<string, GPUBindGroupLayout>();
   private readonly pipelines = new Map<string, Promise<GPUComputePipeline>>();
 
-  constructor(device: GPUDevice, faults: Faults) {
+  /** `prelude` comes before every kernel. */
+  constructor(device: GPUDevice, faults: Faults, prelude: string) {
     this.device = device;
     this.faults = faults;
+    this.prelude = prelude;
   }
 
   /** Names of every kernel and override set that was asked for so far. */
@@ -53,7 +56,10 @@ export class Pipelines {
   private module(kernel: Kernel): GPUShaderModule {
     let module = this.modules.get(kernel);
     if (!module) {
-      module = this.device.createShaderModule({ label: kernel.label, code: kernel.code });
+      module = this.device.createShaderModule({
+        label: kernel.label,
+        code: `${this.prelude}\n${kernel.code}`,
+      });
       this.modules.set(kernel, module);
     }
     return module;

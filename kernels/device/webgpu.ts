@@ -13,6 +13,7 @@ import { Faults } from './webgpu-faults.ts';
 import { Memory } from './webgpu-memory.ts';
 import type { Pass, PassBuilder, PassContext } from './webgpu-pass.ts';
 import { Pipelines } from './webgpu-pipelines.ts';
+import { preludeOf } from './webgpu-prelude.ts';
 import { type GpuRecording, Recorder } from './webgpu-recorder.ts';
 
 export interface WebGpuOptions {
@@ -87,7 +88,7 @@ function describe({ info }: GPUAdapter): DeviceInfo {
 
 function wrap(device: GPUDevice, info: DeviceInfo, software: boolean): WebGpuDevice {
   const faults = new Faults(device);
-  const pipelines = new Pipelines(device, faults);
+  const pipelines = new Pipelines(device, faults, preludeOf(software ? 'plain' : 'barrier'));
   const root = new Memory(device, faults);
   const close = () => {
     faults.close();
