@@ -9,6 +9,8 @@ import * as attention from '../ops/attention/cpu.ts';
 import { checkSoftmax } from '../ops/attention/spec.ts';
 import * as clip from '../ops/clip/cpu.ts';
 import { checkClipScale, checkSumSquares } from '../ops/clip/spec.ts';
+import { columnSum } from '../ops/column-sum/cpu.ts';
+import { checkColumnSum } from '../ops/column-sum/spec.ts';
 import * as crossEntropy from '../ops/cross-entropy/cpu.ts';
 import * as elementwise from '../ops/elementwise/cpu.ts';
 import type { ElementwiseArgs } from '../ops/elementwise/spec.ts';
@@ -20,7 +22,7 @@ import { causalReach, checkGemm, gemmShape } from '../ops/gemm/spec.ts';
 import * as layerNorm from '../ops/layer-norm/cpu.ts';
 import { mul } from '../ops/math/cpu.ts';
 import * as quantize from '../ops/quantize/cpu.ts';
-import { checkQuantize } from '../ops/quantize/spec.ts';
+import { checkQuantize, dstRowOf } from '../ops/quantize/spec.ts';
 import { sum } from '../ops/reduce/cpu.ts';
 import * as rows from '../ops/rows/cpu.ts';
 import { checkDecodeRows, checkEncodeRows } from '../ops/rows/spec.ts';
@@ -81,11 +83,14 @@ export type CpuOps = { [K in OpName]: (args: Parameters<Ops[K]>[0]) => () => voi
 const cpuOps: CpuOps = {
   quantize(a) {
     checkQuantize(a);
+    const { row, tensor } = dstRowOf(a);
     return () => {
       const seed = a.stochastic
         ? quantize.siteSeed(u(a.stochastic.scalars)[scalarWords.seed] as number, a.stochastic.site)
         : null;
-      quantize.quantize(u(a.src.tensor), a.src, q(a.dst), a.nb, seed, a.foldScale ? q(a.foldScale) : null);
+      const fold = a.foldScale ? q(a.foldScale) : null;
+      const dstRow = tensor ? (u(tensor)[0] as number) : row;
+      quantize.quantize(u(a.src.tensor), a.src, q(a.dst), a.nb, seed, fold, dstRow);
     };
   },
   gemm(a) {
@@ -141,7 +146,14 @@ const cpuOps: CpuOps = {
   },
   crossEntropy: (a) => () =>
     crossEntropy.crossEntropy(f(a.logits), u(a.targets), f(a.losses), a.rows, a.V, a.gradientScale ?? null),
-  embed: (a) => () => embedding.embed(u(a.tokens), f(a.wte), f(a.wpe), f(a.x), a.rows, a.cols, a.T),
+  embed(a) {
+    const [wpe, positions] = [fOrNull(a.wpe), a.positions ? u(a.positions) : null];
+    return () => embedding.embed(u(a.tokens), f(a.wte), wpe, positions, f(a.x), a.rows, a.cols, a.T);
+  },
+  columnSum(a) {
+    checkColumnSum(a);
+    return () => columnSum(f(a.src), f(a.dst), a.rows, a.cols, a.accumulate ?? false);
+  },
   scatterAdd(a) {
     checkScatterAdd(a);
     return () => embedding.scatterAdd(q(a.q), u(a.indices), f(a.dst), a.nb, a.accumulate);

@@ -10,6 +10,7 @@ import type { DeviceInfo } from '#protocol/messages/frames.ts';
 import type { AdamwArgs } from '../ops/adamw/spec.ts';
 import type { SoftmaxArgs, SoftmaxGradArgs } from '../ops/attention/spec.ts';
 import type { ClipScaleArgs, SumSquaresArgs } from '../ops/clip/spec.ts';
+import type { ColumnSumArgs } from '../ops/column-sum/spec.ts';
 import type { CrossEntropyArgs } from '../ops/cross-entropy/spec.ts';
 import type { ElementwiseArgs, NesterovArgs, SumArgs } from '../ops/elementwise/spec.ts';
 import type { EmbedArgs, ScatterAddArgs } from '../ops/embedding/spec.ts';
@@ -32,6 +33,7 @@ export interface OpArgs {
   softmax: SoftmaxArgs;
   softmaxGrad: SoftmaxGradArgs;
   crossEntropy: CrossEntropyArgs;
+  columnSum: ColumnSumArgs;
   embed: EmbedArgs;
   scatterAdd: ScatterAddArgs;
   adamw: AdamwArgs;

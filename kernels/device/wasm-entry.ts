@@ -6,6 +6,7 @@
 export { adamw } from '../ops/adamw/wasm.ts';
 export { softmax, softmaxGrad } from '../ops/attention/wasm.ts';
 export { clipScale, squareBlocks } from '../ops/clip/wasm.ts';
+export { columnSum } from '../ops/column-sum/wasm.ts';
 export { fillConstants, peek } from '../ops/constants/wasm.ts';
 export { crossEntropy } from '../ops/cross-entropy/wasm.ts';
 export {

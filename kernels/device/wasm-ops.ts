@@ -11,10 +11,11 @@ import {
   type SumSquaresArgs,
 } from '../ops/clip/spec.ts';
 import type { ElementwiseArgs } from '../ops/elementwise/spec.ts';
+import { checkColumnSum } from '../ops/column-sum/spec.ts';
 import { checkScatterAdd, type ScatterAddArgs } from '../ops/embedding/spec.ts';
 import { causalReach, checkGemm, type GemmArgs, gemmShape } from '../ops/gemm/spec.ts';
 import { constant } from '../ops/math/cpu.ts';
-import { checkQuantize, type QuantizeArgs } from '../ops/quantize/spec.ts';
+import { checkQuantize, dstRowOf, type QuantizeArgs } from '../ops/quantize/spec.ts';
 import {
   checkDecodeRows,
   checkEncodeRows,
@@ -50,7 +51,7 @@ export interface Call {
 }
 
 export const at = (tensor: Tensor): number => (tensor as WasmTensor).at;
-const atOrNone = (tensor: Tensor | undefined): number => (tensor ? at(tensor) : 0);
+const atOrNone = (tensor: Tensor | null | undefined): number => (tensor ? at(tensor) : 0);
 const recordOf = (q: Quantized): number => (q as WasmOperand).record;
 const f32 = (value: number) => ({ f32: value });
 const call = (kernel: string, args: readonly number[], scratchBytes = 0): Call[] => [
@@ -83,19 +84,23 @@ function viewRecord(view: View, account: Account): number {
 
 function quantize(a: QuantizeArgs, account: Account): Call[] {
   checkQuantize(a);
-  const { src, dst, nb, stochastic, foldScale } = a;
+  const { src, dst, nb, stochastic, foldScale, dstRow } = a;
   const scalars = atOrNone(stochastic?.scalars);
   const common = [viewRecord(src, account), recordOf(dst), nb, scalars, stochastic?.site ?? 0];
-  const fold = atOrNone(foldScale?.exponents);
+  const fold = [atOrNone(foldScale?.exponents), foldScale?.rows ?? 0];
+  const plain = foldScale === undefined;
   const rows = 256 + 4 * rowBytes(src.cols);
+  if (dstRow !== undefined || (dst.transposed && !(src.colStride === 1 && plain))) {
+    const { row, tensor } = dstRowOf(a);
+    return call('quantizeScattered', [...common, ...fold, row, atOrNone(tensor)], rows);
+  }
   if (dst.transposed) {
-    if (src.colStride !== 1 || fold !== 0) return call('quantizeScattered', [...common, fold], rows);
     return call('quantizeAcross', common, 64 + rowBytes(src.rows));
   }
   // One row is read faster along itself, whatever its stride.
-  const across = src.rowStride === 1 && src.rows > 1 && src.colStride !== 1 && fold === 0;
+  const across = src.rowStride === 1 && src.rows > 1 && src.colStride !== 1 && plain;
   if (across) return call('quantizeAcross', common, 512);
-  return call('quantizeRows', [...common, fold], rows);
+  return call('quantizeRows', [...common, ...fold], rows);
 }
 
 function gemm(a: GemmArgs, account: Account): Call[] {
@@ -234,7 +239,15 @@ export const wasmOps: { [K in OpName]: (args: OpArgs[K], account: Account) => Ca
     const args = [...tensors, a.rows, a.V, train, a.gradientScale ?? 0];
     return call('crossEntropy', args, sumBytes(a.V) + rowBytes(a.V));
   },
-  embed: (a) => call('embed', [at(a.tokens), at(a.wte), at(a.wpe), at(a.x), a.rows, a.cols, a.T]),
+  embed(a) {
+    const tensors = [at(a.tokens), at(a.wte), atOrNone(a.wpe), atOrNone(a.positions), at(a.x)];
+    return call('embed', [...tensors, a.rows, a.cols, a.T]);
+  },
+  columnSum(a) {
+    checkColumnSum(a);
+    const args = [at(a.src), at(a.dst), a.rows, a.cols, a.accumulate ? 1 : 0];
+    return call('columnSum', args, 4096 + Math.ceil(a.rows / 4096) * 64);
+  },
   nesterov: (a) => call('nesterov', [at(a.p), at(a.momentum), at(a.delta), a.size, a.lr, a.mu]),
   sum: (a) => call('sum', [at(a.src), a.count, a.factor, at(a.dst) + a.at * 4], sumBytes(a.count)),
 };

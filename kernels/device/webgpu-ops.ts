@@ -2,6 +2,7 @@
 import { adamwPasses } from '../ops/adamw/gpu.ts';
 import { softmaxGradPasses, softmaxPasses } from '../ops/attention/gpu.ts';
 import { clipScalePasses, sumSquaresPasses } from '../ops/clip/gpu.ts';
+import { columnSumPasses } from '../ops/column-sum/gpu.ts';
 import { crossEntropyPasses } from '../ops/cross-entropy/gpu.ts';
 import { elementwisePasses, nesterovPasses } from '../ops/elementwise/gpu.ts';
 import { embedPasses, scatterAddPasses } from '../ops/embedding/gpu.ts';
@@ -25,6 +26,7 @@ export const passBuilders: { [K in keyof OpArgs]: PassBuilder<OpArgs[K]> } = {
   softmax: softmaxPasses,
   softmaxGrad: softmaxGradPasses,
   crossEntropy: crossEntropyPasses,
+  columnSum: columnSumPasses,
   embed: embedPasses,
   scatterAdd: scatterAddPasses,
   adamw: adamwPasses,

@@ -148,6 +148,24 @@ function embed(rows: number, cols: number, T: number, probe: boolean): Case {
   );
 }
 
+/** Without learned positions, and with positions that are given. */
+function embedOptions(rows: number, cols: number): Case {
+  return opCase(`embed/${rows}x${cols}/options`, (bench) => {
+    const [V, T] = [29, 17];
+    const tokens = bench.from(bench.random.indices(rows, V));
+    const positions = bench.from(bench.random.indices(rows, T));
+    const [wte, wpe] = [bench.values(V * cols, -3, 60), bench.values(T * cols, -3, 60)];
+    const [plain, placed] = [bench.zeros(rows * cols), bench.zeros(rows * cols)];
+    return {
+      record: (ops) => {
+        ops.embed({ tokens, wte, x: plain, rows, cols, T: 1 });
+        ops.embed({ tokens, wte, wpe, positions, x: placed, rows, cols, T: 1 });
+      },
+      out: [plain, placed],
+    };
+  });
+}
+
 /** Scatters twice, the second time into less: the integer scratch must be clean again. */
 function scatterAdd(nb: Bits, positions: number, channels: number, probe: boolean): Case {
   return opCase(
@@ -184,6 +202,8 @@ export const elementCases: readonly Case[] = [
   embed(1, 1, 1, false),
   embed(37, 13, 8, true),
   embed(64, 128, 64, false),
+  embedOptions(1, 1),
+  embedOptions(37, 13),
   ...widths.flatMap((nb) => [
     scatterAdd(nb, 1, 1, false),
     scatterAdd(nb, 67, 13, true),

@@ -55,6 +55,37 @@ function foldCase(nb: Bits, low: number, high: number, name: string, probe: bool
   );
 }
 
+/** Rows into part of an operand that holds others, the place known or in a tensor, and a last write that does not fit. */
+function intoCase(nb: Bits, transposed: boolean): Case {
+  return opCase(`quantize/${nb}/rows-into${transposed ? '-transposed' : ''}`, (bench) => {
+    const [batch, rows, cols] = [2, 23, 37];
+    const view = (count: number, stride = cols): View => ({
+      ...matrix(bench.values(batch * count * stride, -12, 4), count, cols),
+      rowStride: stride,
+      batch: [batch, count * stride, 1, 0],
+    });
+    const dst = bench.device.quantized(batch, rows, cols, transposed);
+    const fold = bench.device.quantized(batch, cols + 3, 5, true);
+    const foldSource = { ...view(cols + 3), cols: 5 };
+    const [all, some, one, folded, last] = [view(rows), view(6), view(1), view(2, cols + 4), view(4)];
+    const scalars = bench.scalars();
+    const at = (row: number) => bench.from(Uint32Array.of(row, 99));
+    const [ten, end, beyond] = [at(10), at(rows - 2), at(0xffffffff)];
+    return {
+      record: (ops) => {
+        ops.quantize({ src: foldSource, dst: fold, nb });
+        ops.quantize({ src: all, dst, nb });
+        ops.quantize({ src: some, dst, nb, dstRow: 3 });
+        ops.quantize({ src: one, dst, nb, dstRow: ten });
+        ops.quantize({ src: folded, dst, nb, dstRow: 15, foldScale: fold, stochastic: { site: 4, scalars } });
+        ops.quantize({ src: last, dst, nb, dstRow: end });
+        ops.quantize({ src: some, dst, nb, dstRow: beyond });
+      },
+      out: [dst],
+    };
+  });
+}
+
 function casesOf(nb: Bits): Case[] {
   const cases: Case[] = [];
   for (const stochastic of [false, true]) {
@@ -100,6 +131,8 @@ function casesOf(nb: Bits): Case[] {
     foldCase(nb, -99, -60, 'tiny', false),
     foldCase(nb, 20, 40, 'huge', false),
     foldCase(nb, -99, 40, 'mixed', true),
+    intoCase(nb, false),
+    intoCase(nb, true),
   ];
 }
 

@@ -55,6 +55,20 @@ function layerNormParamGrad(rows: number, cols: number, probe = false): Case {
   );
 }
 
+function columnSum(rows: number, cols: number, low = -10, high = 4): Case {
+  return opCase(`column-sum/${rows}x${cols}/${low},${high}`, (bench) => {
+    const src = bench.values(rows * cols, low, high);
+    const [fresh, added] = [bench.values(cols), bench.values(cols, low, high)];
+    return {
+      record: (ops) => {
+        ops.columnSum({ src, dst: fresh, rows, cols });
+        ops.columnSum({ src, dst: added, rows, cols, accumulate: true });
+      },
+      out: [fresh, added],
+    };
+  });
+}
+
 function softmax(batch: number, T: number, low: number, high: number, probe = false): Case {
   return opCase(
     `softmax/${batch}x${T}/${low},${high}`,
@@ -141,6 +155,11 @@ function sum(count: number, inPlace: boolean, probe = false): Case {
 }
 
 export const rowCases: readonly Case[] = [
+  ...[1, 63, 64, 65, 130, 4095, 4096, 4097, 8209].map((rows) => columnSum(rows, 5)),
+  ...[1, 15, 16, 17, 33].map((cols) => columnSum(67, cols)),
+  columnSum(70_001, 1),
+  columnSum(67, 7, -100, -90),
+  columnSum(67, 7, 30, 41),
   ...[1, 2, 63, 64, 65, 127, 128, 131, 768].map((cols) => layerNorm(3, cols, -4, 3, cols === 131)),
   layerNorm(2, 4096),
   layerNorm(2, 4097),

@@ -7,7 +7,8 @@ import type { Bits } from '../quantize/spec.ts';
 export function embed(
   tokens: Uint32Array,
   wte: Float32Array,
-  wpe: Float32Array,
+  wpe: Float32Array | null,
+  positions: Uint32Array | null,
   x: Float32Array,
   rows: number,
   cols: number,
@@ -15,9 +16,10 @@ export function embed(
 ): void {
   for (let r = 0; r < rows; r++) {
     const token = (tokens[r] as number) * cols;
-    const position = (r % T) * cols;
+    const position = (positions ? (positions[r] as number) : r % T) * cols;
     for (let c = 0; c < cols; c++) {
-      x[r * cols + c] = clamp(add(wte[token + c] as number, wpe[position + c] as number));
+      const value = wte[token + c] as number;
+      x[r * cols + c] = clamp(wpe ? add(value, wpe[position + c] as number) : value);
     }
   }
 }

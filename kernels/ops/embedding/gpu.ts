@@ -5,17 +5,18 @@ import addBody from './scatter-add.wgsl?raw';
 import roundBody from './scatter-round.wgsl?raw';
 import { checkScatterAdd, type EmbedArgs, type ScatterAddArgs } from './spec.ts';
 
-const embedKernel = kernel('embed', embedBody, 'rrrw');
+const embedKernel = kernel('embed', embedBody, 'rrrrw');
 const addKernel = kernel('scatter-add', addBody, 'rrw');
 const roundKernel = kernel('scatter-round', roundBody, 'wrw');
 
-export function embedPasses({ tokens, wte, wpe, x, rows, cols, T }: EmbedArgs): Pass[] {
-  distinct('embed', [x], [tokens, wte, wpe]);
+export function embedPasses({ tokens, wte, wpe, positions, x, rows, cols, T }: EmbedArgs): Pass[] {
+  const [learned, given] = [wpe ?? null, positions ?? null];
+  distinct('embed', [x], [tokens, wte, learned, given]);
   return [
     {
       kernel: embedKernel,
-      buffers: [tokens, wte, wpe, x],
-      uniforms: [rows, cols, T],
+      buffers: [tokens, wte, learned, given, x],
+      uniforms: [rows, cols, T, learned ? (given ? 2 : 1) : 0],
       workgroups: Math.ceil((rows * cols) / 256),
     },
   ];

@@ -1,7 +1,7 @@
 /**
  * Embedding: gather forward, order-free scatter-add backward.
  *
- * Forward: x[m] = wte[token[m]] + wpe[m mod T]. Backward: the gradient is quantised by columns (rows of `q` are channels, along the tokens), integers
+ * Forward: x[m] = clamp(wte[token[m]] + wpe[position[m]]), or clamp(wte[token[m]]) without wpe; a position is m mod T where none are given. Backward: the gradient is quantised by columns (rows of `q` are channels, along the tokens), integers
  * of equal index are summed (exact, so order does not matter), then rounded: dst[v][c] = clamp(dst[v][c] + ROUND(S, E_c - nb)).
  */
 import { AtollError } from '#protocol/errors.ts';
@@ -12,7 +12,10 @@ export interface EmbedArgs {
   /** [rows] u32. */
   tokens: Tensor;
   wte: Tensor;
-  wpe: Tensor;
+  /** Absent where positions are rotations. */
+  wpe?: Tensor;
+  /** [rows] u32, rows of wpe. */
+  positions?: Tensor;
   x: Tensor;
   rows: number;
   cols: number;

@@ -4,10 +4,12 @@ import { c } from '../constants/wasm.ts';
 import * as k from '../constants/wasm.ts';
 import { add, clamp, fl, put } from '../math/wasm.ts';
 
+/** `wpe` and `positions` are 0 where there are none. */
 export function embed(
   tokens: usize,
   wte: usize,
   wpe: usize,
+  positions: usize,
   x: usize,
   rows: i32,
   cols: i32,
@@ -20,10 +22,12 @@ export function embed(
   const end = share(rows, part + 1, parts);
   for (let r = share(rows, part, parts); r < end; r++) {
     const token = wte + <usize>load<u32>(tokens + (<usize>r << 2)) * bytes;
-    const position = wpe + <usize>(r % T) * bytes;
+    const row = positions == 0 ? <u32>(r % T) : load<u32>(positions + (<usize>r << 2));
+    const position = wpe + <usize>row * bytes;
     const to = x + <usize>r * bytes;
     for (let i: usize = 0; i < bytes; i += 16) {
-      put(to + i, clamp(add(v128.load(token + i), v128.load(position + i))), cols - <i32>(i >> 2));
+      const value = v128.load(token + i);
+      put(to + i, clamp(wpe == 0 ? value : add(value, v128.load(position + i))), cols - <i32>(i >> 2));
     }
   }
 }

@@ -41,7 +41,7 @@ export function roundStochastic(mantissa: number, shift: number, random: number)
 
 /**
  * Quantises every row of `view` over `words` (the bits of the tensor's f32).
- * `seed` is the site's seed for stochastic rounding, null for RNE. `fold` as in the spec.
+ * `seed` is the site's seed for stochastic rounding, null for RNE. `fold` and `dstRow` as in the spec.
  */
 export function quantize(
   words: Uint32Array,
@@ -50,9 +50,11 @@ export function quantize(
   nb: Bits,
   seed: number | null,
   fold: CpuQuantized | null,
+  dstRow = 0,
 ): void {
   const [n0, s0, n1, s1] = view.batch;
-  const { rows, cols } = view;
+  const { cols } = view;
+  const rows = Math.min(view.rows, dst.rows - dstRow);
   const row = new Uint32Array(cols);
   for (let i0 = 0; i0 < n0; i0++) {
     for (let i1 = 0; i1 < n1; i1++) {
@@ -61,7 +63,8 @@ export function quantize(
         const base = view.offset + i0 * s0 + i1 * s1 + r * view.rowStride;
         for (let c = 0; c < cols; c++) row[c] = words[base + c * view.colStride] as number;
         if (fold) foldInto(row, fold, batch, nb);
-        const out = dst.transposed ? batch * rows * cols + r : (batch * rows + r) * cols;
+        const to = dstRow + r;
+        const out = dst.transposed ? batch * dst.rows * cols + to : (batch * dst.rows + to) * cols;
         const exponent = quantizeRow(
           row,
           base,
@@ -70,9 +73,9 @@ export function quantize(
           seed,
           dst.mantissas,
           out,
-          dst.transposed ? rows : 1,
+          dst.transposed ? dst.rows : 1,
         );
-        dst.exponents[batch * rows + r] = exponent;
+        dst.exponents[batch * dst.rows + to] = exponent;
       }
     }
   }

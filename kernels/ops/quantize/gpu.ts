@@ -3,25 +3,26 @@ import type { GpuOperand, Kernel, Pass, PassContext } from '../../device/webgpu-
 import { distinct, kernel, viewWords } from '../../device/webgpu-pass.ts';
 import { aloneMax } from '../reduce/gpu.ts';
 import body from './quantize.wgsl?raw';
-import { checkQuantize, qmaxOf, type QuantizeArgs } from './spec.ts';
+import { checkQuantize, dstRowOf, qmaxOf, type QuantizeArgs } from './spec.ts';
 
-const quantizeKernel: Kernel = kernel('quantize', body, 'rrrww');
+const quantizeKernel: Kernel = kernel('quantize', body, 'rrrrww');
 
 export function quantizePasses(args: QuantizeArgs, context: PassContext): Pass[] {
   checkQuantize(args);
   const { src, nb, stochastic } = args;
+  const { row, tensor: position } = dstRowOf(args);
   const dst = args.dst as GpuOperand;
   const fold = args.foldScale?.exponents ?? null;
   const scalars = stochastic?.scalars ?? null;
-  distinct('quantize', [dst.mantissas, dst.exponents], [src.tensor, fold, scalars]);
-  const total = dst.batch * dst.rows;
+  distinct('quantize', [dst.mantissas, dst.exponents], [src.tensor, fold, scalars, position]);
+  const total = dst.batch * src.rows;
   const shape = workgroupShape(args, context);
   const [outRow, outCol] = dst.transposed ? [1, dst.stride] : [dst.stride, 1];
   return [
     {
       kernel: quantizeKernel,
       constants: shape,
-      buffers: [src.tensor, fold, scalars, dst.mantissas, dst.exponents],
+      buffers: [src.tensor, fold, scalars, position, dst.mantissas, dst.exponents],
       uniforms: [
         ...viewWords(src),
         src.rows,
@@ -34,7 +35,10 @@ export function quantizePasses(args: QuantizeArgs, context: PassContext): Pass[]
         nb,
         stochastic ? 1 : 0,
         stochastic?.site ?? 0,
-        fold ? 1 : 0,
+        args.foldScale?.rows ?? 0,
+        dst.rows,
+        row,
+        position ? 1 : 0,
       ],
       workgroups: Math.ceil(total / shape.ROWS),
     },

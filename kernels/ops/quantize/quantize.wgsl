@@ -3,7 +3,7 @@
 // Equation   q[r][c] = round(src[r][c] * 2^(nb - E_r)), E_r the exponent of the row's largest element; NUMERICS.md, QUANT. Integers only, since
 //            a device may flush subnormals.
 // Layout     src: a strided view with two batch dimensions. dst: [batch][lines][stride] f32 words that hold integers, lines being rows, or
-//            columns when transposed. Padding is never written.
+//            columns when transposed. Padding and rows that are not written stay as they are.
 // Work       A workgroup takes ROWS rows, LANES invocations each; an invocation reads every LANES-th element, twice: for the largest (an integer
 //            max, so order-free), then to round. ROWS > 1 where neighbouring rows lie side by side in memory, LANES > 1 where columns do.
 // Requires   ROWS * LANES <= 256.
@@ -30,16 +30,21 @@ struct Params {
   // Not 0: stochastic rounding, at this site of the step.
   stochastic: u32,
   site: u32,
-  // Not 0: the exponents in `fold` scale the columns.
+  // Not 0: the exponents in `fold`, so many a batch, scale the columns.
   folded: u32,
+  // Rows of a batch of dst, and the first one that is written; with `moved` it is the word of `position`.
+  dst_rows: u32,
+  dst_row: u32,
+  moved: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> src: array<u32>;
 @group(0) @binding(3) var<storage, read> fold: array<i32>;
 @group(0) @binding(4) var<storage, read> scalars: array<u32>;
-@group(0) @binding(5) var<storage, read_write> mantissas: array<f32>;
-@group(0) @binding(6) var<storage, read_write> exponents: array<i32>;
+@group(0) @binding(5) var<storage, read> position: array<u32>;
+@group(0) @binding(6) var<storage, read_write> mantissas: array<f32>;
+@group(0) @binding(7) var<storage, read_write> exponents: array<i32>;
 
 var<workgroup> largest: array<atomic<u32>, 256>;
 
@@ -80,7 +85,7 @@ fn stochastic(mantissa: u32, shift: u32, random: u32) -> u32 {
 fn load(base: u32, batch: u32, c: u32) -> u32 {
   let u = src[base + c * params.col_stride];
   if (params.folded != 0u) {
-    return scale(u, fold[batch * params.cols + c] - i32(params.nb));
+    return scale(u, fold[batch * params.folded + c] - i32(params.nb));
   }
   return u;
 }
@@ -121,19 +126,20 @@ fn main(
   }
   atomicMax(&largest[local.x], own);
   workgroupBarrier();
-  if (!live) {
+  let to = select(params.dst_row, position[0], params.moved != 0u) + r;
+  if (!live || to < r || to >= params.dst_rows) {
     return;
   }
   let amax = atomicLoad(&largest[local.x]);
   let zeros = amax < tiny;
   if (local.y == 0u) {
-    exponents[row] = select(i32(amax >> 23u) - 126, -99, zeros);
+    exponents[batch * params.dst_rows + to] = select(i32(amax >> 23u) - 126, -99, zeros);
   }
   var seed = 0u;
   if (params.stochastic != 0u) {
     seed = lowbias32(scalars[0] ^ (params.site * 0x85ebca6bu));
   }
-  let out = batch * params.out_batch + r * params.out_row;
+  let out = batch * params.out_batch + to * params.out_row;
   for (var c = local.y; c < params.cols; c += LANES) {
     var q = 0.0;
     if (!zeros) {

@@ -1,5 +1,5 @@
 /**
- * QUANT of NUMERICS.md: rows of f32 -> integers of nb bits with one exponent a row.
+ * QUANT of NUMERICS.md: rows of f32 -> integers of nb bits with one exponent a row. All rows of an operand at once, or some of them from a row on.
  *
  * Rounding is RNE, or stochastic (SR) with counter-based randomness when `site` is given: seed = lowbias32(step seed ^ site * 0x85EBCA6B),
  * rnd = lowbias32(seed + index * 0x9E3779B9), index being the element's position in its tensor.
@@ -24,18 +24,33 @@ export interface QuantizeArgs {
   stochastic?: { site: number; scalars: Tensor };
   /**
    * Multiplies column c of every row by 2^(exponents[c] - nb) first (PF32 MUL): moves the row scales of a transposed operand into this one.
-   * Shapes: foldScale.rows == src.cols, equal batch.
+   * Shapes: foldScale.rows >= src.cols, equal batch.
    */
   foldScale?: Quantized;
+  /**
+   * Row r of src becomes row dstRow + r of dst, whose other rows stay as they are: a cache that grows. A tensor holds the row in word 0 when the recording
+   * runs; what would then lie past the end is left out. Absent: row 0, and src has as many rows as dst.
+   */
+  dstRow?: number | Tensor;
+}
+
+/** The row as far as it is known when an op is recorded, and the tensor that holds it otherwise. */
+export function dstRowOf({ dstRow }: QuantizeArgs): { row: number; tensor: Tensor | null } {
+  return typeof dstRow === 'object' ? { row: 0, tensor: dstRow } : { row: dstRow ?? 0, tensor: null };
 }
 
 /** Throws `bad_input` when shapes do not fit. */
-export function checkQuantize({ src, dst, foldScale }: QuantizeArgs): void {
+export function checkQuantize(args: QuantizeArgs): void {
+  const { src, dst, foldScale, dstRow } = args;
+  const { row } = dstRowOf(args);
   const fits =
     batchCount(src) === dst.batch &&
-    src.rows === dst.rows &&
+    src.rows > 0 &&
+    (dstRow === undefined ? src.rows === dst.rows : row + src.rows <= dst.rows) &&
+    Number.isSafeInteger(row) &&
+    row >= 0 &&
     src.cols === dst.cols &&
     viewEnd(src) <= src.tensor.size &&
-    (!foldScale || (foldScale.rows === src.cols && foldScale.batch === dst.batch));
+    (!foldScale || (foldScale.rows >= src.cols && foldScale.batch === dst.batch));
   if (!fits) throw new AtollError('bad_input', 'quantize: the shapes do not fit.');
 }

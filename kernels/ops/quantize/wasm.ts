@@ -258,7 +258,7 @@ function countRows(v: View, first: i32, seed: i32, state: usize): void {
 
 /**
  * Rows, four at a time, into an operand that is not transposed. With `fold` (an operand's exponents, else 0) or spaced columns the rows are first copied
- * to scratch: 128 bytes and four rows of cols + 4 words.
+ * to scratch: 128 bytes and four rows of cols + 4 words. `foldRows`: exponents of a batch.
  */
 export function quantizeRows(
   v: View,
@@ -267,6 +267,7 @@ export function quantizeRows(
   scalars: usize,
   site: u32,
   fold: usize,
+  foldRows: i32,
   scratch: usize,
   part: i32,
   parts: i32,
@@ -283,7 +284,7 @@ export function quantizeRows(
     let p = v.data + (<usize>first << 2);
     let stride = <usize>v.rowStride << 2;
     if (fold != 0 || v.colStride != 1) {
-      const exponents: usize = fold == 0 ? 0 : fold + (<usize>(batch * v.cols) << 2);
+      const exponents: usize = fold == 0 ? 0 : fold + (<usize>(batch * foldRows) << 2);
       for (let r = 0; r < count; r++) {
         copyRow(v, p + <usize>r * stride, exponents, nb, scratch + stateBytes + <usize>r * copyBytes(v));
       }
@@ -491,7 +492,10 @@ function pair(
   return v128.shuffle<u16>(q, q, 0, 4, 1, 5, 2, 6, 3, 7);
 }
 
-/** Rows one by one into a transposed operand, for folds and spaced columns: rare, so plain. Scratch: 160 bytes and two rows of cols + 4 words. */
+/**
+ * Rows one by one: into a transposed operand, for folds and spaced columns; into part of an operand, from row `row` on, or from the row that is the word at
+ * `rowAt`. Scratch: 160 bytes and two rows of cols + 4 words.
+ */
 export function quantizeScattered(
   v: View,
   o: Operand,
@@ -499,34 +503,60 @@ export function quantizeScattered(
   scalars: usize,
   site: u32,
   fold: usize,
+  foldRows: i32,
+  row: i32,
+  rowAt: usize,
   scratch: usize,
   part: i32,
   parts: i32,
 ): void {
   const seed = siteSeed(scalars, site);
-  const qmax = i32x4.splat(qmaxOf(nb));
-  const row = scratch + stateBytes;
-  const end = share(o.batch * v.rows, part + 1, parts);
-  for (let i = share(o.batch * v.rows, part, parts); i < end; i++) {
-    const batch = i / v.rows;
-    const k = i % v.rows;
-    const first = batchOffset(v, batch) + k * v.rowStride;
-    const exponents: usize = fold == 0 ? 0 : fold + (<usize>(batch * v.cols) << 2);
-    copyRow(v, v.data + (<usize>first << 2), exponents, nb, row);
-    scaleRows(row, 0, 1, v.cols, nb, o.exponents + (<usize>i << 2), scratch);
+  const from = rowAt == 0 ? row : <i32>min(load<u32>(rowAt), <u32>o.rows);
+  const copy = scratch + stateBytes;
+  const rows = min(v.rows, o.rows - from);
+  const end = share(o.batch * rows, part + 1, parts);
+  for (let i = share(o.batch * rows, part, parts); i < end; i++) {
+    const batch = i / rows;
+    const r = i % rows;
+    const to = from + r;
+    const first = batchOffset(v, batch) + r * v.rowStride;
+    const exponents: usize = fold == 0 ? 0 : fold + (<usize>(batch * foldRows) << 2);
+    copyRow(v, v.data + (<usize>first << 2), exponents, nb, copy);
+    scaleRows(copy, 0, 1, v.cols, nb, o.exponents + (<usize>(batch * o.rows + to) << 2), scratch);
     countRows(v, first, seed, scratch);
-    const scale = v128.load(scratch);
-    let counter = v128.load(scratch, 64);
-    for (let c = 0; c < v.cols; c += 4) {
-      const x = v128.load(row + (<usize>c << 2));
-      let q = scalars != 0 ? integers(stochasticFlushed, x, scale, counter) : integers(nearestFlushed, x, scale, counter);
-      q = i32x4.max_s(i32x4.min_s(q, qmax), i32x4.neg(qmax));
-      const to = panelAt(o, batch, c >> 2) + (<usize>(k >> 1) << 4) + (<usize>(k & 1) << 1);
-      for (let j = 0; j < min(4, v.cols - c); j++) {
-        store<i16>(to + (<usize>j << 2), <i16>i32x4.extract_lane(q, 0));
-        q = v128.shuffle<u32>(q, q, 1, 2, 3, 0);
-      }
-      counter = i32x4.add(counter, i32x4.splat(golden * 4 * v.colStride));
+    scatterRow(o, batch, to, copy, v.cols, nb, scalars != 0, scratch, golden * 4 * v.colStride);
+  }
+}
+
+/** One row to line `row`, or to step `row` of every line of a transposed operand; scale and counter lie at `state`. */
+function scatterRow(
+  o: Operand,
+  batch: i32,
+  row: i32,
+  from: usize,
+  cols: i32,
+  nb: i32,
+  random: bool,
+  state: usize,
+  counterStep: i32,
+): void {
+  const qmax = i32x4.splat(qmaxOf(nb));
+  const scale = v128.load(state);
+  const by = i32x4.splat(counterStep);
+  const half = <usize>(row & 1) << 1;
+  const line: usize = o.transposed ? 0 : panelAt(o, batch, row >> 2) + (<usize>(row & 3) << 2);
+  let counter = v128.load(state, 64);
+  for (let c = 0; c < cols; c += 4) {
+    const x = v128.load(from + (<usize>c << 2));
+    let q = random ? integers(stochasticFlushed, x, scale, counter) : integers(nearestFlushed, x, scale, counter);
+    q = i32x4.max_s(i32x4.min_s(q, qmax), i32x4.neg(qmax));
+    // Consecutive steps of a line are pairs, 16 bytes apart; consecutive lines of a panel are 4 bytes apart.
+    const to = o.transposed ? panelAt(o, batch, c >> 2) + (<usize>(row >> 1) << 4) + half : line + (<usize>c << 3);
+    for (let j = 0; j < min(4, cols - c); j++) {
+      const at = o.transposed ? <usize>j << 2 : (<usize>(j >> 1) << 4) + (<usize>(j & 1) << 1);
+      store<i16>(to + at, <i16>i32x4.extract_lane(q, 0));
+      q = v128.shuffle<u32>(q, q, 1, 2, 3, 0);
     }
+    counter = i32x4.add(counter, by);
   }
 }
