@@ -27,6 +27,11 @@ export default defineConfig({
   },
   server: {
     host: '127.0.0.1',
+    // As the coordinator does: WebAssembly threads need an isolated page.
+    headers: {
+      'Cross-Origin-Opener-Policy': 'same-origin',
+      'Cross-Origin-Embedder-Policy': 'require-corp',
+    },
     fs: { allow: ['..'] },
     proxy: {
       // The coordinator answers to its own name only.

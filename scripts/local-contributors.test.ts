@@ -3,7 +3,13 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
-import { startLocalContributors } from './local-contributors.ts';
+import { startLocalContributors, threadsEach } from './local-contributors.ts';
+
+test('local contributors share the cores and leave one', () => {
+  expect([1, 2, 4, 8, 64].map((cores) => threadsEach(cores, 2))).toEqual([1, 1, 1, 3, 8]);
+  expect(threadsEach(4, 1)).toBe(3);
+  expect(threadsEach(4, 0)).toBe(3);
+});
 
 test('a contributor that cannot run is tried again and again, until it is stopped', async () => {
   const dir = mkdtempSync(path.join(tmpdir(), 'atoll-local-'));

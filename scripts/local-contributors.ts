@@ -1,10 +1,11 @@
 /**
- * The contributors that `npm start` runs on its own machine, so that training moves before anybody opens the page: headless contributors as
- * child processes, started again with growing pauses when they end. They get no Ctrl-C of their own (they are stopped in order) and
+ * The contributors that `npm start` runs on its own machine, so that training moves before anybody opens the page: headless contributors on
+ * WebAssembly as child processes, started again with growing pauses when they end. They get no Ctrl-C of their own (they are stopped in order) and
  * stop by themselves when this process dies.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { AtollError } from '#protocol/errors.ts';
@@ -48,8 +49,17 @@ export function startLocalContributors(options: LocalOptions): LocalContributors
   };
 }
 
-function supervise({ url, dir, say }: LocalOptions, number: number): LocalContributors {
+interface Launch {
+  name: string;
+  url: string;
+  dir: string;
+  log: string;
+  threads: number;
+}
+
+function supervise({ url, dir, say, count }: LocalOptions, number: number): LocalContributors {
   const name = `local-${number}`;
+  const threads = threadsEach(availableParallelism(), count);
   const log = path.join(dir, `${name}.log`);
   let child: ChildProcess | null = null;
   let stopping = false;
@@ -58,7 +68,7 @@ function supervise({ url, dir, say }: LocalOptions, number: number): LocalContri
 
   const launch = () => {
     const startedAt = performance.now();
-    const started = launchOne(name, url, dir, log);
+    const started = launchOne({ name, url, dir, log, threads });
     child = started;
     // 'error' comes instead of 'exit' when there was no process to begin with.
     let ended = false;
@@ -95,14 +105,19 @@ function supervise({ url, dir, say }: LocalOptions, number: number): LocalContri
   return { stop, kill };
 }
 
-function launchOne(name: string, url: string, dir: string, log: string): ChildProcess {
+/** The cores less one, which is left to the coordinator and the person, shared out; beyond eight threads little is gained. */
+export function threadsEach(cores: number, contributors: number): number {
+  return Math.max(1, Math.min(8, Math.floor((cores - 1) / Math.max(1, contributors))));
+}
+
+function launchOne({ name, url, dir, log, threads }: Launch): ChildProcess {
   const hooks = pathToFileURL(path.join(root, 'scripts/raw-hooks.ts')).href;
   const output = openSync(log, 'w');
   const child = spawn(
     process.execPath,
     [
       ...['--import', hooks, path.join(root, 'workers/node/main.ts')],
-      ...['--url', url, '--backend', 'reference', '--name', name],
+      ...['--url', url, '--backend', 'wasm', '--threads', String(threads), '--name', name],
       ...['--key-file', path.join(dir, `${name}.key`), '--log-level', 'warn', '--exit-with-parent'],
     ],
     // Its own process group: a Ctrl-C in the terminal reaches us alone. Its input ends with us.

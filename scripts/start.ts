@@ -7,6 +7,7 @@
 import type { Cid } from '#protocol/codec/cid.ts';
 import { AtollError, codeOf } from '#protocol/errors.ts';
 import type { JobStatus } from '#protocol/http/api.ts';
+import { ensureWasm } from './build-wasm.ts';
 import { buildPage, pageDir } from './build-page.ts';
 import { checkDataDir, loadText, type Network, openNetwork } from './network.ts';
 import { RoundLines, roundLine, summarise } from './round-lines.ts';
@@ -77,6 +78,8 @@ async function run(options: StartOptions): Promise<number> {
   // What is wrong is told at once, before anything is started that would have to be stopped.
   const text = await loadText(options);
   checkDataDir(options.dataDir);
+  // Before the page, whose build would do it only when the page is stale: the local contributors run on it.
+  await ensureWasm();
   await buildPage(() => void process.stderr.write('atoll: building the page\n'));
   let status: JobStatus | null = null;
   let closing = false;

@@ -186,6 +186,9 @@ test('the built page is served, and nothing outside it', async () => {
   const page = await get(coordinator, '/');
   expect(await page.text()).toContain('<title>Atoll</title>');
   expect(page.headers.get('content-security-policy')).toContain("default-src 'self'");
+  // Both together isolate the page, which WebAssembly threads need.
+  expect(page.headers.get('cross-origin-opener-policy')).toBe('same-origin');
+  expect(page.headers.get('cross-origin-embedder-policy')).toBe('require-corp');
   expect((await get(coordinator, '/assets/main-abc.js')).headers.get('cache-control')).toContain('immutable');
   expect((await get(coordinator, '/somewhere')).status).toBe(404);
   expect((await get(coordinator, '/..%2f..%2fetc/passwd')).status).toBe(404);

@@ -73,7 +73,10 @@ function withHeaders(context: Context, response: Response): Response {
   return response;
 }
 
-/** The page runs our own scripts and workers, compiles WebAssembly, and talks to nobody but this server. */
+/**
+ * The page runs our own scripts and workers, compiles WebAssembly, and talks to nobody but this server. It is cross-origin isolated (with the opener policy
+ * that is the default here), so that WebAssembly may use threads.
+ */
 function secure() {
   return secureHeaders({
     contentSecurityPolicy: {
@@ -87,6 +90,7 @@ function secure() {
       baseUri: ["'none'"],
       frameAncestors: ["'self'"],
     },
+    crossOriginEmbedderPolicy: 'require-corp',
     referrerPolicy: 'no-referrer',
     // The coordinator itself speaks HTTP; who puts TLS before it says so there.
     strictTransportSecurity: false,

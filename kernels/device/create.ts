@@ -1,25 +1,28 @@
-/** Makes a device by the name of its backend. There is no silent fall-back: who asks for a GPU gets one or an error. */
+/** Makes a device by the name of its backend. There is no silent fall-back: who asks for a GPU gets one or an error. `choose.ts` takes the best there is. */
 import { AtollError } from '#protocol/errors.ts';
 import { createCpuDevice } from './cpu.ts';
 import type { Device } from './device.ts';
+
+/** The backends that are built for this project's own devices; `reference` is for checking, and slow. */
+export type BackendName = 'reference' | 'wasm' | 'webgpu';
 
 export interface CreateDeviceOptions {
   /** Accept a software adapter (SwiftShader, lavapipe): for tests, never faster than the CPU backends. */
   allowSoftware?: boolean;
   /** Where adapters come from; `navigator.gpu` unless given. */
   gpu?: GPU;
+  /** Threads of a WASM device; 1 unless given. More need shared memory: see `canShareMemory`. */
+  threads?: number;
   signal?: AbortSignal;
 }
 
 /** Throws `no_device` with what to do about it. */
-export async function createDevice(
-  backend: 'reference' | 'wasm' | 'webgpu',
-  options: CreateDeviceOptions = {},
-): Promise<Device> {
+export async function createDevice(backend: BackendName, options: CreateDeviceOptions = {}): Promise<Device> {
   if (backend === 'reference') return createCpuDevice();
   if (backend === 'wasm') {
     const { createWasmDevice } = await import('./wasm.ts');
-    return createWasmDevice(options.signal ? { signal: options.signal } : {});
+    const { threads = 1, signal } = options;
+    return createWasmDevice({ threads, ...(signal ? { signal } : {}) });
   }
   const gpu = options.gpu ?? (globalThis.navigator as Navigator | undefined)?.gpu;
   if (!gpu) {

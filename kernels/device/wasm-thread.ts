@@ -1,7 +1,7 @@
 /**
  * One thread of a WASM device: a worker that waits for programs in shared memory and runs its part of each. Runs in worker_threads and in Web Workers.
  *
- * It is sent one message, with the module and the memory, answers "ready", and then lives inside `serve` until it is terminated.
+ * It is sent one message, with the module and the memory, answers "ready", and then lives inside `serve` until it is released with nothing to run.
  */
 import { Barrier } from './wasm-barrier.ts';
 import type { Kernels } from './wasm-module.ts';
@@ -21,7 +21,7 @@ export interface ThreadStart {
 /** Programs that a thread keeps decoded: those of a few models. */
 const programsMax = 64;
 
-function serve({ module, memory, control, part, parts, epoch: from }: ThreadStart, ready: () => void): never {
+function serve({ module, memory, control, part, parts, epoch: from }: ThreadStart, ready: () => void): void {
   const barrier = new Barrier(memory.buffer, control, parts);
   const kernels = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Kernels;
   const peek = kernels['peek'] as unknown as (at: number) => number;
@@ -30,6 +30,7 @@ function serve({ module, memory, control, part, parts, epoch: from }: ThreadStar
   ready();
   for (let epoch = from; ; epoch++) {
     const program = barrier.awaitRelease(epoch);
+    if (program === 0) return;
     const id = peek(program);
     let calls = known.get(id);
     if (!calls) {

@@ -35,6 +35,8 @@ const store: BlockStore = {
   },
 };
 const units = new Map<Cid, Workunit>();
+/** Other code than the reference, which made the records. */
+const auditor = await createDevice('wasm');
 let records: RunRecord[];
 let job: Cid;
 let dir: string;
@@ -94,7 +96,7 @@ function audit(cid: Cid, change: Partial<AuditSource> = {}) {
     close: async () => undefined,
     ...change,
   };
-  return auditUnit(cid, { source, verdicts: new Map() });
+  return auditUnit(cid, { source, device: auditor, verdicts: new Map() });
 }
 
 const unitOf = (kind: string) => records.find((record) => record.slot.kind === kind)?.unit as Cid;

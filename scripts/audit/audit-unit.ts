@@ -2,12 +2,12 @@
  * The audit of one unit: is the accepted result what the unit computes, and is it the one that was anchored?
  *
  * Four questions, each answered from bytes and never from a claim: (1) are the documents what their CIDs say, (2) does recomputing
- * the unit on the reference give the same digest, (3) does the Merkle proof lead from (unit, digest) to the round's root, (4) does
+ * the unit give the same digest, (3) does the Merkle proof lead from (unit, digest) to the round's root, (4) does
  * the chain hold that root for that round, in a history that hashes to the contract's tip.
  */
 import { Buffer } from 'node:buffer';
 import { type ChainVerdict, verifyJobOnChain } from '#coordinator/anchor/verify.ts';
-import { createDevice, executeWorkunit } from '#kernels/index.ts';
+import { type Device, executeWorkunit } from '#kernels/index.ts';
 import { trainOuter } from '#kernels/programs/train-outer/spec.ts';
 import { type Cid, cborCode, cidOfBlock, cidOfSync, digestOfCid, verifyBlock } from '#protocol/codec/cid.ts';
 import { AtollError, toProblem } from '#protocol/errors.ts';
@@ -46,6 +46,8 @@ export interface UnitAudit {
 
 export interface AuditContext {
   source: AuditSource;
+  /** What recomputes; all devices give the same bits. */
+  device: Device;
   signal?: AbortSignal;
   /** An RPC node that the auditor trusts more than the one the network names. */
   rpcUrl?: string;
@@ -94,7 +96,7 @@ async function examine(audit: UnitAudit, context: AuditContext): Promise<void> {
   const accepted = readResult(info.resultBytes, info.digest, audit.unit);
   const startedAt = performance.now();
   const computed = await recompute(unit, context);
-  const took = `${((performance.now() - startedAt) / 1000).toFixed(1)} s on the reference`;
+  const took = `${((performance.now() - startedAt) / 1000).toFixed(1)} s on ${context.device.info.label}`;
   const digest = resultDigest(computed);
   if (digest === info.digest) note('confirmed', `Recomputed in ${took}: the same digest ${digest}.`);
   else
@@ -188,8 +190,8 @@ function readResult(base64: string, digest: Cid, unit: Cid): Result {
   return result;
 }
 
-/** Runs the unit on the reference device; inputs are checked against their CIDs, outputs stay in memory. */
-async function recompute(unit: Workunit, { source, signal }: AuditContext): Promise<Result> {
+/** Runs the unit; inputs are checked against their CIDs, outputs stay in memory. */
+async function recompute(unit: Workunit, { source, device, signal }: AuditContext): Promise<Result> {
   const made = new Map<Cid, Uint8Array>();
   const blocks: BlockStore = {
     async get(cid) {
@@ -205,12 +207,7 @@ async function recompute(unit: Workunit, { source, signal }: AuditContext): Prom
       return cid;
     },
   };
-  const device = await createDevice('reference');
-  try {
-    return await executeWorkunit(unit, { device, blocks, ...(signal ? { signal } : {}) });
-  } finally {
-    device.destroy();
-  }
+  return executeWorkunit(unit, { device, blocks, ...(signal ? { signal } : {}) });
 }
 
 function differing(accepted: Result, computed: Result): string {

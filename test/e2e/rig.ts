@@ -106,8 +106,8 @@ export async function openNetwork(
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** Ports of a contributor in this process with a key of its own, computing the reference in a thread. */
+/** Ports of a contributor in this process with a key of its own, computing on WebAssembly in a thread: other code than `honestRun`'s. */
 export function contributorPorts(url: string): RuntimePorts {
   const signer = signerFromKey(createKey());
-  return nodePorts({ url, signer, compute: threadCompute({ backend: 'reference' }), log: silent });
+  return nodePorts({ url, signer, compute: threadCompute({ backend: 'wasm' }), log: silent });
 }

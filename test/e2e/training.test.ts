@@ -1,6 +1,6 @@
 /**
- * The thread from end to end: two real Chromium tabs on WebGPU train a model with a liar and a copycat among the contributors. The model must be, bit for
- * bit, what one honest machine makes; the cheats earn nothing; the chain holds the roots of what was accepted.
+ * The thread from end to end: two real Chromium tabs, one on WebGPU and one on WebAssembly threads, train a model with a liar and a copycat among the
+ * contributors. The model must be, bit for bit, what one honest machine makes on the reference; the cheats earn nothing; the chain holds the roots of what was accepted.
  */
 import { rm } from 'node:fs/promises';
 import type { Browser, Page } from 'playwright-core';
@@ -20,7 +20,7 @@ import { type Copycat, createCopycat, Loot, overheard } from '../cheats/copycat.
 import { createLiar } from '../cheats/liar.ts';
 import { contributorPorts, honestRun, job, type Network, openNetwork, temporaryDir, text } from './rig.ts';
 
-/** Who gets which unit is random: the run goes on, up to a limit, until both cheats have had a unit to cheat on. */
+/** Who gets which unit is random: the run goes on, up to a limit, until both cheats have had a unit to cheat on and both tabs one that was agreed. */
 const roundsMin = 3;
 const roundsMax = 12;
 
@@ -48,15 +48,23 @@ afterAll(async () => {
 });
 
 /** A tab with storage of its own, as another person's browser has, that contributes. */
-async function openTab(): Promise<{ page: Page; errors: string[] }> {
+async function openTab(query: string): Promise<{ page: Page; errors: string[] }> {
   const context = await browser.newContext();
   const page = await context.newPage();
   const errors: string[] = [];
   page.on('pageerror', (error) => errors.push(error.message));
-  await page.goto(`${network.coordinator.url}/?software=1`);
+  await page.goto(`${network.coordinator.url}/${query}`);
   await page.getByRole('button', { name: 'Start contributing' }).click();
   return { page, errors };
 }
+
+/** What every tab shows, in the order of their opening. */
+async function shown(): Promise<string[]> {
+  const pages = browser.contexts().map((context) => context.pages()[0] as Page);
+  return Promise.all(pages.map((page) => page.locator('body').innerText()));
+}
+
+const agreedIn = (body: string) => Number(/Agreed\s+(\d+)/.exec(body)?.[1]);
 
 async function info(ports: RuntimePorts): Promise<ContributorInfo> {
   const path = routePath(routes.contributor, ports.signer.address);
@@ -83,12 +91,14 @@ describe('a network of tabs, a liar and a copycat', () => {
     const overheardVictim = { ...victim, transport: overheard(victim.transport, loot) };
     cheats.push(createLiar(liar), copycat.control, createRuntime(overheardVictim));
     for (const cheat of cheats) await cheat.start();
-    const tabs = [await openTab(), await openTab()];
+    // The second one takes no software adapter, so it has no WebGPU to speak of.
+    const tabs = [await openTab('?software=1'), await openTab('?threads=2')];
     for (; ; rounds++) {
       id = await coordinator.ensureJob(job, text, { stopAfterRounds: rounds });
       await coordinator.settled(id, rounds, AbortSignal.timeout(200_000));
       if (rounds === roundsMax) break;
-      if (copycat.revealed.length > 0 && (await info(liar)).rejected > 0) break;
+      const cheated = copycat.revealed.length > 0 && (await info(liar)).rejected > 0;
+      if (cheated && (await shown()).every((body) => agreedIn(body) > 0)) break;
     }
     honest = await honestRun(rounds);
     for (const { errors } of tabs) expect(errors).toEqual([]);
@@ -114,12 +124,14 @@ describe('a network of tabs, a liar and a copycat', () => {
     expect((await network.coordinator.status(id)).unitsSplit).toBeGreaterThan(0);
   });
 
-  it('computed in the tabs through WebGPU, and agreed there', async () => {
-    const pages = browser.contexts().map((context) => context.pages()[0] as Page);
-    const shown = await Promise.all(pages.map((page) => page.locator('body').innerText()));
-    for (const body of shown) expect(body).toMatch(/swiftshader.*WebGPU/i);
-    const agreed = shown.map((body) => Number(/Agreed\s+(\d+)/.exec(body)?.[1]));
-    expect(agreed.reduce((sum, count) => sum + count, 0)).toBeGreaterThan(0);
+  it('computed in the tabs through WebGPU and through WebAssembly, and agreed in both', async () => {
+    const [gpu = '', wasm = ''] = await shown();
+    expect(gpu).toMatch(/swiftshader.*WebGPU/i);
+    expect(gpu).toMatch(/on a software adapter, as asked for/);
+    expect(wasm).toMatch(/WebAssembly SIMD, 2 threads/);
+    expect(wasm).toMatch(/on 2 threads\. WebGPU was passed over: WebGPU here runs on the CPU/);
+    expect(agreedIn(gpu)).toBeGreaterThan(0);
+    expect(agreedIn(wasm)).toBeGreaterThan(0);
   });
 
   it('anchored the roots of exactly the accepted results', async () => {

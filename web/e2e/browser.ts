@@ -37,7 +37,7 @@ declare global {
 }
 
 /** Runs in the page before its own code: notes every use of what belongs behind Start. */
-function noteForbidden({ gpu }: { gpu: boolean }): void {
+function noteForbidden({ gpu, simd }: { gpu: boolean; simd: boolean }): void {
   window.forbiddenCalls = [];
   const note = (name: string) => window.forbiddenCalls.push(name);
   for (const name of ['Worker', 'SharedWorker', 'WebSocket', 'RTCPeerConnection'] as const) {
@@ -54,15 +54,18 @@ function noteForbidden({ gpu }: { gpu: boolean }): void {
   const fake = { requestAdapter: async () => (note('requestAdapter'), null) };
   if (gpu) Object.defineProperty(Navigator.prototype, 'gpu', { get: () => fake, configurable: true });
   else delete (Navigator.prototype as { gpu?: unknown }).gpu;
+  if (!simd) WebAssembly.validate = () => false;
 }
 
 export interface VisitOptions extends BrowserContextOptions {
   /** Whether the browser offers WebGPU; its adapter is null, as on a machine without a usable one. */
   gpu?: boolean;
+  /** Whether its WebAssembly has SIMD, as far as the page can tell. */
+  simd?: boolean;
 }
 
 export async function visit(browser: Browser, url: string, options: VisitOptions = {}): Promise<Visit> {
-  const { gpu = true, ...contextOptions } = options;
+  const { gpu = true, simd = true, ...contextOptions } = options;
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...contextOptions });
   const page = await context.newPage();
   const faults: string[] = [];
@@ -72,7 +75,7 @@ export async function visit(browser: Browser, url: string, options: VisitOptions
   });
   page.on('pageerror', (error) => faults.push(error.message));
   page.on('request', (request) => origins.add(new URL(request.url()).origin));
-  await page.addInitScript(noteForbidden, { gpu });
+  await page.addInitScript(noteForbidden, { gpu, simd });
   await page.goto(url);
   return {
     page,

@@ -48,6 +48,7 @@ const computing: ContributorView = {
   problem: null,
   contributor: contributorAddress,
   device: { backend: 'webgpu', label: 'Some GPU', vendor: 'some', software: false },
+  why: 'Computes on the graphics processor through WebGPU.',
   unit: { program: 'train.steps@1+i10sr', done: 12, total: 25 },
   pending: 1,
   agreed: 17,
@@ -157,6 +158,7 @@ describe('the own part', () => {
     for (const words of [
       'Computing a unit of training.',
       'Some GPU · WebGPU',
+      'Computes on the graphics processor through WebGPU.',
       'Training steps 12 of 25',
       '61.9 billion exact operations',
       '48.3 MB down, 12.9 MB up',
@@ -241,7 +243,7 @@ describe('the own part', () => {
 
 describe('where the browser cannot compute', () => {
   it('says so before anything is pressed, and Start does nothing', async () => {
-    const visited = await go('', { gpu: false });
+    const visited = await go('?backend=webgpu', { gpu: false });
     await visited.page.getByRole('heading', { name: 'This browser has no WebGPU' }).waitFor();
     const button = startButton(visited);
     expect(await button.getAttribute('aria-disabled')).toBe('true');
@@ -251,10 +253,22 @@ describe('where the browser cannot compute', () => {
   });
 
   it('offers the reference, and says that it is slow', async () => {
-    const visited = await go('', { gpu: false });
+    const visited = await go('?backend=webgpu', { gpu: false });
     await visited.page.getByRole('link', { name: 'slow TypeScript reference' }).click();
     await visited.page.getByText('Expect it to be very slow').waitFor();
     expect(await startButton(visited).getAttribute('aria-disabled')).toBe('false');
+  });
+
+  it('needs no WebGPU: it says that it will take the processor', async () => {
+    const visited = await go('', { gpu: false });
+    await visited.page.getByText('takes part of your processor through WebAssembly').waitFor();
+    expect(await startButton(visited).getAttribute('aria-disabled')).toBe('false');
+  });
+
+  it('says so where there is neither WebGPU nor WebAssembly SIMD', async () => {
+    const visited = await go('', { gpu: false, simd: false });
+    await visited.page.getByRole('heading', { name: 'This browser is too old to compute' }).waitFor();
+    expect(await startButton(visited).getAttribute('aria-disabled')).toBe('true');
   });
 
   it('says what a software adapter is when the address accepts one', async () => {

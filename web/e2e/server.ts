@@ -15,13 +15,14 @@ const types: Record<string, string> = {
   '.html': 'text/html; charset=utf-8',
   '.js': 'text/javascript; charset=utf-8',
   '.css': 'text/css; charset=utf-8',
+  '.wasm': 'application/wasm',
   '.svg': 'image/svg+xml',
   '.woff2': 'font/woff2',
 };
 
 /** No inline code or style, nothing from elsewhere. */
 export const strictPolicy =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 export interface PageServer {
   url: string;
@@ -44,6 +45,8 @@ export async function servePage(dist: string): Promise<PageServer> {
     await next();
     c.header('content-security-policy', strictPolicy);
     c.header('x-content-type-options', 'nosniff');
+    c.header('cross-origin-opener-policy', 'same-origin');
+    c.header('cross-origin-embedder-policy', 'require-corp');
   });
   app.use('/v1/*', async (c, next) => {
     if (answers.broken === 'down') return c.text('bad gateway', 502);

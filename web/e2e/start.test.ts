@@ -54,8 +54,8 @@ it('fetches none of the contributor before Start', async () => {
   expect(fetched.length).toBeLessThanOrEqual(6);
 });
 
-it('says what to do when the browser gives no adapter', async () => {
-  const at = await go('');
+it('says what to do when WebGPU was asked for and the browser gives no adapter', async () => {
+  const at = await go('?backend=webgpu');
   await start(at);
   const alert = at.page.getByRole('alert');
   await alert.waitFor();
@@ -64,11 +64,15 @@ it('says what to do when the browser gives no adapter', async () => {
   await at.page.getByRole('button', { name: 'Try again' }).waitFor();
 });
 
-it('connects only after Start, and leaves no worker after Stop', async () => {
-  const at = await go('?backend=reference');
+it.each([
+  ['', 'WebAssembly SIMD', /on one thread\. WebGPU was passed over: .*finds no GPU/],
+  ['?backend=wasm&threads=2', 'WebAssembly SIMD, 2 threads', /on 2 threads\.$/],
+])('with %j connects only after Start, on %s, says why, and leaves no worker', async (query, label, why) => {
+  const at = await go(query);
   await start(at);
   await expect.poll(() => server.asked.includes('upgrade /v1/contribute'), { timeout: 120_000 }).toBe(true);
-  expect(at.page.workers()).toHaveLength(1);
+  const device = at.page.getByRole('region', { name: 'Your part' }).locator('dd').filter({ hasText: label });
+  expect(await device.locator('.quiet').innerText()).toMatch(why);
   await at.page.getByRole('button', { name: 'Stop' }).click();
   await at.page.getByRole('button', { name: 'Start contributing' }).waitFor();
   await expect.poll(() => at.page.workers().length).toBe(0);

@@ -2,7 +2,15 @@
 import { describe, expect, it } from 'vitest';
 import { AtollError, type ErrorCode, errorCodes, toProblem } from '#protocol/errors.ts';
 import { laneStateSchema } from '#protocol/http/api.ts';
-import { deviceWords, faultWords, remedyFor, stalledWords, unitMeanings, unitWords } from './words.ts';
+import {
+  deviceWords,
+  faultWords,
+  remedyFor,
+  stalledWords,
+  startWords,
+  unitMeanings,
+  unitWords,
+} from './words.ts';
 
 describe('words', () => {
   it('has words and a meaning for every state of a unit', () => {
@@ -36,6 +44,16 @@ describe('words', () => {
     expect(deviceWords({ ...device, backend: 'reference', label: 'TypeScript reference' })).toBe(
       'TypeScript reference',
     );
+    expect(deviceWords({ ...device, backend: 'wasm', label: 'WebAssembly SIMD, 3 threads' })).toBe(
+      'WebAssembly SIMD, 3 threads',
+    );
+  });
+
+  it('says what Start will do, by what this browser has', () => {
+    expect(startWords('auto', true)).toContain('or else takes part of the main one');
+    expect(startWords('auto', false)).toContain('through WebAssembly');
+    expect(startWords('webgpu', true)).toBe('asks your browser for its graphics processor');
+    expect(startWords('reference', true)).toContain('reference');
   });
 
   it('says what and where when an answer does not fit', () => {

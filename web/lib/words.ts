@@ -5,6 +5,7 @@ import type { Problem } from '#protocol/errors.ts';
 import type { Backend, DeviceInfo } from '#protocol/messages/frames.ts';
 import type { Phase } from '#workers/runtime/view.ts';
 import type { Fault } from '../state/api.ts';
+import type { PageBackend } from '../state/options.ts';
 
 export type UnitState = 'ready' | 'leased' | 'revealing' | 'split' | 'accepted' | 'failed';
 
@@ -55,12 +56,20 @@ const backendWords: Record<Backend, string> = {
 /** The device's own name and how it is used; a device that has no other name is called once. */
 export function deviceWords({ label, backend }: DeviceInfo): string {
   const way = backendWords[backend];
-  return label === way ? way : `${label} \u00b7 ${way}`;
+  return label.startsWith(way) ? label : `${label} \u00b7 ${way}`;
+}
+
+/** What Start does first, in the words that follow it. */
+export function startWords(backend: PageBackend, hasGpu: boolean): string {
+  if (backend === 'reference') return 'runs the reference here';
+  if (backend === 'wasm' || !hasGpu) return 'takes part of your processor through WebAssembly';
+  if (backend === 'webgpu') return 'asks your browser for its graphics processor';
+  return 'asks your browser for its graphics processor, or else takes part of the main one through WebAssembly';
 }
 
 const remedies: Record<string, string> = {
   no_device:
-    'Use a current Chrome, Edge or Safari, switch on hardware acceleration in its settings and update the graphics driver. Then try again.',
+    'Use a current Chrome, Edge, Firefox or Safari, switch on hardware acceleration in its settings and update the graphics driver. Then try again.',
   nonconforming:
     'This device or its driver rounds differently, so its answers would never agree. A newer browser or graphics driver often helps, and so does reloading a page that is older than the network. Nothing you computed before is lost.',
   device_lost:

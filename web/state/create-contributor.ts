@@ -9,6 +9,7 @@ export async function createContributorHere(options: PageOptions): Promise<Contr
   return createContributor({
     url: location.origin,
     allowSoftware: options.allowSoftware,
-    ...(options.backend === 'reference' ? { backend: options.backend } : {}),
+    backend: options.backend,
+    ...(options.threads === null ? {} : { threads: options.threads }),
   });
 }

@@ -1,21 +1,32 @@
 /** What the page's address may ask for. */
 import { expect, it } from 'vitest';
-import { lackOf, parseOptions } from './options.ts';
+import { hasSimd, lackOf, parseOptions } from './options.ts';
 
 it('reads the options, and ignores what it does not know', () => {
-  expect(parseOptions('')).toEqual({ allowSoftware: false, backend: 'webgpu', job: null });
-  expect(parseOptions('?software=1&backend=reference&job=bafy')).toEqual({
+  expect(parseOptions('')).toEqual({ allowSoftware: false, backend: 'auto', threads: null, job: null });
+  expect(parseOptions('?software=1&backend=reference&threads=16&job=bafy')).toEqual({
     allowSoftware: true,
     backend: 'reference',
+    threads: 16,
     job: 'bafy',
   });
-  expect(parseOptions('?software=yes&backend=cuda&start=1')).toEqual(parseOptions(''));
+  expect(parseOptions('?software=yes&backend=cuda&threads=17&start=1')).toEqual(parseOptions(''));
 });
 
 it('knows what a browser lacks without asking it for anything', () => {
-  const options = parseOptions('');
-  expect(lackOf(options, { isSecureContext: true, hasGpu: true })).toBeNull();
-  expect(lackOf(options, { isSecureContext: true, hasGpu: false })).toBe('webgpu');
-  expect(lackOf(options, { isSecureContext: false, hasGpu: false })).toBe('secure-context');
-  expect(lackOf(parseOptions('?backend=reference'), { isSecureContext: true, hasGpu: false })).toBeNull();
+  const all = { isSecureContext: true, hasGpu: true, hasSimd: true };
+  const lack = (search: string, host: Partial<typeof all>) =>
+    lackOf(parseOptions(search), { ...all, ...host });
+  expect(lack('', {})).toBeNull();
+  expect(lack('', { hasGpu: false })).toBeNull();
+  expect(lack('', { hasSimd: false })).toBeNull();
+  expect(lack('', { hasGpu: false, hasSimd: false })).toBe('simd');
+  expect(lack('?backend=webgpu', { hasGpu: false })).toBe('webgpu');
+  expect(lack('?backend=wasm', { hasSimd: false })).toBe('simd');
+  expect(lack('', { isSecureContext: false })).toBe('secure-context');
+  expect(lack('?backend=reference', { hasGpu: false, hasSimd: false })).toBeNull();
+});
+
+it('sees WebAssembly SIMD by a module that is valid only with it', () => {
+  expect(hasSimd()).toBe(true);
 });

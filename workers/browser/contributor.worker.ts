@@ -7,7 +7,7 @@ import { AtollError } from '#protocol/errors.ts';
 import { MemoryBlockCache } from '../runtime/block-cache.ts';
 import { createRuntime } from '../runtime/contributor.ts';
 import { kernelCompute, type KernelBackend } from '../runtime/kernel-compute.ts';
-import type { Compute, Logger } from '../runtime/ports.ts';
+import type { Logger } from '../runtime/ports.ts';
 import type { ContributorControl, ContributorView } from '../runtime/view.ts';
 import { httpBlocks } from '../transport/http-blocks.ts';
 import { systemClock, systemRandom } from '../transport/platform.ts';
@@ -19,6 +19,8 @@ export interface WorkerOptions {
   url: string;
   backend: KernelBackend;
   allowSoftware: boolean;
+  /** Threads of a WASM device, where the page is cross-origin isolated. */
+  threads: number;
 }
 
 const notice =
@@ -29,13 +31,13 @@ let control: ContributorControl | null = null;
 const api = {
   /** Makes the contributor and starts it. Views go to `onView`, beginning with the present one. */
   async start(options: WorkerOptions, onView: (view: ContributorView) => unknown): Promise<void> {
-    const { url, backend, allowSoftware } = options;
+    const { url, backend, allowSoftware, threads } = options;
     const { signer, isKept } = await loadSigner();
     const ports = {
       transport: webSocketTransport(url, systemClock),
       source: httpBlocks(url),
       cache: new MemoryBlockCache(),
-      compute: browserCompute(backend, allowSoftware),
+      compute: kernelCompute(backend, { allowSoftware, threads, gpu: pageGpu }),
       signer,
       clock: systemClock,
       randomBytes: systemRandom,
@@ -51,18 +53,9 @@ const api = {
 };
 export type WorkerApi = typeof api;
 
-function browserCompute(backend: KernelBackend, allowSoftware: boolean): Compute {
-  const compute = kernelCompute(backend, { allowSoftware });
-  return {
-    async open(signal) {
-      if (backend === 'webgpu' && !navigator.gpu) throw noWebGpu();
-      return compute.open(signal);
-    },
-  };
-}
-
-function noWebGpu(): AtollError {
-  return new AtollError(
+async function pageGpu(): Promise<GPU> {
+  if (navigator.gpu) return navigator.gpu;
+  throw new AtollError(
     'no_device',
     'This browser does not offer WebGPU here. Use Chrome or Edge 113 or newer (121 on Android; on Linux 144 with Intel and 147 with NVIDIA graphics), ' +
       'Safari 26 or newer, or Firefox 141 on Windows and 145 on Apple silicon.',

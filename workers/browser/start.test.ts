@@ -91,7 +91,7 @@ describe('createContributor', () => {
     const page = await open(withGpu, { backend: 'reference' });
     const tab = await context.newPage();
     await tab.goto(coordinator.url);
-    await make(tab, { backend: 'reference' });
+    await make(tab, { backend: 'wasm' });
     const other = await withGpu.newContext();
     const gpu = await other.newPage();
     await gpu.goto(coordinator.url);
@@ -112,35 +112,70 @@ describe('createContributor', () => {
     await other.close();
   });
 
-  it('refuses a software adapter unless it is opted in, and says what to do', async () => {
+  it('takes WebAssembly where the adapter is a software one, and says why', async () => {
     const page = await open(withGpu, {});
+    await page.evaluate(() => window.control.start());
+    const started = await until(page, (v) => v.phase === 'waiting');
+    expect(started.device).toMatchObject({ backend: 'wasm' });
+    expect(started.why).toMatch(/through WebAssembly.*WebGPU was passed over: WebGPU here runs on the CPU/);
+  });
+
+  it('takes as many threads as it is given: the coordinator isolates its page', async () => {
+    const page = await open(withGpu, { backend: 'wasm', threads: 2 });
+    await page.evaluate(() => window.control.start());
+    const started = await until(page, (v) => v.phase === 'waiting');
+    expect(started.device?.label).toBe('WebAssembly SIMD, 2 threads');
+  });
+
+  it('goes on with one thread where a second cannot be started, and says so', async () => {
+    const page = await open(withGpu, { backend: 'wasm', threads: 2 });
+    await prelude(
+      page,
+      "self.Worker=class extends Worker{constructor(){super('/none.js',{type:'module'})}};",
+    );
+    await page.evaluate(() => window.control.start());
+    const started = await until(page, (v) => v.device !== null);
+    expect(started.device?.label).toBe('WebAssembly SIMD');
+    expect(started.why).toMatch(/on one thread. More threads were passed over/);
+  });
+
+  it('refuses a software adapter when WebGPU was asked for, and says what to do', async () => {
+    const page = await open(withGpu, { backend: 'webgpu' });
     await page.evaluate(() => window.control.start());
     const failed = await until(page, (v) => v.phase === 'failed');
     expect(failed.problem?.code).toBe('no_device');
     expect(failed.reason).toMatch(/hardware acceleration/);
   });
 
-  it('says which browsers have WebGPU where this one has none', async () => {
-    const page = await open(withGpu, {});
-    await page.route('**/contributor.worker*', async (route) => {
-      const response = await route.fetch();
-      const hide = "Object.defineProperty(WorkerNavigator.prototype,'gpu',{get:()=>undefined});";
-      await route.fulfill({ response, body: hide + (await response.text()) });
-    });
-    await page.evaluate(() => window.control.start());
-    const failed = await until(page, (v) => v.phase === 'failed');
-    expect(failed.problem?.code).toBe('no_device');
-    expect(failed.reason).toMatch(/Chrome or Edge 113.*Safari 26.*Firefox 141/);
-  });
+  it.each(['webgpu', 'auto'] as const)(
+    'says which browsers have WebGPU to %s without it',
+    async (backend) => {
+      const page = await open(withGpu, { backend });
+      await page.route('**/contributor.worker*', async (route) => {
+        const response = await route.fetch();
+        const hide = "Object.defineProperty(WorkerNavigator.prototype,'gpu',{get:()=>undefined});";
+        await route.fulfill({ response, body: hide + (await response.text()) });
+      });
+      await page.evaluate(() => window.control.start());
+      const words = /Chrome or Edge 113.*Safari 26.*Firefox 141/;
+      if (backend === 'auto') {
+        // A browser without WebGPU computes all the same.
+        const started = await until(page, (v) => v.device !== null);
+        expect(started.device?.backend).toBe('wasm');
+        return expect(started.why).toMatch(words);
+      }
+      const failed = await until(page, (v) => v.phase === 'failed');
+      expect(failed.problem?.code).toBe('no_device');
+      expect(failed.reason).toMatch(words);
+    },
+  );
 
   it('goes on with a key of its own where storage is refused, and says so', async () => {
     const page = await open(withGpu, { backend: 'reference' });
-    await page.route('**/contributor.worker*', async (route) => {
-      const response = await route.fetch();
-      const refuse =
-        "Object.defineProperty(self,'indexedDB',{get(){throw new DOMException('no','SecurityError')}});";
-      await route.fulfill({ response, body: refuse + (await response.text()) });
-    });
+    await prelude(
+      page,
+      "Object.defineProperty(self,'indexedDB',{get(){throw new DOMException('no','SecurityError')}});",
+    );
     await page.evaluate(() => window.control.start());
     const started = await until(page, (v) => v.contributor !== null);
     expect(started.notice).toMatch(/refuses storage/);
@@ -178,6 +213,14 @@ async function open(browser: Browser, options: Options): Promise<Page> {
   await page.goto(coordinator.url);
   await make(page, options);
   return page;
+}
+
+/** Puts code before the contributor's worker's own. */
+async function prelude(page: Page, code: string): Promise<void> {
+  await page.route('**/contributor.worker*', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: code + (await response.text()) });
+  });
 }
 
 async function make(page: Page, options: Options): Promise<void> {

@@ -13,8 +13,10 @@ export interface ContributorOptions {
   url: string;
   /** Accept a software adapter (SwiftShader): for tests. */
   allowSoftware?: boolean;
-  /** `webgpu` unless given. Never replaced silently. */
-  backend?: 'webgpu' | 'reference';
+  /** `auto` unless given: WebGPU on real hardware, else WebAssembly. One that is named is never replaced. */
+  backend?: 'auto' | 'webgpu' | 'wasm' | 'reference';
+  /** Threads of WebAssembly, where the page is cross-origin isolated; half the cores unless given, since this is somebody's machine. */
+  threads?: number;
 }
 
 export function createContributor(options: ContributorOptions): ContributorControl {
@@ -63,12 +65,12 @@ class PageContributor implements ContributorControl {
     this.#show({ ...this.#view, phase: 'starting', reason: 'Loading the contributor.', problem: null });
     const live = startWorker();
     this.#live = live;
-    const { url, backend = 'webgpu', allowSoftware = false } = this.#options;
+    const { url, backend = 'auto', allowSoftware = false, threads = politeThreads() } = this.#options;
     const onView = Comlink.proxy((view: ContributorView) => {
       if (this.#live === live) this.#show(view);
     });
     try {
-      await answer(live, live.remote.start({ url, backend, allowSoftware }, onView));
+      await answer(live, live.remote.start({ url, backend, allowSoftware, threads }, onView));
     } catch (error) {
       this.#fail(live, toProblem(error));
     }
@@ -116,6 +118,11 @@ class PageContributor implements ContributorControl {
     this.#live = null;
     this.#show({ ...this.#view, phase: 'failed', reason: problem.detail, problem, unit: null });
   }
+}
+
+/** What the browser calls cores are mostly two threads of one: half of them computes nearly as fast and leaves the machine usable. */
+function politeThreads(): number {
+  return Math.max(1, Math.min(8, Math.floor(navigator.hardwareConcurrency / 2)));
 }
 
 function startWorker(): Live {

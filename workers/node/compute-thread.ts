@@ -17,12 +17,11 @@ let current: { job: number; abort: AbortController } | null = null;
 
 const methods: ThreadMethods = {
   async open() {
-    const { backend, allowSoftware } = options;
-    const gpu = backend === 'webgpu' ? { gpu: await nodeGpu() } : {};
-    device = await kernelCompute(backend, { allowSoftware, ...gpu }).open(life.signal);
+    const { backend, allowSoftware, threads } = options;
+    device = await kernelCompute(backend, { allowSoftware, threads, gpu: nodeGpu }).open(life.signal);
     void device.lost.then((error) => host.call('lost', toProblem(error)));
-    const { info, programs, probeDigest } = device;
-    return { info, programs: [...programs], probeDigest };
+    const { info, why = '', programs, probeDigest } = device;
+    return { info, why, programs: [...programs], probeDigest };
   },
 
   probe: () => opened().probe(life.signal),

@@ -1,4 +1,5 @@
 /** Settings of the headless contributor: what wins, and what is refused in which words. */
+import { availableParallelism } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { help, parseConfig } from './config.ts';
 
@@ -6,11 +7,17 @@ const url = 'http://127.0.0.1:8080';
 
 describe('parseConfig', () => {
   it('takes flags over environment over defaults', () => {
-    const env = { ATOLL_URL: 'http://other', ATOLL_BACKEND: 'webgpu', ATOLL_DATA_DIR: '/data' };
+    const env = {
+      ATOLL_URL: 'http://other',
+      ATOLL_BACKEND: 'webgpu',
+      ATOLL_THREADS: '3',
+      ATOLL_DATA_DIR: '/data',
+    };
     expect(parseConfig(['--url', url, '--name', 'local-1'], env)).toEqual({
       url,
       backend: 'webgpu',
       allowSoftware: false,
+      threads: 3,
       name: 'local-1',
       keyFile: '/data/local-1.key',
       logLevel: 'info',
@@ -21,6 +28,8 @@ describe('parseConfig', () => {
       backend: 'reference',
     });
     expect(parseConfig(['--url', url], { XDG_DATA_HOME: '/x' })).toMatchObject({
+      backend: 'auto',
+      threads: Math.max(1, Math.min(8, availableParallelism() - 1)),
       keyFile: '/x/atoll/contributor.key',
     });
     expect(parseConfig(['--url', url, '--key-file', 'k'], env)).toMatchObject({ keyFile: 'k' });
@@ -38,6 +47,8 @@ describe('parseConfig', () => {
     [['--url', 'nonsense'], /not a URL/],
     [['--url', 'ws://host'], /http:\/\/ or https:\/\//],
     [['--url', url, '--backend', 'cuda'], /--backend must be/],
+    [['--url', url, '--threads', '17'], /--threads takes a whole number from 1 to 16/],
+    [['--url', url, '--threads', 'all'], /--threads takes/],
     [['--url', url, '--name', '../../etc/passwd'], /--name takes/],
     [['--url', url, '--log-level', 'loud'], /--log-level must be/],
     [['--url', url, '--nope'], /--nope/],

@@ -1,8 +1,9 @@
 /** The headless contributor's settings: flags, then environment, then defaults; parsed once and frozen. */
-import { homedir } from 'node:os';
+import { availableParallelism, homedir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import * as v from 'valibot';
+import { threadsMax } from '#kernels/index.ts';
 import { AtollError } from '#protocol/errors.ts';
 import { contributeUrl } from '../transport/web-socket.ts';
 
@@ -21,8 +22,11 @@ export const help = `Usage: node --import ./scripts/raw-hooks.ts workers/node/ma
 Contributes this machine to an Atoll network until it is stopped.
 
   --url URL              address of the coordinator, such as http://127.0.0.1:8080   (ATOLL_URL)
-  --backend NAME         reference (any CPU, slow) or webgpu; never falls back       (ATOLL_BACKEND, reference)
-  --allow-software       let --backend webgpu use a software adapter
+  --backend NAME         auto (WebGPU on a graphics processor, else WebAssembly),    (ATOLL_BACKEND, auto)
+                         webgpu, wasm, or reference (to check with; slow);
+                         one that is named never falls back
+  --threads N            threads of WebAssembly, 1 to ${threadsMax}; a core is left free      (ATOLL_THREADS, by cores)
+  --allow-software       let WebGPU use a software adapter, for tests
   --name LABEL           shown with the device, and names the key file               (ATOLL_NAME)
   --data-dir DIR         where the key is kept                                       (ATOLL_DATA_DIR, ~/.local/share/atoll)
   --key-file FILE        the key itself; made with mode 0600 if it is missing        (ATOLL_KEY_FILE, DIR/LABEL.key)
@@ -42,6 +46,13 @@ Exit codes
   6  the device was lost, is too small or too slow, or its programs kept failing
 `;
 
+const threadsWords = `--threads takes a whole number from 1 to ${threadsMax}`;
+
+/** Threads by default: one core is left to the rest of the machine, and beyond eight little is gained. */
+function defaultThreads(): number {
+  return Math.max(1, Math.min(8, availableParallelism() - 1));
+}
+
 const labelSchema = v.pipe(
   v.string(),
   v.regex(
@@ -52,8 +63,18 @@ const labelSchema = v.pipe(
 
 const configSchema = v.object({
   url: v.pipe(v.string('--url is missing'), v.minLength(1, '--url is missing')),
-  backend: v.picklist(['reference', 'webgpu'], '--backend must be reference or webgpu'),
+  backend: v.picklist(
+    ['auto', 'webgpu', 'wasm', 'reference'],
+    '--backend must be auto, webgpu, wasm or reference',
+  ),
   allowSoftware: v.boolean(),
+  threads: v.pipe(
+    v.string(),
+    v.regex(/^\d{1,2}$/, threadsWords),
+    v.transform(Number),
+    v.minValue(1, threadsWords),
+    v.maxValue(threadsMax, threadsWords),
+  ),
   name: v.optional(labelSchema),
   keyFile: v.string(),
   logLevel: v.picklist(
@@ -72,8 +93,9 @@ export function parseConfig(args: string[], env: NodeJS.ProcessEnv): Config | 'h
   const dataDir = flags['data-dir'] ?? env['ATOLL_DATA_DIR'] ?? defaultDataDir(env);
   const parsed = v.safeParse(configSchema, {
     url: flags.url ?? env['ATOLL_URL'],
-    backend: flags.backend ?? env['ATOLL_BACKEND'] ?? 'reference',
+    backend: flags.backend ?? env['ATOLL_BACKEND'] ?? 'auto',
     allowSoftware: flags['allow-software'] ?? false,
+    threads: flags.threads ?? env['ATOLL_THREADS'] ?? String(defaultThreads()),
     name,
     keyFile: flags['key-file'] ?? env['ATOLL_KEY_FILE'] ?? path.join(dataDir, `${name ?? 'contributor'}.key`),
     logLevel: flags['log-level'] ?? env['ATOLL_LOG_LEVEL'] ?? 'info',
@@ -92,6 +114,7 @@ function parseFlags(args: string[]) {
         url: { type: 'string' },
         backend: { type: 'string' },
         'allow-software': { type: 'boolean' },
+        threads: { type: 'string' },
         name: { type: 'string' },
         'data-dir': { type: 'string' },
         'key-file': { type: 'string' },

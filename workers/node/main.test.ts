@@ -55,6 +55,8 @@ afterEach(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
+/** The environment of a machine without a Vulkan driver. */
+const noDriver = { VK_DRIVER_FILES: '/nonexistent', VK_ICD_FILENAMES: '/nonexistent' };
 const contribute = (...args: string[]) => new Contributor(['--url', nobody, '--data-dir', dir, ...args]);
 
 describe('the headless contributor', () => {
@@ -75,8 +77,7 @@ describe('the headless contributor', () => {
   });
 
   it('exits with 3 where the backend that was asked for is not there, instead of taking another', async () => {
-    const nothing = { VK_DRIVER_FILES: '/nonexistent', VK_ICD_FILENAMES: '/nonexistent' };
-    const child = new Contributor(['--url', nobody, '--data-dir', dir, '--backend', 'webgpu'], nothing);
+    const child = new Contributor(['--url', nobody, '--data-dir', dir, '--backend', 'webgpu'], noDriver);
     expect(await child.exited).toBe(3);
     expect(child.stdout).toMatch(/"phase":"failed"/);
   });
@@ -113,14 +114,15 @@ describe('the headless contributor', () => {
 const swiftshader = swiftshaderEnv(await findChromium());
 
 describe('training a real model, bit for bit as one process does', () => {
-  it('two with the reference device', async () => {
-    await train(
+  it('one with the reference device, one with what it takes by itself where there is no GPU', async () => {
+    const logs = await train(
       [
         ['--backend', 'reference'],
-        ['--backend', 'reference'],
+        ['--threads', '2'],
       ],
-      {},
+      noDriver,
     );
+    expect(logs[1]).toMatch(/on 2 threads\. WebGPU was passed over/);
   });
 
   it.skipIf(!swiftshader)('one with the reference device, one with Dawn on SwiftShader', async () => {
@@ -129,7 +131,8 @@ describe('training a real model, bit for bit as one process does', () => {
   });
 });
 
-async function train(contributors: string[][], env: NodeJS.ProcessEnv): Promise<void> {
+/** Returns what each of them logged. */
+async function train(contributors: string[][], env: NodeJS.ProcessEnv): Promise<string[]> {
   const [job, text] = [testJob(), testText()];
   const coordinator = await createCoordinator({
     dataDir: path.join(dir, 'coordinator'),
@@ -151,6 +154,7 @@ async function train(contributors: string[][], env: NodeJS.ProcessEnv): Promise<
     for (const child of started) child.process.kill('SIGTERM');
     expect(await Promise.all(started.map(({ exited }) => exited))).toEqual(started.map(() => 0));
     for (const child of started) expect(child.stdout).toMatch(/"agreed":[1-9]/);
+    return started.map(({ stdout }) => stdout);
   } finally {
     await coordinator.close();
   }

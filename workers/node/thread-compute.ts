@@ -18,6 +18,8 @@ const closeMsMax = 1_000;
 export interface ThreadComputeOptions {
   backend: KernelBackend;
   allowSoftware?: boolean;
+  /** Threads of a WASM device; 1 unless given. */
+  threads?: number;
   /** Put before the device's own label, where people see it. */
   name?: string;
 }
@@ -43,12 +45,13 @@ class ComputeThread {
   readonly #lost = Promise.withResolvers<AtollError>();
   #job: { id: number; options: ExecuteOptions } | null = null;
   #jobs = 0;
+  #isGpu = false;
   #closing = false;
 
   constructor(options: ThreadComputeOptions) {
     this.#options = options;
-    const { backend, allowSoftware = false } = options;
-    const workerData: ThreadOptions = { backend, allowSoftware };
+    const { backend, allowSoftware = false, threads = 1 } = options;
+    const workerData: ThreadOptions = { backend, allowSoftware, threads };
     this.#worker = new Worker(new URL('./compute-thread.ts', import.meta.url), {
       workerData,
     });
@@ -63,10 +66,12 @@ class ComputeThread {
   }
 
   async open(): Promise<ComputeDevice> {
-    const { info, programs, probeDigest } = await this.#rpc.call('open');
+    const { info, why, programs, probeDigest } = await this.#rpc.call('open');
+    this.#isGpu = info.backend === 'webgpu';
     const { name } = this.#options;
     return {
       info: name ? { ...info, label: `${name}: ${info.label}` } : info,
+      why,
       programs,
       probeDigest,
       lost: this.#lost.promise,
@@ -79,7 +84,7 @@ class ComputeThread {
   async close(): Promise<void> {
     if (this.#closing) return;
     this.#closing = true;
-    if (this.#options.backend === 'webgpu') {
+    if (this.#isGpu) {
       const patience = new Promise((resolve) => setTimeout(resolve, closeMsMax).unref());
       await Promise.race([this.#rpc.call('close').catch(() => {}), patience]);
     }

@@ -9,10 +9,13 @@ import type { KernelBackend } from '../runtime/kernel-compute.ts';
 export interface ThreadOptions {
   backend: KernelBackend;
   allowSoftware: boolean;
+  /** Threads of a WASM device. */
+  threads: number;
 }
 
 export interface Opened {
   info: DeviceInfo;
+  why: string;
   programs: string[];
   probeDigest: Hex;
 }

@@ -1,7 +1,8 @@
-/** The compute port over `kernels/`, on the thread it is called from. A backend is what was asked for, or an error. */
+/** The compute port over `kernels/`, on the thread it is called from. A backend is what was asked for, or an error; `auto` takes the best there is. */
 import {
-  createDevice,
-  type CreateDeviceOptions,
+  type BackendChoice,
+  chooseDevice,
+  type ChooseOptions,
   type Device,
   executeWorkunit,
   probeDigest,
@@ -10,22 +11,23 @@ import {
 } from '#kernels/index.ts';
 import type { Compute, ComputeDevice } from './ports.ts';
 
-export type KernelBackend = 'reference' | 'webgpu';
+export type KernelBackend = BackendChoice;
 
-export function kernelCompute(
-  backend: KernelBackend,
-  options: Omit<CreateDeviceOptions, 'signal'> = {},
-): Compute {
+/** Longest that a device on this thread computes before messages, timers and sockets get their turn. */
+const yieldMs = 30;
+
+export function kernelCompute(backend: KernelBackend, options: Omit<ChooseOptions, 'signal'> = {}): Compute {
   return {
     async open(signal): Promise<ComputeDevice> {
-      const made = await createDevice(backend, { ...options, signal });
-      const device = backend === 'reference' ? yielding(made) : made;
+      const { device: made, why, probe } = await chooseDevice(backend, { ...options, signal });
+      const device = made.info.backend === 'webgpu' ? made : yielding(made);
       return {
         info: device.info,
+        why,
         programs: programIds(),
         probeDigest,
         lost: device.lost,
-        probe: () => runProbe(device),
+        probe: async () => probe ?? runProbe(device),
         execute: (unit, { blocks, signal: stop, progress }) =>
           executeWorkunit(unit, { device, blocks, signal: stop, progress }),
         close: async () => device.destroy(),
@@ -35,16 +37,18 @@ export function kernelCompute(
 }
 
 /**
- * The reference device computes without ever giving the thread away. Between recordings this one lets messages, timers and sockets in, so that
+ * The reference and WASM compute without ever giving the thread away. Between recordings this one lets messages, timers and sockets in, so that
  * an abort is heard after a step and not after the unit.
  */
-function yielding(device: Device): Device {
+function yielding(device: Device, turn = { at: performance.now() }): Device {
   return {
     ...device,
     async run(recording) {
       await device.run(recording);
+      if (performance.now() - turn.at < yieldMs) return;
       await new Promise((resolve) => setTimeout(resolve));
+      turn.at = performance.now();
     },
-    scope: () => yielding(device.scope()),
+    scope: () => yielding(device.scope(), turn),
   };
 }

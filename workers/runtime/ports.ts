@@ -56,6 +56,8 @@ export interface ExecuteOptions {
 /** A device that is open. */
 export interface ComputeDevice {
   readonly info: DeviceInfo;
+  /** What computes and why nothing better does, in full sentences. */
+  readonly why?: string;
   /** Program ids this device runs. */
   readonly programs: readonly string[];
   /** What `probe` must return for the device to be trusted with exact work. */

@@ -108,12 +108,14 @@ export class Run {
   view(): ContributorView {
     const [phase, reason] = describe(this.#situation());
     const hand = this.#hand;
+    const device = this.#keeper.device;
     return {
       phase,
       reason,
       problem: this.#failure ?? this.#keeper.problem,
       contributor: this.#ports.signer.address,
-      device: this.#keeper.device ? tidyInfo(this.#keeper.device.info) : null,
+      device: device ? tidyInfo(device.info) : null,
+      ...(device?.why ? { why: device.why } : {}),
       unit: hand?.program ? { program: hand.program, done: hand.done, total: hand.total } : null,
       pending: this.#settlement.size,
       ...this.figures,
@@ -145,7 +147,10 @@ export class Run {
       probe: device.probeDigest,
       programs: device.programs.slice(0, limits.programsMax),
     };
-    this.#ports.log.info({ device: introduction.device }, 'The device passed the conformance probe.');
+    this.#ports.log.info(
+      { device: introduction.device, why: device.why },
+      'The device passed the conformance probe.',
+    );
     const isKnown = JSON.stringify(introduction) === JSON.stringify(this.#introduced);
     this.#introduced = introduction;
     // The coordinator places work by what the hello said, so another device introduces itself on a link of its own.

@@ -24,6 +24,8 @@ export interface ContributorView {
   notice?: string;
   contributor: string | null;
   device: DeviceInfo | null;
+  /** What computes and why nothing better does, in full sentences. */
+  why?: string;
   /** The unit in hand. */
   unit: { program: string; done: number; total: number } | null;
   /** Units computed and committed whose verdict is not in yet. */
