@@ -26,6 +26,8 @@ import { checkQuantize, dstRowOf } from '../ops/quantize/spec.ts';
 import { sum } from '../ops/reduce/cpu.ts';
 import * as rows from '../ops/rows/cpu.ts';
 import { checkDecodeRows, checkEncodeRows } from '../ops/rows/spec.ts';
+import * as sampling from '../ops/sample/cpu.ts';
+import { checkSample } from '../ops/sample/spec.ts';
 import type { Quantized, Tensor } from '../tensor/tensor.ts';
 import type { Device, OpName, Ops, Recording } from './device.ts';
 
@@ -181,6 +183,14 @@ const cpuOps: CpuOps = {
     checkClipScale(a);
     return () => {
       f(a.dst)[0] = clip.clipScale(f(a.partials), a.count, a.max);
+    };
+  },
+  sample(a) {
+    checkSample(a);
+    return () => {
+      const [temperature, stepSeed] = [u(a.temperature)[0] as number, u(a.scalars)[0] as number];
+      const options = { temperature, topK: a.topK ?? a.V, stepSeed, site: a.site };
+      sampling.sample(f(a.logits), u(a.dst), a.rows, a.V, options);
     };
   },
   encodeRows(a) {

@@ -19,6 +19,7 @@ import type { GemmArgs } from '../ops/gemm/spec.ts';
 import type { LayerNormArgs, LayerNormGradArgs, LayerNormParamGradArgs } from '../ops/layer-norm/spec.ts';
 import type { QuantizeArgs } from '../ops/quantize/spec.ts';
 import type { DecodeRowsArgs, EncodeRowsArgs } from '../ops/rows/spec.ts';
+import type { SampleArgs } from '../ops/sample/spec.ts';
 import type { Quantized, Tensor } from '../tensor/tensor.ts';
 
 /** Every op and what it takes. A backend that lacks one does not compile. */
@@ -44,6 +45,7 @@ export interface OpArgs {
   decodeRows: DecodeRowsArgs;
   sumSquares: SumSquaresArgs;
   clipScale: ClipScaleArgs;
+  sample: SampleArgs;
 }
 export type OpName = keyof OpArgs;
 export type Ops = { [K in OpName]: (args: OpArgs[K]) => void };

@@ -22,4 +22,5 @@ export { gemm } from '../ops/gemm/wasm.ts';
 export { layerNorm, layerNormGrad, layerNormParamGrad } from '../ops/layer-norm/wasm.ts';
 export { quantizeAcross, quantizeRows, quantizeScattered } from '../ops/quantize/wasm.ts';
 export { sum } from '../ops/reduce/wasm.ts';
+export { sample } from '../ops/sample/wasm.ts';
 export { decodeRows, encodeRows } from '../ops/rows/wasm.ts';

@@ -22,6 +22,7 @@ import {
   type DecodeRowsArgs,
   type EncodeRowsArgs,
 } from '../ops/rows/spec.ts';
+import { checkSample, type SampleArgs } from '../ops/sample/spec.ts';
 import type { Quantized, Tensor, View } from '../tensor/tensor.ts';
 import type { OpArgs, OpName } from './device.ts';
 import type { Account } from './wasm-memory.ts';
@@ -195,6 +196,13 @@ function encodeRows(a: EncodeRowsArgs): Call[] {
   ]);
 }
 
+function sample(a: SampleArgs, account: Account): Call[] {
+  checkSample(a);
+  const topK = a.topK !== undefined && a.topK < a.V ? a.topK : 0;
+  const tensors = [a.logits, a.temperature, a.scalars, a.dst].map(at);
+  return call('sample', [account.record([...tensors, a.rows, a.V, topK, a.site])], 1024);
+}
+
 function decodeRows(a: DecodeRowsArgs): Call[] {
   checkDecodeRows(a);
   const options = [a.halfStep ? 1 : 0, a.square ? 1 : 0, atOrNone(a.addTo)];
@@ -210,6 +218,7 @@ export const wasmOps: { [K in OpName]: (args: OpArgs[K], account: Account) => Ca
   elementwise,
   sumSquares,
   clipScale,
+  sample,
   encodeRows,
   decodeRows,
   layerNorm: (a, account) =>

@@ -12,6 +12,7 @@ import { layerNormGradPasses, layerNormParamGradPasses, layerNormPasses } from '
 import { quantizePasses } from '../ops/quantize/gpu.ts';
 import { sumPasses } from '../ops/reduce/gpu.ts';
 import { decodeRowsPasses, encodeRowsPasses } from '../ops/rows/gpu.ts';
+import { samplePasses } from '../ops/sample/gpu.ts';
 import type { OpArgs } from './device.ts';
 import type { PassBuilder } from './webgpu-pass.ts';
 
@@ -37,4 +38,5 @@ export const passBuilders: { [K in keyof OpArgs]: PassBuilder<OpArgs[K]> } = {
   decodeRows: decodeRowsPasses,
   sumSquares: sumSquaresPasses,
   clipScale: clipScalePasses,
+  sample: samplePasses,
 };

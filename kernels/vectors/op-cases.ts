@@ -6,5 +6,6 @@ import { codecCases } from './codec-cases.ts';
 import { gemmCases } from './gemm-cases.ts';
 import { quantizeCases } from './quantize-cases.ts';
 import { rowCases } from './row-cases.ts';
+import { sampleCases } from './sample-cases.ts';
 
-export const opCases: readonly Case[] = [...quantizeCases, ...gemmCases, ...rowCases, ...elementCases, ...codecCases, ...clipCases];
+export const opCases: readonly Case[] = [...quantizeCases, ...gemmCases, ...rowCases, ...elementCases, ...codecCases, ...clipCases, ...sampleCases];
