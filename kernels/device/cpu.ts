@@ -21,6 +21,12 @@ import * as gemm from '../ops/gemm/cpu.ts';
 import { causalReach, checkGemm, gemmShape } from '../ops/gemm/spec.ts';
 import * as layerNorm from '../ops/layer-norm/cpu.ts';
 import { mul } from '../ops/math/cpu.ts';
+import * as rmsNorm from '../ops/rms-norm/cpu.ts';
+import { checkRmsNorm } from '../ops/rms-norm/spec.ts';
+import { rotary } from '../ops/rotary/cpu.ts';
+import { checkRotary } from '../ops/rotary/spec.ts';
+import * as swiglu from '../ops/swiglu/cpu.ts';
+import { checkSwiglu } from '../ops/swiglu/spec.ts';
 import * as quantize from '../ops/quantize/cpu.ts';
 import { checkQuantize, dstRowOf } from '../ops/quantize/spec.ts';
 import { sum } from '../ops/reduce/cpu.ts';
@@ -28,7 +34,7 @@ import * as rows from '../ops/rows/cpu.ts';
 import { checkDecodeRows, checkEncodeRows } from '../ops/rows/spec.ts';
 import * as sampling from '../ops/sample/cpu.ts';
 import { checkSample } from '../ops/sample/spec.ts';
-import type { Quantized, Tensor } from '../tensor/tensor.ts';
+import type { Quantized, Tensor, View } from '../tensor/tensor.ts';
 import type { Device, OpName, Ops, Recording } from './device.ts';
 
 class CpuTensor implements Tensor {
@@ -74,6 +80,8 @@ const fOrNull = (tensor: Tensor | undefined) => (tensor ? f(tensor) : null);
 const u = (tensor: Tensor) => (tensor as CpuTensor).words;
 /** The words of one of this device's tensors, in place. */
 export const words = u;
+const rowsOf = (view: View) => ({ data: f(view.tensor), view });
+type Four<T> = [T, T, T, T];
 const q = (operand: Quantized) => operand as CpuOperand;
 
 /** What an op adds to its offset when it runs. */
@@ -136,6 +144,32 @@ const cpuOps: CpuOps = {
       a.rows,
       a.cols,
     ),
+  rmsNorm(a) {
+    checkRmsNorm(a, [a.x, a.y], [a.rstd], [a.gain]);
+    return () => rmsNorm.rmsNorm(f(a.x), f(a.gain), f(a.y), f(a.rstd), a.rows, a.cols);
+  },
+  rmsNormGrad(a) {
+    checkRmsNorm(a, [a.dy, a.x, a.residual, a.dx], [a.rstd], [a.gain]);
+    const inputs = [f(a.dy), f(a.x), f(a.gain), f(a.rstd)] as const;
+    return () => rmsNorm.rmsNormGrad(...inputs, fOrNull(a.residual), f(a.dx), a.rows, a.cols);
+  },
+  rmsNormParamGrad(a) {
+    checkRmsNorm(a, [a.dy, a.x], [a.rstd], [a.dgain]);
+    return () => rmsNorm.rmsNormParamGrad(f(a.dy), f(a.x), f(a.rstd), f(a.dgain), a.rows, a.cols);
+  },
+  rotary(a) {
+    checkRotary(a);
+    return () => rotary(f(a.x), f(a.cos), f(a.sin), u(a.positions), a);
+  },
+  swiglu(a) {
+    checkSwiglu(a, [], a.y);
+    return () => swiglu.swiglu(rowsOf(a.gate), rowsOf(a.up), f(a.y));
+  },
+  swigluGrad(a) {
+    checkSwiglu(a, [a.dgate, a.dup], a.dy);
+    const [gate, up, dgate, dup] = [a.gate, a.up, a.dgate, a.dup].map(rowsOf) as Four<swiglu.Rows>;
+    return () => swiglu.swigluGrad(gate, up, f(a.dy), dgate, dup);
+  },
   gelu: (a) => () => gelu.gelu(f(a.x), f(a.y), a.size),
   geluGrad: (a) => () => gelu.geluGrad(f(a.x), f(a.dy), f(a.dx), a.size),
   softmax(a) {

@@ -15,6 +15,14 @@ import { checkColumnSum } from '../ops/column-sum/spec.ts';
 import { checkScatterAdd, type ScatterAddArgs } from '../ops/embedding/spec.ts';
 import { causalReach, checkGemm, type GemmArgs, gemmShape } from '../ops/gemm/spec.ts';
 import { constant } from '../ops/math/cpu.ts';
+import {
+  checkRmsNorm,
+  type RmsNormArgs,
+  type RmsNormGradArgs,
+  type RmsNormParamGradArgs,
+} from '../ops/rms-norm/spec.ts';
+import { checkRotary, type RotaryArgs, tableRows } from '../ops/rotary/spec.ts';
+import { checkSwiglu } from '../ops/swiglu/spec.ts';
 import { checkQuantize, dstRowOf, type QuantizeArgs } from '../ops/quantize/spec.ts';
 import {
   checkDecodeRows,
@@ -209,6 +217,22 @@ function decodeRows(a: DecodeRowsArgs): Call[] {
   return call('decodeRows', [at(a.codes), at(a.exponents), at(a.dst), a.rows, a.cols, ...options]);
 }
 
+/** The record of all three RMSNorm kernels; what one does not use is 0. */
+function rmsNormRecord(a: RmsNormArgs | RmsNormGradArgs | RmsNormParamGradArgs, account: Account): number {
+  const t = a as unknown as Partial<Record<string, Tensor>>;
+  const names = ['x', 'gain', 'y', 'dy', 'dx', 'residual', 'dgain', 'rstd'];
+  const tensors = names.map((name) => atOrNone(t[name]));
+  return account.record([...tensors, a.rows, a.cols, f32(constant(1 / a.cols))]);
+}
+
+function rotary(a: RotaryArgs, account: Account): Call[] {
+  checkRotary(a);
+  const { x, offset, rowStride, heads, headStride, rows, HD, cos, sin, positions, inverse } = a;
+  const places = [at(x), offset, rowStride, heads, headStride, rows, HD / 2];
+  const tables = [at(cos), at(sin), at(positions), tableRows(a), inverse ? 1 : 0];
+  return call('rotary', [account.record([...places, ...tables])]);
+}
+
 /** How each op is called. */
 export const wasmOps: { [K in OpName]: (args: OpArgs[K], account: Account) => Call[] } = {
   quantize,
@@ -230,6 +254,28 @@ export const wasmOps: { [K in OpName]: (args: OpArgs[K], account: Account) => Ca
     // Partials of partials would be needed beyond.
     if (blocks > 4096) throw new AtollError('bad_input', 'layerNormParamGrad: too many rows.');
     return call('layerNormParamGrad', [layerNormRecord(a, account)], 8192 + blocks * 128);
+  },
+  rmsNorm(a, account) {
+    checkRmsNorm(a, [a.x, a.y], [a.rstd], [a.gain]);
+    return call('rmsNorm', [rmsNormRecord(a, account)], sumBytes(a.cols) + rowBytes(a.cols));
+  },
+  rmsNormGrad(a, account) {
+    checkRmsNorm(a, [a.dy, a.x, a.residual, a.dx], [a.rstd], [a.gain]);
+    return call('rmsNormGrad', [rmsNormRecord(a, account)], sumBytes(a.cols) + rowBytes(a.cols));
+  },
+  rmsNormParamGrad(a, account) {
+    checkRmsNorm(a, [a.dy, a.x], [a.rstd], [a.dgain]);
+    return call('rmsNormParamGrad', [rmsNormRecord(a, account)], 4096 + Math.ceil(a.rows / 4096) * 64);
+  },
+  rotary,
+  swiglu(a, account) {
+    checkSwiglu(a, [], a.y);
+    return call('swiglu', [viewRecord(a.gate, account), viewRecord(a.up, account), at(a.y)]);
+  },
+  swigluGrad(a, account) {
+    checkSwiglu(a, [a.dgate, a.dup], a.dy);
+    const [gate, up, dgate, dup] = [a.gate, a.up, a.dgate, a.dup].map((view) => viewRecord(view, account));
+    return call('swigluGrad', [gate, up, at(a.dy), dgate, dup] as number[]);
   },
   gelu: (a) => call('gelu', [at(a.x), at(a.y), a.size], 512),
   geluGrad: (a) => call('geluGrad', [at(a.x), at(a.dy), at(a.dx), a.size], 512),

@@ -9,6 +9,9 @@ import { embedPasses, scatterAddPasses } from '../ops/embedding/gpu.ts';
 import { geluGradPasses, geluPasses } from '../ops/gelu/gpu.ts';
 import { gemmPasses } from '../ops/gemm/gpu.ts';
 import { layerNormGradPasses, layerNormParamGradPasses, layerNormPasses } from '../ops/layer-norm/gpu.ts';
+import { rmsNormGradPasses, rmsNormParamGradPasses, rmsNormPasses } from '../ops/rms-norm/gpu.ts';
+import { rotaryPasses } from '../ops/rotary/gpu.ts';
+import { swigluGradPasses, swigluPasses } from '../ops/swiglu/gpu.ts';
 import { quantizePasses } from '../ops/quantize/gpu.ts';
 import { sumPasses } from '../ops/reduce/gpu.ts';
 import { decodeRowsPasses, encodeRowsPasses } from '../ops/rows/gpu.ts';
@@ -22,6 +25,12 @@ export const passBuilders: { [K in keyof OpArgs]: PassBuilder<OpArgs[K]> } = {
   layerNorm: layerNormPasses,
   layerNormGrad: layerNormGradPasses,
   layerNormParamGrad: layerNormParamGradPasses,
+  rmsNorm: rmsNormPasses,
+  rmsNormGrad: rmsNormGradPasses,
+  rmsNormParamGrad: rmsNormParamGradPasses,
+  rotary: rotaryPasses,
+  swiglu: swigluPasses,
+  swigluGrad: swigluGradPasses,
   gelu: geluPasses,
   geluGrad: geluGradPasses,
   softmax: softmaxPasses,

@@ -4,8 +4,18 @@ import { elementCases } from './element-cases.ts';
 import { clipCases } from './clip-cases.ts';
 import { codecCases } from './codec-cases.ts';
 import { gemmCases } from './gemm-cases.ts';
+import { llamaCases } from './llama-cases.ts';
 import { quantizeCases } from './quantize-cases.ts';
 import { rowCases } from './row-cases.ts';
 import { sampleCases } from './sample-cases.ts';
 
-export const opCases: readonly Case[] = [...quantizeCases, ...gemmCases, ...rowCases, ...elementCases, ...codecCases, ...clipCases, ...sampleCases];
+export const opCases: readonly Case[] = [
+  ...quantizeCases,
+  ...gemmCases,
+  ...rowCases,
+  ...elementCases,
+  ...llamaCases,
+  ...codecCases,
+  ...clipCases,
+  ...sampleCases,
+];
