@@ -2,7 +2,8 @@
  * Runs the conformance suite, the programs and the probe on Dawn and prints what it got as JSON. A process of its own, because Dawn takes its driver
  * from the environment that a process was started with: see dawn.test.ts.
  *
- * Arguments: `suite` or `suite hardware` (the workgroup shapes of real GPUs), `null` (compile everything, compute nothing).
+ * Arguments: `suite` or `null` (compile everything, compute nothing); then `hardware` or `software` for the kernels of that kind of adapter,
+ * the adapter's own kind by default.
  */
 import { combineDigests } from '../vectors/digest.ts';
 import { runProgramVectors } from '../vectors/programs.ts';
@@ -23,7 +24,7 @@ export interface DawnReport {
 const [mode, shapes] = process.argv.slice(2);
 const device = await createDawnDevice({
   allowSoftware: true,
-  hardwareShapes: shapes === 'hardware',
+  ...(shapes === 'hardware' || shapes === 'software' ? { shapes } : {}),
   flags: mode === 'null' ? ['backend=null'] : [],
 });
 const digests = await runConformance(device);

@@ -8,7 +8,7 @@ import { createWebGpuDevice, type WebGpuDevice } from './webgpu.ts';
 
 export interface DawnOptions {
   allowSoftware?: boolean;
-  hardwareShapes?: boolean;
+  shapes?: 'hardware' | 'software';
   /** Dawn's own options, such as `backend=null`. */
   flags?: readonly string[];
   signal?: AbortSignal;

@@ -20,8 +20,8 @@ export interface WebGpuOptions {
   gpu: GPU;
   /** Accept an adapter that runs on the CPU: for tests. */
   allowSoftware: boolean;
-  /** Use the workgroup shapes of real GPUs on a software adapter too: for tests, so that those shapes are tested. */
-  hardwareShapes?: boolean;
+  /** Use the kernels and workgroup shapes of this kind of adapter whatever the adapter is: for tests, so that both are tested. */
+  shapes?: 'hardware' | 'software';
   signal?: AbortSignal;
 }
 
@@ -56,7 +56,7 @@ export async function createWebGpuDevice(options: WebGpuOptions): Promise<WebGpu
     });
   if (signal?.aborted) device.destroy();
   checkSignal(signal);
-  return wrap(device, info, info.software && !options.hardwareShapes);
+  return wrap(device, info, options.shapes ? options.shapes === 'software' : info.software);
 }
 
 async function findAdapter({ gpu, allowSoftware }: WebGpuOptions): Promise<GPUAdapter> {

@@ -1,9 +1,19 @@
 /** LayerNorm on WebGPU, forward and backward. */
 import { bitsOf, distinct, type Pass, type PassContext } from '../../device/webgpu-pass.ts';
 import { constant } from '../math/cpu.ts';
-import { aloneMax, checkRowLength, rowGrid, rowKernel, rowShape } from '../reduce/gpu.ts';
+import {
+  aloneGrid,
+  aloneKernel,
+  aloneMax,
+  fitsAlone,
+  checkRowLength,
+  rowGrid,
+  rowKernel,
+  rowShape,
+} from '../reduce/gpu.ts';
 import gradBody from './layer-norm-grad.wgsl?raw';
 import paramGradBody from './layer-norm-param-grad.wgsl?raw';
+import aloneBody from './layer-norm-alone.wgsl?raw';
 import body from './layer-norm.wgsl?raw';
 import {
   type LayerNormArgs,
@@ -13,6 +23,7 @@ import {
 } from './spec.ts';
 
 const forwardKernel = rowKernel('layer-norm', body, 'rrrwww');
+const aloneForward = aloneKernel('layer-norm-alone', aloneBody, 'rrrwww');
 const gradKernel = rowKernel('layer-norm-grad', gradBody, 'rrrrrrw');
 const paramGradKernel = rowKernel('layer-norm-param-grad', paramGradBody, 'rrrrww');
 
@@ -22,12 +33,13 @@ export function layerNormPasses(args: LayerNormArgs, context: PassContext): Pass
   const { x, gain, bias, y, mean, rstd, rows, cols } = args;
   checkRowLength('layerNorm', cols);
   distinct('layerNorm', [y, mean, rstd], [x, gain, bias]);
+  const alone = fitsAlone(cols, context);
   return [
     {
-      kernel: forwardKernel,
+      kernel: alone ? aloneForward : forwardKernel,
       buffers: [x, gain, bias, y, mean, rstd],
       uniforms: [rows, cols, inverseBits(cols), bitsOf(layerNormEps)],
-      ...rowGrid(rows, rowShape(cols, context)),
+      ...(alone ? aloneGrid(rows) : rowGrid(rows, rowShape(cols, context))),
     },
   ];
 }

@@ -3,12 +3,28 @@ import { bitsOf, type Kernel, kernel, type Pass, type PassContext } from '../../
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { SumArgs } from '../elementwise/spec.ts';
 import { AtollError } from '#protocol/errors.ts';
+import alone from './reduce-alone.wgsl?raw';
 import reduce from './reduce.wgsl?raw';
 import body from './sum.wgsl?raw';
 
 /** A kernel that reduces rows, see reduce.wgsl. */
 export function rowKernel(label: string, rowBody: string, access: string): Kernel {
   return kernel(label, `${reduce}\n${rowBody}`, access);
+}
+
+/** A kernel whose invocations take a whole row each, see reduce-alone.wgsl. */
+export function aloneKernel(label: string, rowBody: string, access: string): Kernel {
+  return kernel(label, `${alone}\n${rowBody}`, access);
+}
+
+/** Whether rows of this length suit an `aloneKernel`. */
+export function fitsAlone(length: number, { software }: PassContext): boolean {
+  return software && length <= aloneMax && length % 64 === 0;
+}
+
+/** The grid of an `aloneKernel`. */
+export function aloneGrid(rows: number): Pick<Pass, 'workgroups'> {
+  return { workgroups: Math.ceil(rows / 16) };
 }
 
 /** Throws `bad_input` for rows longer than the two levels that the row kernels add up. */
