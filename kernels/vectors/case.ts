@@ -71,6 +71,11 @@ export function opCase(id: string, plan: (bench: Bench) => Plan, options: { prob
   };
 }
 
+/** The same case, also run when a device joins. */
+export function probed(given: Case): Case {
+  return { ...given, probe: true };
+}
+
 async function wordsOf(device: Device, result: Tensor | Quantized): Promise<Uint32Array[]> {
   if ('mantissas' in result) {
     const { mantissas, exponents } = await device.readQuantized(result);
