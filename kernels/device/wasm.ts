@@ -105,8 +105,8 @@ function scope(host: Host, isWhole = true): Device {
       const bits = new Uint32Array(words.buffer, words.byteOffset, words.length);
       memory.words(at(target) + from * 4, words.length).set(bits);
     },
-    // Copied: the buffer may be shared, or grow and be detached.
-    read: (source) => Promise.resolve(Float32Array.from(memory.floats(at(source), source.size))),
+    // A copy, bit for bit: the buffer may be shared, or grow and be detached.
+    read: (source) => Promise.resolve(memory.floats(at(source), source.size).slice()),
     readQuantized: (q) => Promise.resolve(unpack(memory, q as WasmOperand)),
     record: (build) => record(build, account, host),
     // Computes before it returns, but throws as a promise.

@@ -45,8 +45,8 @@ const updateSchema = v.strictObject({
   s: fileSchema,
 });
 
-type CheckpointDocument = v.InferOutput<typeof checkpointSchema>;
-type UpdateDocument = v.InferOutput<typeof updateSchema>;
+export type CheckpointDocument = v.InferOutput<typeof checkpointSchema>;
+export type UpdateDocument = v.InferOutput<typeof updateSchema>;
 
 function encodeCheckpoint(document: CheckpointDocument): Uint8Array {
   const { weights, momentum, m, s } = document;
@@ -93,7 +93,24 @@ export async function writeCheckpoint(blocks: BlockStore, checkpoint: Checkpoint
     m: await writeFile(blocks, rowsToBytes(m)),
     s: await writeFile(blocks, rowsToBytes(s)),
   };
+  return putCheckpointDocument(blocks, document);
+}
+
+/** Throws `bad_request` on a document that is not a checkpoint of ours. */
+export async function readCheckpointDocument(
+  blocks: BlockStore,
+  cid: Cid,
+  signal?: AbortSignal,
+): Promise<CheckpointDocument> {
+  return parseExact(checkpointSchema, await blocks.get(cid, signal), encodeCheckpoint);
+}
+
+export function putCheckpointDocument(blocks: BlockStore, document: CheckpointDocument): Promise<Cid> {
   return blocks.put(encodeCheckpoint(document), cborCode);
+}
+
+export function putUpdateDocument(blocks: BlockStore, document: UpdateDocument): Promise<Cid> {
+  return blocks.put(encodeUpdate(document), cborCode);
 }
 
 /** Throws `bad_input`, `bad_request` on a document that is not a checkpoint of ours. */
@@ -102,7 +119,7 @@ export async function readCheckpoint(
   cid: Cid,
   signal?: AbortSignal,
 ): Promise<Checkpoint> {
-  const document = parseExact(checkpointSchema, await blocks.get(cid, signal), encodeCheckpoint);
+  const document = await readCheckpointDocument(blocks, cid, signal);
   const { model, step } = document;
   const layout = parameterLayout(model);
   return {
@@ -124,7 +141,7 @@ export async function writeUpdate(blocks: BlockStore, { model, delta, m, s }: Up
     m: await writeFile(blocks, rowsToBytes(m)),
     s: await writeFile(blocks, rowsToBytes(s)),
   };
-  return blocks.put(encodeUpdate(document), cborCode);
+  return putUpdateDocument(blocks, document);
 }
 
 /** Throws `bad_input` when the update is for another model than `model`. */

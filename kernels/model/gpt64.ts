@@ -1,76 +1,115 @@
 /**
- * The same GPT in plain f64, forward only: the yardstick for gradients (finite differences) and for how much the exact arithmetic loses.
+ * The same family of models in plain f64, forward only: the yardstick for gradients (finite differences) and for how much the exact arithmetic loses.
  * For tests; far too slow for anything else.
  */
-import type { ModelConfig } from '#protocol/messages/job.ts';
+import type { ModelConfig } from '#protocol/messages/model.ts';
 import { layerNormEps } from '../ops/layer-norm/spec.ts';
+import { type Architecture, architectureOf } from './architecture.ts';
 import { parameterLayout } from './layout.ts';
 
 type Matrix = Float64Array;
+type Get = (name: string) => Matrix | undefined;
 
 /** Mean cross-entropy in nats over `batch` windows of T + 1 tokens. */
 export function loss64(
   model: ModelConfig,
   weights: Float64Array,
-  windows: Uint8Array,
+  windows: ArrayLike<number>,
   batch: number,
 ): number {
-  const { L, C, T, V } = model;
+  const shape = architectureOf(model);
+  const { L, C, T, V } = shape;
   const p = new Map(
     parameterLayout(model).map((spec) => [
       spec.name,
       weights.subarray(spec.offset, spec.offset + spec.rows * spec.cols),
     ]),
   );
-  const get = (name: string) => p.get(name) as Matrix;
+  const wte = p.get('wte') as Matrix;
+  const wpe = p.get('wpe');
   let total = 0;
   for (let b = 0; b < batch; b++) {
-    const tokens = windows.subarray(b * (T + 1), (b + 1) * (T + 1));
+    const token = (t: number) => windows[b * (T + 1) + t] as number;
     let x: Matrix = new Float64Array(T * C);
     for (let i = 0; i < T * C; i++) {
-      x[i] =
-        (get('wte')[(tokens[Math.floor(i / C)] as number) * C + (i % C)] as number) +
-        (get('wpe')[i] as number);
+      x[i] = (wte[token(Math.floor(i / C)) * C + (i % C)] as number) + (wpe?.[i] ?? 0);
     }
-    for (let l = 0; l < L; l++) x = layer(model, x, (name) => get(`h${l}.${name}`));
-    const logits = linear(norm(x, get('lnf.gain'), get('lnf.bias')), get('wte'), C, V);
+    for (let l = 0; l < L; l++) x = layer(shape, x, (name) => p.get(`h${l}.${name}`));
+    const y = norm(x, p.get('lnf.gain') as Matrix, p.get('lnf.bias'));
+    const logits = product(y, p.get('head') ?? wte, C, V);
     for (let t = 0; t < T; t++) {
       const row = logits.subarray(t * V, (t + 1) * V);
       const max = Math.max(...row);
       const sum = row.reduce((acc, value) => acc + Math.exp(value - max), 0);
-      total += Math.log(sum) + max - (row[tokens[t + 1] as number] as number);
+      total += Math.log(sum) + max - (row[token(t + 1)] as number);
     }
   }
   return total / (batch * T);
 }
 
-function layer(model: ModelConfig, x: Matrix, get: (name: string) => Matrix): Matrix {
-  const { C } = model;
-  const qkv = linear(norm(x, get('ln1.gain'), get('ln1.bias')), get('attn.qkv'), C, 3 * C);
-  const x2 = add(x, linear(attention(model, qkv), get('attn.proj'), C, C));
-  const up = linear(norm(x2, get('ln2.gain'), get('ln2.bias')), get('mlp.up'), C, 4 * C);
-  const act = up.map((u) => 0.5 * u * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (u + 0.044715 * u ** 3))));
-  return add(x2, linear(act, get('mlp.down'), 4 * C, C));
+function layer(shape: Architecture, x: Matrix, get: Get): Matrix {
+  const { C, QKV, NH, HD } = shape;
+  const gained = (name: string, from: Matrix) =>
+    norm(from, get(`${name}.gain`) as Matrix, get(`${name}.bias`));
+  const qkv = linear(gained('ln1', x), get, 'attn.qkv', C, QKV);
+  if (shape.positions === 'rotary') rotate(shape, qkv);
+  const x2 = add(x, linear(attention(shape, qkv), get, 'attn.proj', NH * HD, C));
+  return add(x2, mlp(shape, gained('ln2', x2), get));
 }
 
-function attention({ C, NH, T }: ModelConfig, qkv: Matrix): Matrix {
-  const hd = C / NH;
-  const out = new Float64Array(T * C);
+function mlp(shape: Architecture, x: Matrix, get: Get): Matrix {
+  const { C, HID } = shape;
+  const wide = shape.mlp === 'swiglu' ? 2 * HID : HID;
+  const up = linear(x, get, 'mlp.up', C, wide);
+  return linear(activation(shape, up), get, 'mlp.down', HID, C);
+}
+
+function activation({ mlp, HID }: Architecture, up: Matrix): Matrix {
+  if (mlp === 'gelu') {
+    return up.map((u) => 0.5 * u * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (u + 0.044715 * u ** 3))));
+  }
+  return Float64Array.from({ length: up.length / 2 }, (_, i) => {
+    const at = Math.floor(i / HID) * 2 * HID + (i % HID);
+    const gate = up[at] as number;
+    return (gate / (1 + Math.exp(-gate))) * (up[at + HID] as number);
+  });
+}
+
+/** Turns pairs (i, i + HD / 2) of the heads of q and k. */
+function rotate({ T, NH, NKV, HD, QKV, ropeTheta }: Architecture, qkv: Matrix): void {
+  for (let t = 0; t < T; t++) {
+    for (let h = 0; h < NH + NKV; h++) {
+      for (let i = 0; i < HD / 2; i++) {
+        const angle = t * ropeTheta ** ((-2 * i) / HD);
+        const at = t * QKV + h * HD + i;
+        const [a, b] = [qkv[at] as number, qkv[at + HD / 2] as number];
+        qkv[at] = a * Math.cos(angle) - b * Math.sin(angle);
+        qkv[at + HD / 2] = b * Math.cos(angle) + a * Math.sin(angle);
+      }
+    }
+  }
+}
+
+/** qkv [T, QKV] -> [T, NH HD]. */
+export function attention({ NH, NKV, HD, QKV }: Omit<Architecture, 'T'>, qkv: Matrix): Matrix {
+  const T = qkv.length / QKV;
+  const out = new Float64Array(T * NH * HD);
   for (let h = 0; h < NH; h++) {
+    const kv = Math.floor(h / (NH / NKV));
     for (let i = 0; i < T; i++) {
       const scores = Array.from({ length: i + 1 }, (_, j) => {
         let s = 0;
-        for (let d = 0; d < hd; d++) {
-          s += (qkv[i * 3 * C + h * hd + d] as number) * (qkv[j * 3 * C + C + h * hd + d] as number);
+        for (let d = 0; d < HD; d++) {
+          s += (qkv[i * QKV + h * HD + d] as number) * (qkv[j * QKV + (NH + kv) * HD + d] as number);
         }
-        return s / Math.sqrt(hd);
+        return s / Math.sqrt(HD);
       });
       const max = Math.max(...scores);
       const e = scores.map((s) => Math.exp(s - max));
       const sum = e.reduce((acc, value) => acc + value, 0);
-      for (let d = 0; d < hd; d++) {
-        out[i * C + h * hd + d] = e.reduce(
-          (acc, value, j) => acc + (value / sum) * (qkv[j * 3 * C + 2 * C + h * hd + d] as number),
+      for (let d = 0; d < HD; d++) {
+        out[i * NH * HD + h * HD + d] = e.reduce(
+          (acc, value, j) => acc + (value / sum) * (qkv[j * QKV + (NH + NKV + kv) * HD + d] as number),
           0,
         );
       }
@@ -79,24 +118,30 @@ function attention({ C, NH, T }: ModelConfig, qkv: Matrix): Matrix {
   return out;
 }
 
-function norm(x: Matrix, gain: Matrix, bias: Matrix): Matrix {
+/** LayerNorm, or RMSNorm where there is no bias. */
+function norm(x: Matrix, gain: Matrix, bias: Matrix | undefined): Matrix {
   const C = gain.length;
   const y = new Float64Array(x.length);
   for (let at = 0; at < x.length; at += C) {
     const row = x.subarray(at, at + C);
-    const mean = row.reduce((acc, value) => acc + value, 0) / C;
+    const mean = bias ? row.reduce((acc, value) => acc + value, 0) / C : 0;
     const variance = row.reduce((acc, value) => acc + (value - mean) ** 2, 0) / C;
     for (let c = 0; c < C; c++) {
-      y[at + c] =
-        (((row[c] as number) - mean) / Math.sqrt(variance + layerNormEps)) * (gain[c] as number) +
-        (bias[c] as number);
+      const xhat = ((row[c] as number) - mean) / Math.sqrt(variance + layerNormEps);
+      y[at + c] = xhat * (gain[c] as number) + (bias?.[c] ?? 0);
     }
   }
   return y;
 }
 
+function linear(x: Matrix, get: Get, name: string, inputs: number, outputs: number): Matrix {
+  const y = product(x, get(name) as Matrix, inputs, outputs);
+  const bias = get(`${name}.bias`);
+  return bias ? y.map((value, i) => value + (bias[i % outputs] as number)) : y;
+}
+
 /** x [rows, in] times w [out, in] transposed. */
-function linear(x: Matrix, w: Matrix, inputs: number, outputs: number): Matrix {
+function product(x: Matrix, w: Matrix, inputs: number, outputs: number): Matrix {
   const rows = x.length / inputs;
   const y = new Float64Array(rows * outputs);
   for (let r = 0; r < rows; r++) {

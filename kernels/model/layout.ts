@@ -1,10 +1,6 @@
-/**
- * The parameters of a GPT: names, shapes and order. Checkpoints and updates are the tensors' bytes in this order, without gaps.
- *
- * Weights are [out, in], so a row lies along the forward contraction. Linears have no bias; layer norms have gain and bias; the output
- * head is wte (tied).
- */
+/** The parameters of a model: their order, shapes and initial scales. The order is part of what checkpoints mean. */
 import type { ModelConfig } from '#protocol/messages/job.ts';
+import { type Architecture, architectureOf, upRows } from './architecture.ts';
 
 export interface ParameterSpec {
   name: string;
@@ -17,37 +13,53 @@ export interface ParameterSpec {
   offset: number;
 }
 
+type Add = (name: string, rows: number, cols: number, init: ParameterSpec['init']) => void;
+
 /** Parameters in storage order, with their offsets in elements. */
 export function parameterLayout(model: ModelConfig): ParameterSpec[] {
-  const { L, C, T, V } = model;
+  const shape = architectureOf(model);
+  const { L, C, T, V } = shape;
   const specs: ParameterSpec[] = [];
   let offset = 0;
-  const add = (name: string, rows: number, cols: number, init: ParameterSpec['init']) => {
+  const add: Add = (name, rows, cols, init) => {
     specs.push({ name, rows, cols, decay: rows > 1, init, offset });
     offset += rows * cols;
   };
   // 0.018 at GPT-2's C = 768; a fixed 0.02 leaves narrow models at the unigram plateau for a hundred steps (decision 0005).
   const std = 0.5 / Math.sqrt(C);
-  // GPT-2 scales what writes to the residual stream by 1/sqrt(2 L).
-  const residualStd = std / Math.sqrt(2 * L);
   add('wte', V, C, { std });
-  add('wpe', T, C, { std });
-  for (let l = 0; l < L; l++) {
-    add(`h${l}.ln1.gain`, 1, C, { value: 1 });
-    add(`h${l}.ln1.bias`, 1, C, { value: 0 });
-    add(`h${l}.attn.qkv`, 3 * C, C, { std });
-    add(`h${l}.attn.proj`, C, C, { std: residualStd });
-    add(`h${l}.ln2.gain`, 1, C, { value: 1 });
-    add(`h${l}.ln2.bias`, 1, C, { value: 0 });
-    add(`h${l}.mlp.up`, 4 * C, C, { std });
-    add(`h${l}.mlp.down`, C, 4 * C, { std: residualStd });
-  }
-  add('lnf.gain', 1, C, { value: 1 });
-  add('lnf.bias', 1, C, { value: 0 });
+  if (shape.positions === 'learned') add('wpe', T, C, { std });
+  for (let l = 0; l < L; l++) addLayer(shape, std, (name, ...rest) => add(`h${l}.${name}`, ...rest));
+  addNorm(shape, 'lnf', add);
+  if (!shape.tied) add('head', V, C, { std });
   return specs;
 }
 
+function addLayer(shape: Architecture, std: number, add: Add): void {
+  const { L, C, NH, HD, QKV, HID, biases, experts } = shape;
+  // GPT-2 scales what writes to the residual stream by 1/sqrt(2 L).
+  const residualStd = std / Math.sqrt(2 * L);
+  const linear = (name: string, rows: number, cols: number, deviation: number) => {
+    add(name, rows, cols, { std: deviation });
+    if (biases) add(`${name}.bias`, 1, rows, { value: 0 });
+  };
+  addNorm(shape, 'ln1', add);
+  linear('attn.qkv', QKV, C, std);
+  linear('attn.proj', C, NH * HD, residualStd);
+  addNorm(shape, 'ln2', add);
+  const E = experts?.E ?? 1;
+  if (experts) linear('mlp.router', E, C, std);
+  // Experts lie one below the other.
+  linear('mlp.up', E * upRows(shape), C, std);
+  linear('mlp.down', E * C, HID, residualStd);
+}
+
+function addNorm({ C, norm }: Architecture, name: string, add: Add): void {
+  add(`${name}.gain`, 1, C, { value: 1 });
+  if (norm === 'layer') add(`${name}.bias`, 1, C, { value: 0 });
+}
+
 export function parameterCount(model: ModelConfig): number {
-  const { L, C, T, V } = model;
-  return (V + T) * C + L * (12 * C * C + 4 * C) + 2 * C;
+  const last = parameterLayout(model).at(-1) as ParameterSpec;
+  return last.offset + last.rows * last.cols;
 }

@@ -1,57 +1,78 @@
 /**
- * A linear layer without bias, as exact products: y = x w^T, dx = dy w, dw = dy^T x. Weights are [out, in].
+ * A linear layer as exact products: y = x w^T + b, dx = dy w, dw = dy^T x, db = column sums of dy. Weights are [out, in].
  *
  * Operands are quantised along each product's contraction; only dy is rounded stochastically, and only in dx and dw.
  */
 import type { Ops } from '../device/device.ts';
-import type { QuantizeArgs } from '../ops/quantize/spec.ts';
+import type { GemmArgs } from '../ops/gemm/spec.ts';
 import { matrix, type Tensor, transpose, type View } from '../tensor/tensor.ts';
-import type { OperandPool } from './operand-pool.ts';
-import type { Precision } from './policy.ts';
+import { type ModelContext, stochasticAt } from './context.ts';
+import type { Parameter } from './parameters.ts';
+import { sites } from './sites.ts';
 
-/** Stochastic-rounding sites: fixed numbers, part of a program's identity. `index` is the parameter's place in the layout. */
-export const sites = {
-  dx: (index: number) => index * 4,
-  dw: (index: number) => index * 4 + 1,
-  scatter: (index: number) => index * 4 + 2,
-  attention: (layer: number, product: 0 | 1 | 2 | 3) => 0x100000 + layer * 4 + product,
-} as const;
+/** What a product does to its sums beside the bias: see ops/gemm/spec.ts. */
+export type Epilogue = Pick<GemmArgs, 'activation' | 'preactivation' | 'activationGrad' | 'residual'>;
 
 export class Linear {
-  private readonly pool: OperandPool;
-  private readonly precision: Precision;
-  private readonly scalars: Tensor;
+  readonly weight: Parameter;
+  private readonly bias: Parameter | null;
+  private readonly context: ModelContext;
 
-  constructor(pool: OperandPool, precision: Precision, scalars: Tensor) {
-    this.pool = pool;
-    this.precision = precision;
-    this.scalars = scalars;
+  constructor(context: ModelContext, name: string) {
+    this.context = context;
+    this.weight = context.parameters.get(name);
+    this.bias = context.parameters.find(`${name}.bias`);
   }
 
-  /** The `stochastic` option of a gradient operand at this site; nothing under a policy that rounds to nearest. */
-  stochastic(site: number): Pick<QuantizeArgs, 'stochastic'> {
-    return this.precision.stochastic ? { stochastic: { site, scalars: this.scalars } } : {};
+  /** y = epilogue(x w^T + b). Shapes: x [M, in], y [M, out]. */
+  forward(ops: Ops, x: Tensor, y: Tensor, epilogue: Epilogue = {}): void {
+    const { M } = this.context;
+    const { rows, cols } = this.weight.spec;
+    this.forwardRows(ops, matrix(x, M, cols), matrix(y, M, rows), epilogue);
   }
 
-  /** y = clamp(residual + x w^T). Shapes: x [M, in], w [out, in], y [M, out]. */
-  forward(ops: Ops, x: View, w: View, y: View, residual?: Tensor): void {
-    this.product(ops, x, w, y, null, residual);
+  /** The same for views of any number of rows. */
+  forwardRows(ops: Ops, x: View, y: View, epilogue: Epilogue = {}): void {
+    const bias = this.bias ? { bias: this.bias.value } : {};
+    this.product(ops, x, this.matrix, y, null, { ...bias, ...epilogue });
   }
 
-  /** dx = dy w and dw = dy^T x. Shapes: dy [M, out], x [M, in], w and dw [out, in], dx [M, in]. */
-  backward(ops: Ops, operands: { dy: View; x: View; w: View; dw: Tensor; index: number }, dx: View): void {
-    const { dy, x, w, dw, index } = operands;
-    this.product(ops, transpose(dy), transpose(x), matrix(dw, w.rows, w.cols), sites.dw(index));
-    this.product(ops, dy, transpose(w), dx, sites.dx(index));
+  /** dx = epilogue(dy w), dw = dy^T x, db. Shapes: dy [M, out], x [M, in], dx [M, in]. */
+  backward(ops: Ops, dy: Tensor, x: Tensor, dx: Tensor, epilogue: Epilogue = {}): void {
+    const { M } = this.context;
+    const { rows, cols } = this.weight.spec;
+    if (this.bias) ops.columnSum({ src: dy, dst: this.bias.grad as Tensor, rows: M, cols: rows });
+    this.backwardRows(ops, matrix(dy, M, rows), matrix(x, M, cols), matrix(dx, M, cols), 0, epilogue);
   }
 
-  /** dst = a b^T; `site` is given when a is a gradient. */
-  private product(ops: Ops, a: View, b: View, dst: View, site: number | null, residual?: Tensor): void {
-    const { nb } = this.precision;
-    const qa = this.pool.take('a', 1, a.rows, a.cols);
-    const qb = this.pool.take('b', 1, b.rows, b.cols);
-    ops.quantize({ src: a, dst: qa, nb, ...(site === null ? {} : this.stochastic(site)) });
+  /** The same, without bias, for chunk `part` of the rows; dw is added to from chunk 1 on. */
+  backwardRows(ops: Ops, dy: View, x: View, dx: View, part: number, epilogue: Epilogue = {}): void {
+    const { spec, index, grad } = this.weight;
+    const dw = matrix(grad as Tensor, spec.rows, spec.cols);
+    const added = part > 0 ? { residual: grad as Tensor } : {};
+    this.product(ops, transpose(dy), transpose(x), dw, sites.dw(index, part), added);
+    this.product(ops, dy, transpose(this.matrix), dx, sites.dx(index, part), epilogue);
+  }
+
+  private get matrix(): View {
+    return matrix(this.weight.value, this.weight.spec.rows, this.weight.spec.cols);
+  }
+
+  /** dst = epilogue(a b^T); `site` is given when a is a gradient. */
+  private product(
+    ops: Ops,
+    a: View,
+    b: View,
+    dst: View,
+    site: number | null,
+    epilogue: Epilogue & Pick<GemmArgs, 'bias'>,
+  ): void {
+    const { pool, precision } = this.context;
+    const { nb } = precision;
+    const qa = pool.take('a', 1, a.rows, a.cols);
+    const qb = pool.take('b', 1, b.rows, b.cols);
+    ops.quantize({ src: a, dst: qa, nb, ...stochasticAt(this.context, site) });
     ops.quantize({ src: b, dst: qb, nb });
-    ops.gemm({ a: qa, b: qb, dst, nb, ...(residual ? { residual } : {}) });
+    ops.gemm({ a: qa, b: qb, dst, nb, ...epilogue });
   }
 }

@@ -47,11 +47,21 @@ export function rowsFromBytes(bytes: Uint8Array, layout: readonly ParameterSpec[
   const signed = new Int8Array(bytes.slice().buffer);
   const codes = signed.subarray(0, size);
   const exponents = signed.subarray(size);
-  // Outside these the values would not be PF32, and devices could differ.
-  if (codes.includes(-128) || exponents.some((e) => e < zeroExponent || e > 41)) {
-    throw new AtollError('bad_input', 'The int8 rows hold a code or an exponent that no encoder writes.');
-  }
+  checkCodes(codes);
+  checkExponents(exponents);
   return { codes, exponents };
+}
+
+const notOurs = 'The int8 rows hold a code or an exponent that no encoder writes.';
+
+/** Throws `bad_input` on codes that no encoder writes: their values would not be PF32, and devices could differ. */
+export function checkCodes(codes: Int8Array): void {
+  if (codes.includes(-128)) throw new AtollError('bad_input', notOurs);
+}
+
+/** The same for exponents. */
+export function checkExponents(exponents: Int8Array): void {
+  if (exponents.some((e) => e < zeroExponent || e > 41)) throw new AtollError('bad_input', notOurs);
 }
 
 /**

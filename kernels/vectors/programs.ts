@@ -1,11 +1,12 @@
 /**
  * One whole workunit of every program, under every policy, small enough for a software GPU: two lanes of train.steps, train.outer on their updates,
- * eval.loss of the outcome. The results' CIDs are committed in programs.json; every backend must give them.
+ * eval.loss of the outcome; and the two programs that know the model for other members of the family, under one policy each. The results' CIDs are
+ * committed in programs.json; every backend must give them.
  */
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { BlockStore } from '#protocol/messages/file.ts';
 import { MemoryBlocks } from '#protocol/memory-blocks.ts';
-import { type ModelConfig, type Policy, policySchema } from '#protocol/messages/model.ts';
+import { type ModelConfig, type Policy, policySchema, tokenBytes } from '#protocol/messages/model.ts';
 import { resultDigest, type Workunit } from '#protocol/messages/workunit.ts';
 import type { Device } from '../device/device.ts';
 import { initialCheckpoint } from '../model/init.ts';
@@ -14,6 +15,34 @@ import { executeWorkunit } from '../programs/registry.ts';
 
 /** Odd sizes on purpose: no dimension is a multiple of a tile. */
 const model: ModelConfig = { L: 2, C: 12, NH: 3, T: 9, V: 37 };
+
+interface Member {
+  policy: Policy;
+  model: ModelConfig;
+  /** Clip gradients to a norm that a first step passes. */
+  clip?: boolean;
+}
+
+/** Several tiles of attention, tokens of two bytes, odd sizes. */
+const family: Record<string, Member> = {
+  gpt2: { policy: 'i10sr', model: { L: 1, C: 12, NH: 2, T: 131, V: 301, biases: true }, clip: true },
+  llama: {
+    policy: 'i8sr',
+    model: {
+      L: 2,
+      C: 24,
+      NH: 6,
+      NKV: 2,
+      HID: 34,
+      T: 10,
+      V: 37,
+      norm: 'rms',
+      mlp: 'swiglu',
+      positions: 'rotary',
+      tied: false,
+    },
+  },
+};
 const steps = 3;
 const batch = 2;
 const bits = (x: number) => toBits(constant(x));
@@ -30,7 +59,26 @@ export async function runProgramVectors(
     const blocks = new MemoryBlocks();
     for await (const [name, digest] of round(device, policy, blocks)) digests[`${policy}/${name}`] = digest;
   }
+  for (const [name, member] of Object.entries(family)) {
+    if (!policies.includes(member.policy)) continue;
+    for await (const [unit, digest] of familyUnits(device, member)) digests[`${name}/${unit}`] = digest;
+  }
   return digests;
+}
+
+async function* familyUnits(
+  device: Device,
+  { policy, model: config, clip }: Member,
+): AsyncGenerator<[string, Cid]> {
+  const blocks = new MemoryBlocks();
+  const checkpoint = await initialCheckpoint(config, 12, blocks);
+  const tokens = await blocks.put(windows(400, steps * batch, config));
+  const unit = trainUnit(policy, checkpoint, tokens, 9);
+  const params = { ...unit.params, ...(clip ? { clipNorm: bits(0.25) } : {}) };
+  const result = await executeWorkunit({ ...unit, params }, { device, blocks });
+  yield [`train.steps+${policy}`, resultDigest(result)];
+  const evaluation = evalUnit(policy, checkpoint, await blocks.put(windows(500, 2, config)), 2);
+  yield [`eval.loss+${policy}`, resultDigest(await executeWorkunit(evaluation, { device, blocks }))];
 }
 
 async function* round(device: Device, policy: Policy, blocks: BlockStore): AsyncGenerator<[string, Cid]> {
@@ -58,14 +106,18 @@ async function* round(device: Device, policy: Policy, blocks: BlockStore): Async
   // A second round starts from moments that are not zero.
   const again = trainUnit(policy, next, await blocks.put(windows(200, steps * batch)), 5);
   yield ['train.steps/again', resultDigest(await executeWorkunit(again, { device, blocks }))];
-  const evaluation: Workunit = {
+  const evaluation = evalUnit(policy, next, await blocks.put(windows(300, 4)), 4);
+  yield ['eval.loss', resultDigest(await executeWorkunit(evaluation, { device, blocks }))];
+}
+
+function evalUnit(policy: Policy, checkpoint: Cid, tokens: Cid, sequences: number): Workunit {
+  return {
     v: 1,
     program: `eval.loss@1+${policy}`,
-    inputs: { checkpoint: next, tokens: await blocks.put(windows(300, 4)) },
-    params: { sequences: 4, batch: 2 },
+    inputs: { checkpoint, tokens },
+    params: { sequences, batch: 2 },
     seed: 0,
   };
-  yield ['eval.loss', resultDigest(await executeWorkunit(evaluation, { device, blocks }))];
 }
 
 function trainUnit(policy: Policy, checkpoint: Cid, tokens: Cid, seed: number): Workunit {
@@ -93,6 +145,11 @@ function trainUnit(policy: Policy, checkpoint: Cid, tokens: Cid, seed: number): 
   };
 }
 
-function windows(seed: number, count: number): Uint8Array {
-  return Uint8Array.from({ length: count * (model.T + 1) }, (_, i) => lowbias32(seed * 1000 + i) % model.V);
+/** `count` windows of T + 1 tokens, as they travel. */
+function windows(seed: number, count: number, { T, V }: ModelConfig = model): Uint8Array {
+  const width = tokenBytes({ V });
+  return Uint8Array.from({ length: count * (T + 1) * width }, (_, i) => {
+    const token = lowbias32(seed * 1000 + Math.floor(i / width)) % V;
+    return token >>> (8 * (i % width));
+  });
 }

@@ -26,6 +26,8 @@ export const trainingSchema = v.strictObject({
   beta2: u32Schema,
   eps: u32Schema,
   weightDecay: u32Schema,
+  /** Largest norm of all gradients together, f32 bits; gradients are not clipped unless given. */
+  clipNorm: v.exactOptional(u32Schema),
   outerLr: u32Schema,
   outerMomentum: u32Schema,
   /** Held-out sequences of T tokens that `eval.loss` averages over. */

@@ -1,8 +1,9 @@
 /** `eval.loss`: see spec.ts. */
 import { parseValue } from '#protocol/codec/cbor.ts';
 import type { Cid } from '#protocol/codec/cid.ts';
-import { littleEndian, readCheckpoint } from '../../model/checkpoint.ts';
+import { littleEndian } from '../../model/checkpoint.ts';
 import { Gpt } from '../../model/gpt.ts';
+import { StoredCheckpoint } from '../../model/training-state.ts';
 import { add, constant, mul } from '../../ops/math/cpu.ts';
 import { checkCancelled, inputCid, type Program, type ProgramContext, readTokens } from '../program.ts';
 import { evalLoss, evalLossParams } from './spec.ts';
@@ -13,10 +14,11 @@ export const evalLossProgram: Program = { id: evalLoss, hasPolicy: true, run };
 async function run(context: ProgramContext): Promise<Record<string, Cid>> {
   const { unit, device, policy, blocks, signal } = context;
   const { sequences, batch } = parseValue(evalLossParams, unit.params);
-  const { model, weights } = await readCheckpoint(blocks, inputCid(unit, 'checkpoint'), signal);
+  const checkpoint = await StoredCheckpoint.open(blocks, inputCid(unit, 'checkpoint'), signal);
+  const { model } = checkpoint;
   const windows = await readTokens(context, sequences, model);
   const gpt = new Gpt(device, model, batch, policy, false);
-  gpt.load(weights);
+  for (const { spec, value } of gpt.parameters) await checkpoint.loadWeights(device, spec, value);
   const forward = gpt.recordForward();
   const count = sequences / batch;
   const size = batch * (model.T + 1);

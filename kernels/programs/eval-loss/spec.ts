@@ -1,7 +1,7 @@
 /**
  * `eval.loss@1+policy`: mean cross-entropy of a checkpoint over given windows of tokens.
  *
- * Inputs: `checkpoint`, `tokens` (raw: sequences windows of T + 1 bytes). Output: `loss` (raw: one f32, nats per token).
+ * Inputs: `checkpoint`, `tokens` (raw: sequences windows of T + 1 tokens, as of train.steps). Output: `loss` (raw: one f32, nats per token).
  */
 import * as v from 'valibot';
 import type { ModelConfig } from '#protocol/messages/job.ts';

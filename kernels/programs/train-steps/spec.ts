@@ -1,13 +1,14 @@
 /**
  * `train.steps@1+policy`: H local AdamW steps from a checkpoint (weights and moments) on given windows of tokens.
  *
- * Inputs: `checkpoint` (manifest), `tokens` (raw block: steps * batch windows of T + 1 bytes, in order of use).
+ * Inputs: `checkpoint` (manifest), `tokens` (raw block: steps * batch windows of T + 1 tokens, in order of use, 1, 2 or 4 bytes each: `tokenBytes`).
  * Outputs: `update` (int8-row weight delta, m, root of v: see model/checkpoint.ts), `losses` (raw: one f32 a step, nats per token).
  * All real parameters are f32 bits; lr and the bias corrections are lists with one entry a step, because powers are not portable.
  */
 import * as v from 'valibot';
 import { type ModelConfig, policySchema } from '#protocol/messages/job.ts';
 import { u32Schema } from '#protocol/messages/workunit.ts';
+import { architectureOf, upRows } from '../../model/architecture.ts';
 import { parameterCount } from '../../model/layout.ts';
 
 export const trainSteps = 'train.steps@1';
@@ -26,6 +27,8 @@ export const trainStepsParams = v.pipe(
     beta2: u32Schema,
     eps: u32Schema,
     weightDecay: u32Schema,
+    /** Gradients are scaled down to this norm, of all of them together; not at all unless given. */
+    clipNorm: v.exactOptional(u32Schema),
   }),
   v.check(
     (p) => [p.lr, p.bias1, p.bias2].every((list) => list.length === p.steps),
@@ -38,9 +41,11 @@ export { policySchema };
 
 /** Multiply-adds of one forward pass over `sequences` windows of T tokens, in exact integer products. */
 export function forwardOperations(model: ModelConfig, sequences: number): number {
-  const { L, C, T, V } = model;
+  const shape = architectureOf(model);
+  const { L, C, T, V, QKV, HID, experts } = shape;
   const tokens = sequences * T;
-  const linear = L * 12 * C * C + C * V;
+  const mlp = (upRows(shape) + HID) * C * (experts?.k ?? 1) + (experts ? experts.E * C : 0);
+  const linear = L * (QKV * C + C * C + mlp) + C * V;
   return tokens * (linear + L * 2 * T * C);
 }
 
