@@ -1,5 +1,5 @@
-// Rounded f32 operations on u32 bit patterns, for adapters that run on the CPU (SwiftShader, lavapipe): their compilers neither fuse nor reassociate,
-// which the conformance suite checks, so the barrier of pf32-barrier.wgsl, a third of an operation's time there, is left out.
+// Rounded f32 operations on u32 bit patterns, for SwiftShader: its compiler neither fuses nor reassociates, which the conformance suite checks (that of
+// lavapipe does, and gets the barrier), so the barrier of pf32-barrier.wgsl, a third of an operation's time there, is left out.
 //
 // Equation   radd, rsub, rmul = RNE(op): raw, what lies below 2^-100 may be flushed or not. floor4 is exact by the WGSL specification.
 // Bindings   As in pf32-barrier.wgsl, whose `z` an entry point may set here too.
