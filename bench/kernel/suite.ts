@@ -9,9 +9,10 @@ import { createCpuDevice } from '#kernels/device/cpu.ts';
 import { type Policy, policySchema } from '#protocol/messages/model.ts';
 import type { BenchOutcome, BenchRow, SuiteOptions } from '#scripts/bench.ts';
 import { ensurePeers } from '../peers/install.ts';
-import { Rig, type Tab } from '../rig/browser.ts';
-import type { GemmTask } from '../rig/contest.ts';
-import { bounded, duel, type DuelOptions, information, ratio, type Times, median } from '../rig/duel.ts';
+import { Rig } from '../rig/browser.ts';
+import type { GemmTask, Prepared } from '../rig/contest.ts';
+import { bounded, information, median, ratio } from '../rig/duel.ts';
+import { type Entrant, failureRows, type MatchResult, playMatch } from '../rig/match.ts';
 import { digestOf, type Shape } from './inputs.ts';
 import { nativeOutcome } from './native.ts';
 import { multiplierOn } from './ours.ts';
@@ -30,12 +31,9 @@ const f32Tolerance = 1e-4;
 
 const nameOf = ({ M, N, K }: Shape) => (M === N && N === K ? `${M}^3` : `${M}x${N}x${K}`);
 
-interface Match {
+interface Match extends MatchResult {
   shape: Shape;
   backend: Backend;
-  times: Times;
-  /** Why a contender is missing. */
-  failures: Map<string, string>;
 }
 
 export async function run(say: (line: string) => void, options: SuiteOptions): Promise<BenchOutcome> {
@@ -44,15 +42,21 @@ export async function run(say: (line: string) => void, options: SuiteOptions): P
   const rig = await Rig.open();
   try {
     const matches: Match[] = [];
-    const labels = new Set<string>();
     for (const shape of shapes) {
       const digests = await referenceDigests(shape);
       for (const backend of ['webgpu', 'wasm'] as const) {
         say(`${nameOf(shape)}, ${backend}`);
-        matches.push(await match(rig, shape, backend, digests, labels, say, options));
+        const entrants = entrantsOf(shape, backend, digests);
+        const effort = options.quick ? { rounds: 3, seconds: 0.5 } : { rounds: 7, seconds: 1 };
+        const result = await playMatch(rig, entrants, effort, say);
+        for (const [name, seconds] of result.times) {
+          say(`  ${name.padEnd(6)} ${speed(shape, seconds).toFixed(2)} GOP/CPU-s`);
+        }
+        matches.push({ ...result, shape, backend });
       }
     }
     const rows = [...reachRows(matches), ...matches.flatMap(detailRows)];
+    const labels = new Set(matches.map((match) => match.labels.get(defaultPolicy) ?? 'nothing'));
     const device = `${[...labels].join(' and ')} in headless Chromium`;
     return { device, versions: { chromium: rig.version, ...versions }, rows };
   } finally {
@@ -73,57 +77,28 @@ async function referenceDigests(shape: Shape): Promise<Map<Policy, string[]>> {
   return digests;
 }
 
-async function match(
-  rig: Rig,
-  shape: Shape,
-  backend: Backend,
-  digests: ReadonlyMap<Policy, string[]>,
-  labels: Set<string>,
-  say: (line: string) => void,
-  { quick }: SuiteOptions,
-): Promise<Match> {
-  const tasks: GemmTask[] = [
-    ...policies.map((policy) => ({
-      kind: 'gemm' as const,
-      contestant: `atoll-${backend}`,
-      policy,
-      ...shape,
-    })),
-    ...libraries.map((library) => ({ kind: 'gemm' as const, contestant: `${library}-${backend}`, ...shape })),
-  ];
-  const failures = new Map<string, string>();
-  const tabs = new Map<string, Tab>();
-  for (const task of tasks) {
-    const name = task.policy ?? (task.contestant.split('-')[0] as string);
-    try {
-      const tab = await rig.tab(task);
-      tabs.set(name, tab);
-      verify(tab, task.policy ? digests.get(task.policy) : undefined);
-      if (task.policy) labels.add(tab.prepared.label);
-    } catch (error) {
-      failures.set(name, (error as Error).message.split('\n')[0] as string);
-      say(`  ${name}: ${failures.get(name)}`);
-      await tabs.get(name)?.close();
-      tabs.delete(name);
-    }
-  }
-  await rig.measureIdle(1);
-  const contenders = [...tabs].map(([name, tab]) => ({ name, time: (count: number) => tab.time(count) }));
-  const effort: DuelOptions = quick ? { rounds: 3, seconds: 0.5 } : { rounds: 7, seconds: 1 };
-  const times = await duel(contenders, effort);
-  for (const tab of tabs.values()) await tab.close();
-  for (const [name, seconds] of times)
-    say(`  ${name.padEnd(6)} ${speed(shape, seconds).toFixed(2)} GOP/CPU-s`);
-  return { shape, backend, times, failures };
-}
-
-/** Throws unless ours has the reference's bits, or a peer's error is what f32 explains. */
-function verify({ prepared }: Tab, digests: readonly string[] | undefined): void {
-  if (digests) {
-    if (prepared.digests.join() !== digests.join()) throw new Error('The bits are not the reference’s.');
-  } else if (!((prepared.maxError ?? NaN) <= f32Tolerance)) {
-    throw new Error(`An error of ${prepared.maxError} is more than f32 explains.`);
-  }
+function entrantsOf(shape: Shape, backend: Backend, digests: ReadonlyMap<Policy, string[]>): Entrant[] {
+  const task = (library: string): GemmTask => ({
+    kind: 'gemm',
+    contestant: `${library}-${backend}`,
+    ...shape,
+  });
+  const own = policies.map((policy) => ({
+    name: policy,
+    task: { ...task('atoll'), policy },
+    verify: (prepared: Prepared) => {
+      if (prepared.digests.join() === digests.get(policy)?.join()) return;
+      throw new Error('The bits are not the reference’s.');
+    },
+  }));
+  const peers = libraries.map((name) => ({
+    name,
+    task: task(name),
+    verify: ({ maxError = NaN }: Prepared) => {
+      if (!(maxError <= f32Tolerance)) throw new Error(`An error of ${maxError} is more than f32 explains.`);
+    },
+  }));
+  return [...own, ...peers];
 }
 
 function speed({ M, N, K }: Shape, seconds: readonly number[]): number {
@@ -158,9 +133,5 @@ function detailRows(result: Match): BenchRow[] {
       .filter((peer) => times.has(peer) && times.has(policy))
       .map((peer) => information(`${id} ${policy} / ${peer}`, ratio(times, peer, policy), 'x')),
   );
-  const missing = [...result.failures].map(([name, why]) => ({
-    ...information(`${id} ${name} failed: ${why}`, NaN, ''),
-    ok: false,
-  }));
-  return [...speeds, ...against, ...missing];
+  return [...speeds, ...against, ...failureRows(id, result)];
 }

@@ -1,15 +1,15 @@
 /**
  * Writes ONNX models: nodes, attributes, initialisers (inside the model or as external data), typed inputs and outputs.
- * Field numbers are those of onnx/onnx.proto; opset 17, IR version 8.
+ * Field numbers are those of onnx/onnx.proto; opset 20, IR version 9.
  */
 import { bytes, concat, type Field, float, integer, message, text } from './protobuf.ts';
 
-export type Attribute = number | { float: number } | readonly number[];
+export type Attribute = number | string | { float: number } | readonly number[];
 export type Dimension = number | string;
 export type DataType = 'f32' | 'i64';
 
 const dataTypes: Record<DataType, number> = { f32: 1, i64: 7 };
-const [attributeFloat, attributeInt, attributeInts] = [1, 2, 7];
+const [attributeFloat, attributeInt, attributeString, attributeInts] = [1, 2, 3, 7];
 
 /** Collects a graph. Names are the caller's; `node` returns the name of the first output. */
 export class OnnxGraph {
@@ -72,10 +72,10 @@ export class OnnxGraph {
   model(): Uint8Array {
     const graph = [...this.nodes, text(2, 'graph'), ...this.initialisers, ...this.inputs, ...this.outputs];
     return concat([
-      integer(1, 8),
+      integer(1, 9),
       text(2, 'atoll-bench'),
       message(7, graph),
-      message(8, [text(1, ''), integer(2, 17)]),
+      message(8, [text(1, ''), integer(2, 20)]),
     ]);
   }
 }
@@ -87,6 +87,9 @@ function tensorHead(name: string, type: DataType, shape: readonly number[]): Fie
 function attribute(name: string, value: Attribute): Field {
   if (typeof value === 'number') {
     return message(5, [text(1, name), integer(3, value), integer(20, attributeInt)]);
+  }
+  if (typeof value === 'string') {
+    return message(5, [text(1, name), text(4, value), integer(20, attributeString)]);
   }
   if ('float' in value) {
     return message(5, [text(1, name), float(2, value.float), integer(20, attributeFloat)]);

@@ -33,8 +33,10 @@ export async function duel(contenders: readonly Contender[], options: DuelOption
   for (const { name, time } of contenders) {
     // Engines compile hot code again meanwhile, so the second look counts.
     let one = Math.max(await time(1), 1e-3);
-    const few = Math.min(countMax, Math.max(1, Math.round((seconds * 0.4) / one)));
-    one = Math.max(await time(few), 1e-4);
+    if (one < seconds) {
+      const few = Math.min(countMax, Math.max(1, Math.round((seconds * 0.4) / one)));
+      one = Math.max(await time(few), 1e-4);
+    }
     counts.set(name, Math.min(countMax, Math.max(1, Math.round(seconds / one))));
   }
   const times: Times = new Map(contenders.map(({ name }) => [name, []]));

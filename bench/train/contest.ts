@@ -17,9 +17,8 @@ export async function trainerOf(task: TrainTask): Promise<OwnTrainer> {
   throw new Error(`Nobody is called ${task.contestant}.`);
 }
 
-/** Steps whose losses are reported before timing; they also warm everything up. */
-export const preparedSteps = 4;
-const warmSteps = 8;
+/** Steps that are compared before timing. */
+export const preparedSteps = 2;
 
 export class TrainContest {
   private readonly trainer: OwnTrainer;
@@ -36,6 +35,7 @@ export class TrainContest {
     return this.trainer.step(this.turn++ % windowSets);
   }
 
+  /** The first steps, with what there is to compare. */
   async prepare(): Promise<Prepared> {
     const losses: number[] = [];
     for (let i = 0; i < preparedSteps; i++) losses.push(await this.step());
@@ -45,7 +45,6 @@ export class TrainContest {
     }
     const weights = await this.trainer.weights?.();
     const digests = weights ? [await digestOf(Float32Array.from(losses)), await digestOf(weights)] : [];
-    await this.run(warmSteps - preparedSteps);
     return { label: this.trainer.label, digests, losses };
   }
 

@@ -1,8 +1,8 @@
 /**
  * The same GPT in jax-js: one jitted function from parameters, moments and tokens to the loss and the next parameters and moments.
  *
- * Matrices are kept [in, out], as JAX likes them. Every use of an array gives it away, hence `ref`. Embeddings are one-hot products: jax-js has no
- * gradient of a gather.
+ * Matrices are kept [in, out], as JAX likes them. Every use of an array gives it away, hence `ref`. Embeddings are one-hot products: jax-js
+ * 0.1.25 cannot jit the gradient of a gather ("routine primitive scatter input is not imm").
  */
 import {
   type Array as JaxArray,
