@@ -1,23 +1,36 @@
 /** Causal softmax on WebGPU, forward and backward. */
 import { bitsOf, distinct, type Pass, type PassContext } from '../../device/webgpu-pass.ts';
-import { checkRowLength, rowGrid, rowKernel, rowShape } from '../reduce/gpu.ts';
+import {
+  aloneGrid,
+  aloneKernel,
+  checkRowLength,
+  fitsAlone,
+  rowGrid,
+  rowKernel,
+  rowShape,
+} from '../reduce/gpu.ts';
+import aloneGradBody from './softmax-grad-alone.wgsl?raw';
 import gradBody from './softmax-grad.wgsl?raw';
+import aloneBody from './softmax-alone.wgsl?raw';
 import body from './softmax.wgsl?raw';
 import { checkSoftmax, type SoftmaxArgs, type SoftmaxGradArgs } from './spec.ts';
 
 const forwardKernel = rowKernel('softmax', body, 'wr');
+const aloneForward = aloneKernel('softmax-alone', aloneBody, 'wr');
 const gradKernel = rowKernel('softmax-grad', gradBody, 'rwr');
+const aloneGrad = aloneKernel('softmax-grad-alone', aloneGradBody, 'rwr');
 
 export function softmaxPasses(args: SoftmaxArgs, context: PassContext): Pass[] {
   const { scores, batch, rows, cols, offset, position, scale } = args;
   checkSoftmax(args, scores);
   checkRowLength('softmax', cols);
+  const alone = fitsAlone(cols, context);
   return [
     {
-      kernel: forwardKernel,
+      kernel: alone ? aloneForward : forwardKernel,
       buffers: [scores, position ?? null],
       uniforms: [batch * rows, rows, cols, offset, bitsOf(scale)],
-      ...rowGrid(batch * rows, rowShape(cols, context)),
+      ...(alone ? aloneGrid(batch * rows) : rowGrid(batch * rows, rowShape(cols, context))),
     },
   ];
 }
@@ -26,13 +39,14 @@ export function softmaxGradPasses(args: SoftmaxGradArgs, context: PassContext): 
   const { probabilities, gradient, batch, rows, cols, offset, position, scale } = args;
   checkSoftmax(args, probabilities, gradient);
   checkRowLength('softmaxGrad', cols);
+  const alone = fitsAlone(cols, context);
   distinct('softmaxGrad', [gradient], [probabilities]);
   return [
     {
-      kernel: gradKernel,
+      kernel: alone ? aloneGrad : gradKernel,
       buffers: [probabilities, gradient, position ?? null],
       uniforms: [batch * rows, rows, cols, offset, bitsOf(scale)],
-      ...rowGrid(batch * rows, rowShape(cols, context)),
+      ...(alone ? aloneGrid(batch * rows) : rowGrid(batch * rows, rowShape(cols, context))),
     },
   ];
 }

@@ -1,5 +1,5 @@
 /** LayerNorm on WebGPU, forward and backward. */
-import { bitsOf, distinct, type Pass, type PassContext } from '../../device/webgpu-pass.ts';
+import { bitsOf, distinct, kernel, type Pass, type PassContext } from '../../device/webgpu-pass.ts';
 import { constant } from '../math/cpu.ts';
 import {
   aloneGrid,
@@ -11,7 +11,9 @@ import {
   rowKernel,
   rowShape,
 } from '../reduce/gpu.ts';
+import aloneGradBody from './layer-norm-grad-alone.wgsl?raw';
 import gradBody from './layer-norm-grad.wgsl?raw';
+import aloneParamGradBody from './layer-norm-param-grad-alone.wgsl?raw';
 import paramGradBody from './layer-norm-param-grad.wgsl?raw';
 import aloneBody from './layer-norm-alone.wgsl?raw';
 import body from './layer-norm.wgsl?raw';
@@ -25,6 +27,8 @@ import {
 const forwardKernel = rowKernel('layer-norm', body, 'rrrwww');
 const aloneForward = aloneKernel('layer-norm-alone', aloneBody, 'rrrwww');
 const gradKernel = rowKernel('layer-norm-grad', gradBody, 'rrrrrrw');
+const aloneGrad = aloneKernel('layer-norm-grad-alone', aloneGradBody, 'rrrrrrw');
+const aloneParamGrad = kernel('layer-norm-param-grad-alone', aloneParamGradBody, 'rrrrww');
 const paramGradKernel = rowKernel('layer-norm-param-grad', paramGradBody, 'rrrrww');
 
 const inverseBits = (cols: number) => bitsOf(constant(1 / cols));
@@ -49,13 +53,14 @@ export function layerNormGradPasses(args: LayerNormGradArgs, context: PassContex
   const inPlace = residual === dx;
   const other = inPlace ? null : (residual ?? null);
   checkRowLength('layerNormGrad', cols);
+  const alone = fitsAlone(cols, context);
   distinct('layerNormGrad', [dx], [dy, x, gain, mean, rstd, other]);
   return [
     {
-      kernel: gradKernel,
+      kernel: alone ? aloneGrad : gradKernel,
       buffers: [dy, x, gain, mean, rstd, other, dx],
       uniforms: [rows, cols, inverseBits(cols), inPlace ? 1 : other ? 2 : 0],
-      ...rowGrid(rows, rowShape(cols, context)),
+      ...(alone ? aloneGrid(rows) : rowGrid(rows, rowShape(cols, context))),
     },
   ];
 }
@@ -63,16 +68,17 @@ export function layerNormGradPasses(args: LayerNormGradArgs, context: PassContex
 export function layerNormParamGradPasses(args: LayerNormParamGradArgs, context: PassContext): Pass[] {
   const { dy, x, mean, rstd, dgain, dbias, rows, cols } = args;
   checkRowLength('layerNormParamGrad', rows);
-  // Neighbouring columns side by side, so that a workgroup reads whole lines of memory.
-  const alone = context.software && rows <= aloneMax;
-  const shape = alone ? rowShape(rows, context) : { LANES: 16, SLOTS: 16 };
   distinct('layerNormParamGrad', [dgain, dbias], [dy, x, mean, rstd]);
+  const short = context.software && rows <= aloneMax;
+  const alone = short && cols % 4 === 0;
+  // Neighbouring columns side by side, so that a workgroup reads whole lines of memory.
+  const shape = short ? rowShape(rows, context) : { LANES: 16, SLOTS: 16 };
   return [
     {
-      kernel: paramGradKernel,
+      kernel: alone ? aloneParamGrad : paramGradKernel,
       buffers: [dy, x, mean, rstd, dgain, dbias],
       uniforms: [rows, cols],
-      ...rowGrid(cols, shape),
+      ...(alone ? aloneGrid(cols / 4) : rowGrid(cols, shape)),
     },
   ];
 }

@@ -32,18 +32,21 @@ fn lanes_sum(v: vec4u) -> u32 {
 // Sum of term4(which, 0 .. vectors).
 fn sum_row(which: u32, vectors: u32) -> u32 {
   var kept = vec4u();
-  var left = vec4u();
   var total = vec4u();
   for (var n = 0u; n < 4u; n++) {
     let own = quad(which, ((n & 1u) << 1u) | (n >> 1u), vectors);
     if ((n & 1u) == 0u) {
       kept = own;
     } else {
-      total = add4(left, add4(kept, own));
-      left = total;
+      total = add4(total, add4(kept, own));
     }
   }
   return lanes_sum(total);
+}
+
+// Which elements of vector i are among the first `count` of the row.
+fn in_row(i: u32, count: u32) -> vec4<bool> {
+  return vec4i(i32(i * 4u)) + vec4i(0, 1, 2, 3) < vec4i(i32(count));
 }
 
 fn largest_of(v: vec4i) -> i32 {
