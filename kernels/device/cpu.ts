@@ -34,7 +34,7 @@ import * as rows from '../ops/rows/cpu.ts';
 import { checkDecodeRows, checkEncodeRows } from '../ops/rows/spec.ts';
 import * as sampling from '../ops/sample/cpu.ts';
 import { checkSample } from '../ops/sample/spec.ts';
-import type { Quantized, Tensor, View } from '../tensor/tensor.ts';
+import { checkNarrow, type Quantized, type Tensor, type View } from '../tensor/tensor.ts';
 import type { Device, OpName, Ops, Recording } from './device.ts';
 
 class CpuTensor implements Tensor {
@@ -57,14 +57,17 @@ export class CpuOperand implements Quantized, quantize.CpuQuantized {
   readonly rows: number;
   readonly cols: number;
   readonly transposed: boolean;
+  readonly narrow: boolean;
   readonly mantissas: Float64Array & Tensor;
   readonly exponents: Int32Array & Tensor;
 
-  constructor(batch: number, rows: number, cols: number, transposed: boolean) {
+  constructor(batch: number, rows: number, cols: number, transposed: boolean, narrow: boolean) {
     this.batch = batch;
     this.rows = rows;
     this.cols = cols;
     this.transposed = transposed;
+    this.narrow = narrow;
+    checkNarrow(this);
     const size = batch * rows * cols;
     this.mantissas = Object.assign(new Float64Array(size), { size });
     this.exponents = Object.assign(new Int32Array(batch * rows), { size: batch * rows });
@@ -259,8 +262,8 @@ export function createCpuDevice(replaced: Partial<CpuOps> = {}): Device {
     info,
     lost: new Promise(() => {}),
     tensor: (size) => new CpuTensor(checkSize(size)),
-    quantized: (batch, rows, cols, transposed = false) =>
-      new CpuOperand(batch, rows, checkSize(batch * rows * cols) / batch / rows, transposed),
+    quantized: (batch, rows, cols, transposed = false, narrow = false) =>
+      new CpuOperand(batch, rows, checkSize(batch * rows * cols) / batch / rows, transposed, narrow),
     write(tensor, words, at = 0) {
       u(tensor).set(new Uint32Array(words.buffer, words.byteOffset, words.length), at);
     },

@@ -71,7 +71,8 @@ export interface Device {
 
   /** `size` words, all zero. Throws `out_of_memory` before anything is allocated when it cannot fit. */
   tensor(size: number): Tensor;
-  quantized(batch: number, rows: number, cols: number, transposed?: boolean): Quantized;
+  /** `narrow`: see tensor.ts; not together with `transposed`. */
+  quantized(batch: number, rows: number, cols: number, transposed?: boolean, narrow?: boolean): Quantized;
   /** Copies f32 or u32 words into a tensor from word `at` on. */
   write(tensor: Tensor, words: Float32Array | Uint32Array, at?: number): void;
   /** The words of a tensor as f32; views of the same bits as u32 are the caller's to make. */

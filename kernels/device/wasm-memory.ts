@@ -107,6 +107,10 @@ export class WasmMemory {
     return new Float32Array(this.memory.buffer, at, count);
   }
 
+  bytes(at: number, count: number): Int8Array {
+    return new Int8Array(this.memory.buffer, at, count);
+  }
+
   shorts(at: number, count: number): Int16Array {
     return new Int16Array(this.memory.buffer, at, count);
   }

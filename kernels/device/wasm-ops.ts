@@ -107,9 +107,11 @@ function quantize(a: QuantizeArgs, account: Account): Call[] {
     return call('quantizeAcross', common, 64 + rowBytes(src.rows));
   }
   // One row is read faster along itself, whatever its stride.
-  const across = src.rowStride === 1 && src.rows > 1 && src.colStride !== 1 && plain;
+  const across = !dst.narrow && src.rowStride === 1 && src.rows > 1 && src.colStride !== 1 && plain;
   if (across) return call('quantizeAcross', common, 512);
-  return call('quantizeRows', [...common, ...fold], rows);
+  // A narrow panel is first made as a wide one.
+  const panel = dst.narrow ? Math.ceil(src.cols / 8) * 64 : 0;
+  return call('quantizeRows', [...common, ...fold], rows + panel);
 }
 
 function gemm(a: GemmArgs, account: Account): Call[] {

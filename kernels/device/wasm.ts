@@ -9,6 +9,7 @@ import type { Device, OpArgs, OpName, Ops, Recording } from './device.ts';
 import { Account, WasmMemory } from './wasm-memory.ts';
 import { type Kernels, loadModule } from './wasm-module.ts';
 import { at, type Call, wasmOps, type WasmOperand, type WasmTensor } from './wasm-ops.ts';
+import { checkNarrow } from '../tensor/tensor.ts';
 import { canShareMemory, ThreadPool, threadsMax } from './wasm-pool.ts';
 import { type BoundCall, decodeProgram, encodeProgram, kernelNames } from './wasm-program.ts';
 
@@ -97,7 +98,8 @@ function scope(host: Host, isWhole = true): Device {
       checkSize(size);
       return { size, at: account.allocate(size * 4) } as WasmTensor;
     },
-    quantized: (batch, rows, cols, transposed = false) => operand(account, batch, rows, cols, transposed),
+    quantized: (batch, rows, cols, transposed = false, narrow = false) =>
+      operand(account, batch, rows, cols, transposed, narrow),
     write(target, words, from = 0) {
       if (!Number.isSafeInteger(from) || from < 0 || from + words.length > target.size) {
         throw new AtollError('bad_input', 'write: the words do not fit the tensor.');
@@ -153,17 +155,29 @@ function operand(
   rows: number,
   cols: number,
   transposed: boolean,
+  narrow: boolean,
 ): WasmOperand {
   const [lines, length] = transposed ? [cols, rows] : [rows, cols];
   checkSize(batch * rows * cols);
+  checkNarrow({ transposed, narrow });
   // An odd number of cache lines.
-  const panelBytes = (Math.ceil(length / 8) | 1) * 64;
+  const panelBytes = (Math.ceil(length / (narrow ? 16 : 8)) | 1) * 64;
   const size = (batch * Math.ceil(lines / 4) * panelBytes) / 4;
   checkSize(size);
   const mantissas = { size, at: account.allocate(size * 4) };
   const exponents = { size: batch * rows, at: account.allocate(batch * rows * 4) };
-  const fields = [mantissas.at, exponents.at, batch, rows, lines, length, panelBytes, transposed ? 1 : 0];
-  const shape = { batch, rows, cols, transposed };
+  const fields = [
+    mantissas.at,
+    exponents.at,
+    batch,
+    rows,
+    lines,
+    length,
+    panelBytes,
+    transposed ? 1 : 0,
+    narrow ? 1 : 0,
+  ];
+  const shape = { batch, rows, cols, transposed, narrow };
   return { ...shape, mantissas, exponents, lines, length, panelBytes, record: account.record(fields) };
 }
 
@@ -176,12 +190,14 @@ function checkSize(size: number): void {
 function unpack(memory: WasmMemory, q: WasmOperand): { mantissas: Int32Array; exponents: Int32Array } {
   const { batch, lines, length, panelBytes } = q;
   const panels = Math.ceil(lines / 4);
-  const from = memory.shorts(q.mantissas.at, q.mantissas.size * 2);
+  const from = q.narrow
+    ? memory.bytes(q.mantissas.at, q.mantissas.size * 4)
+    : memory.shorts(q.mantissas.at, q.mantissas.size * 2);
   const mantissas = new Int32Array(batch * lines * length);
   for (let i = 0; i < batch * lines; i++) {
     const line = i % lines;
     const panel = ((i - line) / lines) * panels + (line >> 2);
-    const start = (panel * panelBytes) / 2 + (line & 3) * 2;
+    const start = (panel * panelBytes) / from.BYTES_PER_ELEMENT + (line & 3) * 2;
     for (let k = 0; k < length; k++) {
       mantissas[i * length + k] = from[start + (k >> 1) * 8 + (k & 1)] as number;
     }

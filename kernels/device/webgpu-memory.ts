@@ -5,7 +5,7 @@
  * A `Memory` frees all that was made through it at once; several share a device.
  */
 import { AtollError } from '#protocol/errors.ts';
-import type { Quantized, Tensor } from '../tensor/tensor.ts';
+import { checkNarrow, type Quantized, type Tensor } from '../tensor/tensor.ts';
 import type { Faults } from './webgpu-faults.ts';
 import type { GpuOperand, GpuTensor } from './webgpu-pass.ts';
 
@@ -64,14 +64,15 @@ export class Memory {
   }
 
   /** The contraction is padded to vec4 steps; the padding stays 0. */
-  operand(batch: number, rows: number, cols: number, transposed: boolean): GpuOperand {
+  operand(batch: number, rows: number, cols: number, transposed: boolean, narrow: boolean): GpuOperand {
+    checkNarrow({ transposed, narrow });
     const [lines, length] = transposed ? [cols, rows] : [rows, cols];
     const stride = Math.ceil(length / 4) * 4;
     this.checkSize(batch * rows * cols);
     this.checkSize(batch * lines * stride);
     const mantissas = this.tensor(batch * lines * stride);
     const exponents = this.tensor(batch * rows);
-    return { batch, rows, cols, transposed, lines, stride, mantissas, exponents };
+    return { batch, rows, cols, transposed, narrow, lines, stride, mantissas, exponents };
   }
 
   /** At least `words` words, zero at first. A recording keeps the buffer that it was built with. */

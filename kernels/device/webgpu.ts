@@ -128,7 +128,8 @@ function scoped(shared: Shared, memory: Memory, destroy: () => void): WebGpuDevi
     lost: faults.lost,
     compiled: () => pipelines.names,
     tensor: (size) => memory.tensor(size),
-    quantized: (batch, rows, cols, transposed = false) => memory.operand(batch, rows, cols, transposed),
+    quantized: (batch, rows, cols, transposed = false, narrow = false) =>
+      memory.operand(batch, rows, cols, transposed, narrow),
     write: (tensor, words, at = 0) => memory.write(tensor, words, at),
     read: (tensor) => memory.read(tensor),
     readQuantized: (q) => memory.readQuantized(q),

@@ -3,6 +3,8 @@
  * representation is that device's business.
  */
 
+import { AtollError } from '#protocol/errors.ts';
+
 /** A flat run of 32-bit words on a device. */
 export interface Tensor {
   readonly size: number;
@@ -37,6 +39,8 @@ export interface Quantized {
    * `foldScale` set to this one, and the product takes its exponents as 0.
    */
   readonly transposed: boolean;
+  /** Weights of 7 bits that are quantised whole and only multiply from the right: a device may keep them in less memory. */
+  readonly narrow?: boolean;
 }
 
 /** A whole tensor as one row-major matrix, or part of it from `offset` on. */
@@ -70,4 +74,9 @@ export function viewEnd(view: View): number {
     (view.cols - 1) * view.colStride +
     1
   );
+}
+
+/** Throws `bad_input` for a narrow operand that is transposed. */
+export function checkNarrow({ transposed, narrow }: Pick<Quantized, 'transposed' | 'narrow'>): void {
+  if (transposed && narrow) throw new AtollError('bad_input', 'A transposed operand cannot be narrow.');
 }

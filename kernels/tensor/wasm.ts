@@ -35,6 +35,8 @@ export class Operand {
   length: i32;
   panelBytes: i32;
   transposed: i32;
+  /** 1: mantissas are i8, so that panels have half the bytes; only on the right side of products. */
+  narrow: i32;
 }
 
 /** Index of a batch's first element. */

@@ -121,6 +121,21 @@ function attention(device: Device, bench: Bench, nb: Bits, causal: boolean): Pla
   };
 }
 
+/** One and a few rows by narrow weights. */
+function narrow(bench: Bench, [M, N, K]: readonly [number, number, number]): Plan {
+  const [a, b, y] = [bench.values(M * K), bench.values(N * K), bench.zeros(M * N)];
+  const qa = bench.device.quantized(1, M, K);
+  const qb = bench.device.quantized(1, N, K, false, true);
+  return {
+    record: (ops) => {
+      ops.quantize({ src: matrix(a, M, K), dst: qa, nb: 7 });
+      ops.quantize({ src: matrix(b, N, K), dst: qb, nb: 7 });
+      ops.gemm({ a: qa, b: qb, dst: matrix(y, M, N), nb: 7 });
+    },
+    out: [y],
+  };
+}
+
 /** Part of both operands, part of the contraction, a diagonal further right: over rests of 8 and 4, and sums of several chunks. */
 function prefix(
   bench: Bench,
@@ -200,12 +215,48 @@ function epilogue(
   };
 }
 
+const narrowShapes = [
+  [1, 1, 1],
+  [1, 21, 9],
+  [1, 128, 64],
+  [1, 141, 1025],
+  [1, 5, 3072],
+  [2, 13, 67],
+  [3, 7, 16],
+  [5, 141, 2053],
+  [67, 131, 33],
+] as const;
+
 /** What a product may do besides: parts of operands, and epilogues. */
 function optionCases(nb: Bits): Case[] {
   const named = (name: string, build: (bench: Bench) => Plan) => opCase(`gemm/${nb}/${name}`, build);
   const lengths = [1, 3, 8, 16, 21, 64, 1021, 1024, 2053] as const;
   const kinds: readonly Epilogue[] = ['bias', 'gelu', 'silu', 'gelu gradient', 'silu gradient'];
+  // Sums that one accumulator of f32, of i32, or of i32 over digits still holds, and that it does not; the longest of all at 15 bits.
+  const bounds = [1040, 1041, 65_537, ...(nb === 15 ? [131_072, 132_109] : [133_144, 133_145])];
   return [
+    ...bounds.map((K) =>
+      named(`extreme-${K}`, (bench) => {
+        const [a, b] = [extreme(bench, 2, K, nb), extreme(bench, 3, K, nb)];
+        return product(bench, a, b, [2, 3, K], nb);
+      }),
+    ),
+    // A single row, as when one token follows another.
+    ...([5, 13, 128, 141, 50_257] as const).map((N) =>
+      named(`row-1x${N}`, (bench) =>
+        product(bench, bench.values(37), bench.values(N * 37), [1, N, 37], nb),
+      ),
+    ),
+    ...([1040, 2053, 133_145] as const)
+      .filter((K) => nb < 15 || K < 132_110)
+      .map((K) =>
+        named(`row-extreme-${K}`, (bench) =>
+          product(bench, extreme(bench, 1, K, nb), extreme(bench, 2, K, nb), [1, 2, K], nb),
+        ),
+      ),
+    ...(nb === 7 ? narrowShapes : []).map((shape) =>
+      named(`narrow-${shape.join('x')}`, (bench) => narrow(bench, shape)),
+    ),
     ...lengths.flatMap((K) =>
       [false, true].map((transposed) =>
         named(

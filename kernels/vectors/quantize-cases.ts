@@ -136,9 +136,21 @@ function casesOf(nb: Bits): Case[] {
   ];
 }
 
+/** Weights that a device may keep in less memory, along rows and columns. */
+const narrowCases = ([1, 15, 67, 1031] as const).flatMap((cols) =>
+  (['rows', 'columns'] as const).map((name) =>
+    opCase(`quantize/7/narrow-${name}-${cols}`, (bench) => {
+      const view = matrix(bench.values(13 * cols, -20, 3), 13, cols);
+      const src = name === 'rows' ? view : transpose(view);
+      const dst = bench.device.quantized(1, src.rows, src.cols, false, true);
+      return { record: (ops) => ops.quantize({ src, dst, nb: 7 }), out: [dst] };
+    }),
+  ),
+);
+
 /** More rows than one dimension of a grid holds workgroups. */
 const manyRows = opCase('quantize/10/rne/65599x1', (bench) =>
   plan(bench, matrix(bench.values(65_599), 65_599, 1), 10),
 );
 
-export const quantizeCases: readonly Case[] = [...widths.flatMap(casesOf), manyRows];
+export const quantizeCases: readonly Case[] = [...widths.flatMap(casesOf), ...narrowCases, manyRows];

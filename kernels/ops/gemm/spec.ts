@@ -57,6 +57,8 @@ export function checkGemm(args: GemmArgs): void {
   const across = b.transposed ? b.cols : b.rows;
   const fits =
     !a.transposed &&
+    !a.narrow &&
+    !(b.narrow && nb !== 7) &&
     b.batch === batch &&
     (length === undefined ? along === K : isCount(K) && K <= a.cols && K <= along) &&
     batchCount(dst) === batch &&

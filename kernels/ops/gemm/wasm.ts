@@ -13,10 +13,12 @@ import { c } from '../constants/wasm.ts';
 import * as k from '../constants/wasm.ts';
 import { gelu as geluOf, geluGrad as geluGradOf } from '../gelu/wasm.ts';
 import { add, clamp, fl, gather, put } from '../math/wasm.ts';
+import { dotBlock, dotBlock15, dotBlockNarrow, dotRow, dotRowNarrow } from './blocks/wasm.ts';
 import { siluGradRow, siluRow } from '../swiglu/wasm.ts';
 
-/** Longest chunk of the contraction, and the bytes of right-hand columns that are kept in L1. */
+/** Longest chunk of the contraction, and of one of i8 by few rows, where nothing is read twice; the bytes of right-hand columns that are kept in L1. */
 const chunkMax: i32 = 1024;
+const fewChunkMax: i32 = 131072;
 const columnBytes: i32 = 16384;
 /** What is summed before it is rounded: 16 KiB of i32. */
 const blockRows: i32 = 32;
@@ -47,118 +49,6 @@ const gelu: i32 = 1;
 const silu: i32 = 2;
 const geluBack: i32 = 3;
 const siluBack: i32 = 4;
-
-@inline
-function dotAdd(sum: v128, x: v128, y: v128): v128 {
-  return i32x4.add(sum, i32x4.dot_i16x8_s(x, y));
-}
-
-/** i32 sums of 4 rows (panel at a) by 8 columns (panels at b0, b1) over `bytes` of each panel, into rows at `out`, `stride` bytes apart. */
-function dotBlock(a: usize, b0: usize, b1: usize, bytes: usize, out: usize, stride: usize): void {
-  let s00 = i32x4.splat(0);
-  let s01 = s00;
-  let s10 = s00;
-  let s11 = s00;
-  let s20 = s00;
-  let s21 = s00;
-  let s30 = s00;
-  let s31 = s00;
-  for (const end = a + bytes; a < end; a += 32, b0 += 32, b1 += 32) {
-    let y = v128.load(b0);
-    let z = v128.load(b1);
-    let x = v128.load_splat<u32>(a);
-    s00 = dotAdd(s00, x, y);
-    s01 = dotAdd(s01, x, z);
-    x = v128.load_splat<u32>(a, 4);
-    s10 = dotAdd(s10, x, y);
-    s11 = dotAdd(s11, x, z);
-    x = v128.load_splat<u32>(a, 8);
-    s20 = dotAdd(s20, x, y);
-    s21 = dotAdd(s21, x, z);
-    x = v128.load_splat<u32>(a, 12);
-    s30 = dotAdd(s30, x, y);
-    s31 = dotAdd(s31, x, z);
-    y = v128.load(b0, 16);
-    z = v128.load(b1, 16);
-    x = v128.load_splat<u32>(a, 16);
-    s00 = dotAdd(s00, x, y);
-    s01 = dotAdd(s01, x, z);
-    x = v128.load_splat<u32>(a, 20);
-    s10 = dotAdd(s10, x, y);
-    s11 = dotAdd(s11, x, z);
-    x = v128.load_splat<u32>(a, 24);
-    s20 = dotAdd(s20, x, y);
-    s21 = dotAdd(s21, x, z);
-    x = v128.load_splat<u32>(a, 28);
-    s30 = dotAdd(s30, x, y);
-    s31 = dotAdd(s31, x, z);
-  }
-  v128.store(out, s00);
-  v128.store(out, s01, 16);
-  out += stride;
-  v128.store(out, s10);
-  v128.store(out, s11, 16);
-  out += stride;
-  v128.store(out, s20);
-  v128.store(out, s21, 16);
-  out += stride;
-  v128.store(out, s30);
-  v128.store(out, s31, 16);
-}
-
-/** sum (d >> 16). */
-@inline
-function highAdd(sum: v128, d: v128): v128 {
-  return i32x4.add(sum, i32x4.shr_s(d, 16));
-}
-
-/** The same for i15: L at `low`, H at `high`, 4 rows by the 4 columns of one panel. */
-function dotBlock15(a: usize, b: usize, bytes: usize, low: usize, high: usize, stride: usize): void {
-  let l0 = i32x4.splat(0);
-  let l1 = l0;
-  let l2 = l0;
-  let l3 = l0;
-  let h0 = l0;
-  let h1 = l0;
-  let h2 = l0;
-  let h3 = l0;
-  for (const end = a + bytes; a < end; a += 32, b += 32) {
-    let y = v128.load(b);
-    let d = i32x4.dot_i16x8_s(v128.load_splat<u32>(a), y);
-    l0 = i32x4.add(l0, d);
-    h0 = highAdd(h0, d);
-    d = i32x4.dot_i16x8_s(v128.load_splat<u32>(a, 4), y);
-    l1 = i32x4.add(l1, d);
-    h1 = highAdd(h1, d);
-    d = i32x4.dot_i16x8_s(v128.load_splat<u32>(a, 8), y);
-    l2 = i32x4.add(l2, d);
-    h2 = highAdd(h2, d);
-    d = i32x4.dot_i16x8_s(v128.load_splat<u32>(a, 12), y);
-    l3 = i32x4.add(l3, d);
-    h3 = highAdd(h3, d);
-    y = v128.load(b, 16);
-    d = i32x4.dot_i16x8_s(v128.load_splat<u32>(a, 16), y);
-    l0 = i32x4.add(l0, d);
-    h0 = highAdd(h0, d);
-    d = i32x4.dot_i16x8_s(v128.load_splat<u32>(a, 20), y);
-    l1 = i32x4.add(l1, d);
-    h1 = highAdd(h1, d);
-    d = i32x4.dot_i16x8_s(v128.load_splat<u32>(a, 24), y);
-    l2 = i32x4.add(l2, d);
-    h2 = highAdd(h2, d);
-    d = i32x4.dot_i16x8_s(v128.load_splat<u32>(a, 28), y);
-    l3 = i32x4.add(l3, d);
-    h3 = highAdd(h3, d);
-  }
-  v128.store(low, l0);
-  v128.store(low + stride, l1);
-  v128.store(low + 2 * stride, l2);
-  v128.store(low + 3 * stride, l3);
-  v128.store(high, h0);
-  v128.store(high + stride, h1);
-  v128.store(high + 2 * stride, h2);
-  v128.store(high + 3 * stride, h3);
-}
 
 /** How a product is cut up; lengths in elements unless they say bytes. */
 @unmanaged
@@ -195,11 +85,13 @@ function cut(g: Gemm, c: Cut, scratch: usize): void {
   c.masked = (g.length & 7) != 0 && g.length < g.a.length && g.length < g.b.length ? 1 : 0;
   const length = c.masked ? g.length & ~7 : (g.length + 7) & ~7;
   c.bytes = length * 8;
-  const whole = (length + chunkMax - 1) / chunkMax;
+  const few = c.M <= 4;
+  const longest = few && g.nb == 7 ? fewChunkMax : chunkMax;
+  const whole = (length + longest - 1) / longest;
   c.chunks = whole + c.masked;
   const chunk = whole == 0 ? 8 : ((length / 8 + whole - 1) / whole) * 8;
   c.chunkBytes = chunk * 8;
-  c.step = min(blockColumns, max(8, (columnBytes / (chunk * 2)) & ~7));
+  c.step = few ? blockColumns : min(blockColumns, max(8, (columnBytes / (chunk * 2)) & ~7));
   c.across = (c.N + blockColumns - 1) / blockColumns;
   c.down = (c.M + blockRows - 1) / blockRows;
   c.columns = changetype<Columns>(scratch + cutBytes);
@@ -231,13 +123,15 @@ function block(g: Gemm, c: Cut, batch: i32, m0: i32, n0: i32): void {
   const mEnd = min(c.M, m0 + blockRows);
   const nEnd = min(c.N, n0 + blockColumns);
   const wide = c.chunks > 1 || g.nb == 15;
+  // Narrow panels are half as long.
+  const narrow = <usize>g.b.narrow;
   const stepBytes = <usize>(c.step >> 2) * <usize>g.b.panelBytes;
   for (let k = 0; k < c.chunks; k++) {
     const isRest = c.masked && k == c.chunks - 1;
     const from = isRest ? c.bytes : k * c.chunkBytes;
     const bytes: usize = isRest ? 64 : min(c.chunkBytes, c.bytes - from);
     if (isRest) copyRest(g, batch, m0, mEnd, <usize>from, c.rest);
-    let b = panelAt(g.b, batch, n0 >> 2) + <usize>from;
+    let b = panelAt(g.b, batch, n0 >> 2) + (<usize>from >> narrow);
     for (let n = n0; n < nEnd; n += c.step, b += stepBytes) {
       let a = isRest ? c.rest : panelAt(g.a, batch, m0 >> 2) + <usize>from;
       const panelBytes: usize = isRest ? 64 : g.a.panelBytes;
@@ -247,8 +141,11 @@ function block(g: Gemm, c: Cut, batch: i32, m0: i32, n0: i32): void {
         // Zeros at both ends add nothing: half of a causal matrix.
         const skip = leadingZeros(a, bytes);
         const left = withoutTail(a + skip, bytes - skip);
-        if (g.nb == 15) strip15(a + skip, b + skip, g.b.panelBytes, left, columns, c.low + at, c.high + at);
-        else strip(a + skip, b + skip, g.b.panelBytes, left, columns, c.low + at);
+        const right = b + (skip >> narrow);
+        if (g.nb == 15) strip15(a + skip, right, g.b.panelBytes, left, columns, c.low + at, c.high + at);
+        else if (c.M == 1) stripRow(narrow != 0, a + skip, right, g.b.panelBytes, left, columns, c.low + at);
+        else if (narrow) strip(true, a + skip, right, g.b.panelBytes, left, columns, c.low + at);
+        else strip(false, a + skip, right, g.b.panelBytes, left, columns, c.low + at);
       }
     }
     if (!wide) continue;
@@ -295,10 +192,20 @@ function groupOf(p: usize): v128 {
 
 /** Integer sums of the panel at a by `columns` columns from the panel at b on. */
 @inline
-function strip(a: usize, b: usize, panelBytes: usize, bytes: usize, columns: i32, low: usize): void {
+function strip(narrow: bool, a: usize, b: usize, panelBytes: usize, bytes: usize, columns: i32, low: usize): void {
   for (; columns > 0; columns -= 8, low += 32, b += panelBytes << 1) {
     // An odd last panel stands in for its missing neighbour, whose sums nobody reads.
-    dotBlock(a, b, columns > 4 ? b + panelBytes : b, bytes, low, rowBytes);
+    const next = columns > 4 ? b + panelBytes : b;
+    if (narrow) dotBlockNarrow(a, b, next, bytes, low, rowBytes);
+    else dotBlock(a, b, next, bytes, low, rowBytes);
+  }
+}
+
+/** The same of one row. */
+function stripRow(narrow: bool, a: usize, b: usize, panelBytes: usize, bytes: usize, columns: i32, low: usize): void {
+  for (; columns > 0; columns -= 16, low += 64, b += panelBytes << 2) {
+    if (narrow) dotRowNarrow(a, b, panelBytes, columns, bytes, low);
+    else dotRow(a, b, panelBytes, columns, bytes, low);
   }
 }
 

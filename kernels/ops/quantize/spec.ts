@@ -50,6 +50,7 @@ export function checkQuantize(args: QuantizeArgs): void {
     Number.isSafeInteger(row) &&
     row >= 0 &&
     src.cols === dst.cols &&
+    !(dst.narrow && (args.nb !== 7 || dstRow !== undefined)) &&
     viewEnd(src) <= src.tensor.size &&
     (!foldScale || (foldScale.rows >= src.cols && foldScale.batch === dst.batch));
   if (!fits) throw new AtollError('bad_input', 'quantize: the shapes do not fit.');

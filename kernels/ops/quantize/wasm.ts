@@ -256,9 +256,17 @@ function countRows(v: View, first: i32, seed: i32, state: usize): void {
   }
 }
 
+/** A panel of i16 as i8; `groups` of eight contraction steps. */
+function narrowPanel(from: usize, to: usize, groups: i32): void {
+  for (; groups > 0; groups--, from += 64, to += 32) {
+    v128.store(to, i8x16.narrow_i16x8_s(v128.load(from), v128.load(from, 16)));
+    v128.store(to, i8x16.narrow_i16x8_s(v128.load(from, 32), v128.load(from, 48)), 16);
+  }
+}
+
 /**
  * Rows, four at a time, into an operand that is not transposed. With `fold` (an operand's exponents, else 0) or spaced columns the rows are first copied
- * to scratch: 128 bytes and four rows of cols + 4 words. `foldRows`: exponents of a batch.
+ * to scratch: 128 bytes, four rows of cols + 4 words, and a panel of i16 if the operand is narrow. `foldRows`: exponents of a batch.
  */
 export function quantizeRows(
   v: View,
@@ -292,11 +300,13 @@ export function quantizeRows(
       stride = copyBytes(v);
     }
     scaleRows(p, stride, count, v.cols, nb, o.exponents + (<usize>(batch * o.rows + row) << 2), scratch);
-    const to = panelAt(o, batch, row >> 2);
+    const panel = panelAt(o, batch, row >> 2);
+    const to = o.narrow ? scratch + stateBytes + (copyBytes(v) << 2) : panel;
     if (scalars != 0) {
       countRows(v, first, seed, scratch);
       stochasticPanel(p, stride, v, to, scratch, qmax);
     } else nearestPanel(p, stride, v.cols, to, scratch, qmax);
+    if (o.narrow) narrowPanel(to, panel, (v.cols + 7) >> 3);
   }
 }
 
