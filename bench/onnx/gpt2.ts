@@ -1,5 +1,5 @@
 /**
- * The GPT of kernels/model as an ONNX graph for generation: LayerNorm, GELU (tanh), learned positions, tied head, no linear biases, keys and values of
+ * The GPT of kernels/model as an ONNX graph for generation: LayerNorm, GELU (tanh), learned positions, tied head, keys and values of
  * earlier positions as inputs and of all positions as outputs.
  *
  * Inputs: tokens [S], positions [S], mask [S, P + S] (added to scores), past.k.<l> and past.v.<l> [NH, P, HD]. Outputs: logits [1, V] of the last
@@ -44,6 +44,7 @@ function build(graph: OnnxGraph, config: ModelConfig): void {
       axis: -1,
       epsilon: { float: 1e-5 },
     });
+  const linear = linearOf(graph, config);
   const attention = attentionOf(graph, config);
   let x = graph.node('Add', [
     graph.node('Gather', ['wte', 'tokens']),
@@ -52,10 +53,10 @@ function build(graph: OnnxGraph, config: ModelConfig): void {
   for (let l = 0; l < L; l++) {
     for (const part of ['k', 'v']) graph.input(`past.${part}.${l}`, 'f32', [NH, 'P', HD]);
     const mixed = attention(norm(x, `h${l}.ln1`), l);
-    x = graph.node('Add', [x, graph.node('MatMul', [mixed, `h${l}.attn.proj`])]);
-    const up = graph.node('MatMul', [norm(x, `h${l}.ln2`), `h${l}.mlp.up`]);
+    x = graph.node('Add', [x, linear(mixed, `h${l}.attn.proj`)]);
+    const up = linear(norm(x, `h${l}.ln2`), `h${l}.mlp.up`);
     const act = graph.node('Gelu', [up], { approximate: 'tanh' });
-    x = graph.node('Add', [x, graph.node('MatMul', [act, `h${l}.mlp.down`])]);
+    x = graph.node('Add', [x, linear(act, `h${l}.mlp.down`)]);
     for (const part of ['k', 'v']) graph.output(`present.${part}.${l}`, 'f32', [NH, 'A', HD]);
   }
   const last = graph.node('Gather', [x, graph.constant([-1], 'i64')], { axis: 0 });
@@ -63,8 +64,18 @@ function build(graph: OnnxGraph, config: ModelConfig): void {
   graph.output('logits', 'f32', [1, V]);
 }
 
+/** x W, and a bias where the model has them. */
+function linearOf(graph: OnnxGraph, { biases }: ModelConfig): (x: string, name: string) => string {
+  return (x, name) => {
+    const product = graph.node('MatMul', [x, name]);
+    return biases ? graph.node('Add', [product, `${name}.bias`]) : product;
+  };
+}
+
 /** Causal attention of layer l over what was before and what is new. */
-function attentionOf(graph: OnnxGraph, { C, NH }: ModelConfig): (x: string, l: number) => string {
+function attentionOf(graph: OnnxGraph, config: ModelConfig): (x: string, l: number) => string {
+  const { C, NH } = config;
+  const linear = linearOf(graph, config);
   const HD = C / NH;
   const headShape = graph.constant([-1, NH, HD], 'i64');
   const rowShape = graph.constant([-1, C], 'i64');
@@ -72,7 +83,7 @@ function attentionOf(graph: OnnxGraph, { C, NH }: ModelConfig): (x: string, l: n
   const heads = (x: string) =>
     graph.node('Transpose', [graph.node('Reshape', [x, headShape])], { perm: [1, 0, 2] });
   return (x, l) => {
-    const qkv = graph.node('MatMul', [x, `h${l}.attn.qkv`]);
+    const qkv = linear(x, `h${l}.attn.qkv`);
     const parts = ['q', 'k', 'v'].map((part) => `${part}${l}`);
     graph.node('Split', [qkv], { axis: -1, num_outputs: 3 }, parts);
     const [q, k, v] = parts.map(heads) as [string, string, string];

@@ -1,88 +1,85 @@
 /**
- * One train.steps step at GPT-2's 124M shape (B=1, T=256) on WASM with two threads, in Node, from blocks on disk, as the program runs it: its peak memory,
- * and which part of the kernels' time is products. Each part is a process of its own (large-child.ts).
+ * One train.steps step at GPT-2's 124M shape (B=1, T=256) on WASM with two threads, in Node, from a checkpoint in files: its peak memory, and which part of
+ * the step's time is products. Each part is a process of its own (kernels/programs/testing/gpt2-step.ts), so that a peak is that part's alone.
  *
- * The share is of the clock inside recordings, run op by op; time outside them (reading, hashing, writing blocks) is a row by itself.
+ * The share is of the clock inside the step's ops; what they say of the whole unit, with its reading, hashing and writing, is a row by itself.
  */
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { FileBlocks } from '#kernels/programs/testing/file-blocks.ts';
+import { gpt2Small, type StepReport } from '#kernels/programs/testing/gpt2-step.ts';
+import type { Cid } from '#protocol/codec/cid.ts';
 import { ensureWasm } from '#scripts/build-wasm.ts';
-import type { ModelConfig } from '#protocol/messages/model.ts';
 import type { BenchRow } from '#scripts/bench.ts';
 import { bounded, information } from '../rig/duel.ts';
-import type { LargeAnswer, LargeRequest } from './large-child.ts';
 
-export const gpt2: ModelConfig = { L: 12, C: 768, NH: 12, T: 256, V: 50257 };
-export const threads = 2;
+const threads = 2;
+const policy = 'i10sr';
 
-export async function largeRows(say: (line: string) => void, model: ModelConfig = gpt2): Promise<BenchRow[]> {
+export async function largeRows(say: (line: string) => void): Promise<BenchRow[]> {
   await ensureWasm();
   const dir = await mkdtemp(path.join(tmpdir(), 'atoll-bench-'));
   try {
-    const base: Omit<LargeRequest, 'mode'> = { dir, model, batch: 1, policy: 'i10sr', threads };
     say('124M step: writing the first checkpoint');
-    const { checkpoint, tokens } = await child({ ...base, mode: 'prepare' });
-    const inputs = { ...base, checkpoint, tokens } as Omit<LargeRequest, 'mode'>;
-    const plain = await child({ ...inputs, mode: 'step' });
-    say(
-      `  ${plain.seconds?.toFixed(0)} s, ${(plain.peakBytes / 1e9).toFixed(2)} GB, loss ${plain.loss?.toFixed(3)}`,
-    );
-    const profile = await child({ ...inputs, mode: 'profile' });
-    check(plain, profile, model);
-    return rowsOf(plain, profile, say);
+    await part(['make', dir]);
+    const run = JSON.parse(await part(['run', dir, String(threads), policy])) as StepReport;
+    say(`  ${run.wallSeconds.toFixed(0)} s, ${(run.peakBytes / 1e9).toFixed(2)} GB`);
+    const profile = JSON.parse(await part(['profile', dir, String(threads), policy])) as StepReport;
+    await check(dir, run, profile);
+    return rowsOf(run, profile, say);
   } catch (error) {
-    const why = (error as Error).message.trim().split('\n').at(-1) as string;
     say(`  124M step failed: ${(error as Error).message}`);
-    return [
-      bounded(`124M step: peak memory (${why})`, NaN, 'GB', { atMost: 5, aim: 3 }),
-      bounded('124M step: share of time in products', NaN, '%', { atLeast: 60, aim: 80 }),
-    ];
+    return boundedRows(NaN, NaN);
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
 }
 
 /** Throws unless both runs gave the same bits, of a fresh model. */
-function check(plain: LargeAnswer, profile: LargeAnswer, { V }: ModelConfig): void {
-  if (plain.digest !== profile.digest) throw new Error('Two runs of the unit differ.');
-  const far = Math.abs((plain.loss ?? NaN) - Math.log(V));
-  if (!(far < 0.5)) throw new Error(`The loss is ${plain.loss}, not near ln V.`);
+async function check(dir: string, run: StepReport, profile: StepReport): Promise<void> {
+  const [one, other] = [run.outputs, profile.outputs].map((outputs) => JSON.stringify(outputs));
+  if (one !== other) throw new Error('Two runs of the unit differ.');
+  const bytes = await new FileBlocks(dir).get(run.outputs['losses'] as Cid);
+  const loss = new DataView(bytes.buffer, bytes.byteOffset).getFloat32(0, true);
+  if (!(Math.abs(loss - Math.log(gpt2Small.V)) < 0.5)) throw new Error(`The loss is ${loss}, not near ln V.`);
 }
 
-function rowsOf(plain: LargeAnswer, profile: LargeAnswer, say: (line: string) => void): BenchRow[] {
-  const ops = Object.entries(profile.ops ?? {}).sort(([, x], [, y]) => y - x);
-  const total = ops.reduce((sum, [, seconds]) => sum + seconds, 0);
-  const percent = (seconds: number) => (100 * seconds) / total;
-  say(`  ${ops.map(([name, seconds]) => `${name} ${percent(seconds).toFixed(1)} %`).join(', ')}`);
+function boundedRows(gigabytes: number, share: number): BenchRow[] {
   return [
-    bounded('124M step: peak memory', plain.peakBytes / 1e9, 'GB', { atMost: 5, aim: 3 }),
-    bounded('124M step: share of time in products', percent(profile.ops?.gemm ?? 0), '%', {
-      atLeast: 60,
-      aim: 80,
-    }),
-    ...ops.map(([name, seconds]) => information(`124M step: ${name}`, percent(seconds), '%')),
-    information('124M step: kernels', total, 's'),
-    information('124M unit, whole, by the clock', plain.seconds ?? NaN, 's'),
-    information('124M unit, whole, CPU', plain.cpuSeconds ?? NaN, 'CPU-s'),
+    bounded('124M step: peak memory', gigabytes, 'GB', { atMost: 5, aim: 3 }),
+    bounded('124M step: share of time in products', share, '%', { atLeast: 60, aim: 80 }),
   ];
 }
 
-/** Runs one part to its end. Throws with what it said. */
-function child(request: LargeRequest): Promise<LargeAnswer> {
-  const file = (name: string) => fileURLToPath(new URL(name, import.meta.url));
-  const hooks = ['--import', new URL('../../scripts/raw-hooks.ts', import.meta.url).href];
-  const args = [...hooks, file('large-child.ts'), JSON.stringify(request)];
-  const started = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+function rowsOf(run: StepReport, profile: StepReport, say: (line: string) => void): BenchRow[] {
+  const ops = Object.entries(profile.opSeconds ?? {});
+  say(`  ${ops.map(([name, seconds]) => `${name} ${seconds.toFixed(2)} s`).join(', ')}`);
+  const percent = (share = NaN) => 100 * share;
+  return [
+    ...boundedRows(run.peakBytes / 1e9, percent(profile.gemmShare)),
+    information('124M step: share of products and quantisation', percent(profile.productShare), '%'),
+    ...ops.map(([name, seconds]) => information(`124M unit: ${name}`, seconds, 's')),
+    information('124M unit: all, by the clock', run.wallSeconds, 's'),
+    information('124M unit: all, CPU', run.cpuSeconds, 'CPU-s'),
+  ];
+}
+
+/** What one part prints. Throws with what it said when it fails. */
+function part(words: string[]): Promise<string> {
+  const script = fileURLToPath(new URL('../../kernels/programs/testing/gpt2-step.ts', import.meta.url));
+  const hooks = new URL('../../scripts/raw-hooks.ts', import.meta.url).href;
+  const args = ['--import', hooks, script, ...words];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let [output, said] = ['', ''];
-  started.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  started.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
   return new Promise((resolve, reject) => {
-    started.on('error', reject);
-    started.on('close', (code) => {
-      if (code === 0) resolve(JSON.parse(output) as LargeAnswer);
+    child.on('error', reject);
+    child.on('close', (code) => {
+      if (code === 0) resolve(output);
       else reject(new Error(said.slice(0, 2000)));
     });
   });
