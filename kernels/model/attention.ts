@@ -39,9 +39,14 @@ export interface Tile {
 /** The tile of queries start .. start + rows among keys of which at most T exist. */
 export function tileAt(start: number, rows: number, T: number): Tile {
   const end = start + rows;
+  return { index: Math.floor(start / tileRows), start, end, rows, width: widthFor(end, T) };
+}
+
+/** 128, 256, 512, ... up to T: the least that holds `count` keys. */
+export function widthFor(count: number, T: number): number {
   let width = tileRows;
-  while (width < end) width *= 2;
-  return { index: Math.floor(start / tileRows), start, end, rows, width: Math.min(width, T) };
+  while (width < count) width *= 2;
+  return Math.min(width, T);
 }
 
 export function tilesOf(T: number): Tile[] {
@@ -103,18 +108,17 @@ export class Attention {
     }
   }
 
-  /** One tile of one head of each group: q -> out, both [rows, HD] a batch. `position`: what `tile.start` lacks of the first query's place. */
-  forwardTile(
+  /** One tile of one head of each group: q -> out, both [rows, HD] a batch. */
+  private forwardTile(
     ops: Ops,
     q: View,
     { k, v }: KeysAndValues,
     tile: Tile,
     scores: Tensor,
     out: View,
-    position?: Tensor,
   ): void {
     const { nb } = this.precision;
-    this.probabilities(ops, q, k, tile, scores, position);
+    this.probabilities(ops, q, k, tile, scores);
     const p = this.tileView(scores, tile);
     const qp = this.pool.take('a', p.batch[0], p.rows, p.cols);
     ops.quantize({ src: p, dst: qp, nb, foldScale: v });
@@ -122,21 +126,13 @@ export class Attention {
   }
 
   /** scores = softmax of a tile's q k^T. */
-  private probabilities(
-    ops: Ops,
-    q: View,
-    k: Quantized,
-    tile: Tile,
-    scores: Tensor,
-    position?: Tensor,
-  ): void {
+  private probabilities(ops: Ops, q: View, k: Quantized, tile: Tile, scores: Tensor): void {
     const { nb } = this.precision;
     const { start, rows, width } = tile;
-    // With the position in a tensor every column is computed, and the softmax drops those beyond.
-    const causal = position ? false : start === 0 ? true : { offset: start };
+    const causal = start === 0 ? true : { offset: start };
     ops.gemm({ a: this.operand(ops, 'a', q), b: k, dst: this.tileView(scores, tile), nb, causal });
-    const shape = { batch: q.batch[0] * q.batch[2], rows, cols: width, offset: start, scale: this.scale() };
-    ops.softmax({ scores, ...shape, ...(position ? { position } : {}) });
+    const shape = { batch: this.heads, rows, cols: width, offset: start, scale: this.scale() };
+    ops.softmax({ scores, ...shape });
   }
 
   /**
@@ -248,6 +244,6 @@ export class Attention {
 }
 
 /** The `length` option of a product over the first `count` of a contraction. */
-function upTo(count: number, all: number): { length?: number } {
+export function upTo(count: number, all: number): { length?: number } {
   return count < all ? { length: count } : {};
 }

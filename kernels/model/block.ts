@@ -41,7 +41,10 @@ export interface BlockGradients {
 
 /** What all blocks of a model share. */
 export interface BlockParts {
-  attention: Attention;
+  /** Attention of a layer: qkv [M, QKV] -> out [M, C]. */
+  attend: (ops: Ops, layer: number, qkv: Tensor, scores: Tensor, out: Tensor) => void;
+  /** The same with a backward pass; null where there is none. */
+  attention: Attention | null;
   rotary: Rotary | null;
   /** Scratch for a tile's scores; null where each block keeps its own. */
   scores: Tensor | null;
@@ -97,11 +100,11 @@ export class Block {
 
   /** x, out [M, C]. */
   forward(ops: Ops, x: Tensor, a: BlockActivations, out: Tensor | null): void {
-    const { attention, rotary } = this.parts;
+    const { attend, rotary } = this.parts;
     this.norm1.forward(ops, x, a.norm1);
     this.qkv.forward(ops, a.norm1.y, a.qkv);
     rotary?.apply(ops, a.qkv, false);
-    attention.forward(ops, a.qkv, a.scores, a.heads);
+    attend(ops, this.layer, a.qkv, a.scores, a.heads);
     this.proj.forward(ops, a.heads, a.x2, { residual: x });
     this.norm2.forward(ops, a.x2, a.norm2);
     this.mlp.forward(ops, a.norm2.y, a.mlp, out, a.x2);
@@ -115,7 +118,7 @@ export class Block {
     this.proj.backward(ops, g.residual, a.heads, g.heads);
     const io = { qkv: a.qkv, dout: g.heads, dqkv: g.qkv };
     const kept = this.parts.scores ? null : a.scores;
-    attention.backward(ops, this.layer, io, { kept, scores: a.scores, scratch: g.dScores });
+    attention?.backward(ops, this.layer, io, { kept, scores: a.scores, scratch: g.dScores });
     rotary?.apply(ops, g.qkv, true);
     this.qkv.backward(ops, g.qkv, a.norm1.y, g.norm);
     this.norm1.backward(ops, g.norm, x, a.norm1, g.residual, true);

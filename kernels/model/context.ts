@@ -6,7 +6,7 @@ import type { QuantizeArgs } from '../ops/quantize/spec.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type Architecture, architectureOf } from './architecture.ts';
 import { OperandPool } from './operand-pool.ts';
-import { type GradientStorage, Parameters } from './parameters.ts';
+import type { Parameters } from './parameters.ts';
 import { type Precision, precisionOf } from './policy.ts';
 
 export interface ModelContext {
@@ -26,7 +26,7 @@ export function modelContext(
   model: ModelConfig,
   policy: Policy,
   M: number,
-  gradients: GradientStorage,
+  parameters: Parameters,
 ): ModelContext {
   return {
     device,
@@ -34,7 +34,7 @@ export function modelContext(
     M,
     precision: precisionOf[policy],
     pool: new OperandPool(device),
-    parameters: new Parameters(device, model, gradients),
+    parameters,
     scalars: device.tensor(scalarCount),
   };
 }

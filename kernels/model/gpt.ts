@@ -15,8 +15,8 @@ import { Block, type BlockActivations, type BlockGradients, type BlockParts } fr
 import { type ModelContext, modelContext, stochasticAt } from './context.ts';
 import { GradientClip } from './gradient-clip.ts';
 import { Head } from './head.ts';
-import type { Parameter } from './parameters.ts';
-import { Rotary } from './rotary.ts';
+import { type Parameter, trainableParameters } from './parameters.ts';
+import { Rotary, rotaryTensors } from './rotary.ts';
 import { sites } from './sites.ts';
 
 export interface Optimiser {
@@ -72,7 +72,7 @@ export class Gpt {
     const M = batch * model.T;
     const storage = !training ? 'none' : keepGradients ? 'kept' : 'shared';
     this.keepGradients = keepGradients;
-    this.context = modelContext(device, model, policy, M, storage);
+    this.context = modelContext(device, model, policy, M, trainableParameters(device, model, storage));
     this.parameters = this.context.parameters.list;
     const { L, C, T } = this.context.shape;
     this.tokens = device.tensor(M);
@@ -97,8 +97,12 @@ export class Gpt {
     const attention = new Attention(pool, precision, scalars, attentionShape);
     const size = scoresSize(attentionShape);
     return {
+      attend: (ops, _, qkv, scores, out) => attention.forward(ops, qkv, scores, out),
       attention,
-      rotary: shape.positions === 'rotary' ? new Rotary(this.context, this.positions) : null,
+      rotary:
+        shape.positions === 'rotary'
+          ? new Rotary(this.context, rotaryTensors(this.context), this.positions)
+          : null,
       scores: attention.keepsProbabilities ? null : device.tensor(size),
       scoresSize: size,
     };
@@ -166,6 +170,11 @@ export class Gpt {
   /** [M] nats, of the last run. */
   readLosses(): Promise<Float32Array> {
     return this.head.readLosses();
+  }
+
+  /** [M, V] of the last forward run, or of its last 1024 rows. */
+  readLogits(): Promise<Float32Array> {
+    return this.head.readLogits();
   }
 
   private activationsOf(l: number): BlockActivations {

@@ -65,6 +65,11 @@ export class Head {
     return losses;
   }
 
+  /** [rows, V] of the last chunk of the last run without gradients. */
+  readLogits(): Promise<Float32Array> {
+    return this.context.device.read(this.logits);
+  }
+
   /** x [M, C] -> losses. With `gradient` [M, C] also the gradient of the norm's output, and the head's own. */
   forward(ops: Ops, x: Tensor, gradient: Tensor | null): void {
     const { M, shape } = this.context;

@@ -5,7 +5,7 @@
  */
 import type { Ops } from '../device/device.ts';
 import type { GemmArgs } from '../ops/gemm/spec.ts';
-import { matrix, type Tensor, transpose, type View } from '../tensor/tensor.ts';
+import { matrix, type Quantized, type Tensor, transpose, type View } from '../tensor/tensor.ts';
 import { type ModelContext, stochasticAt } from './context.ts';
 import type { Parameter } from './parameters.ts';
 import { sites } from './sites.ts';
@@ -34,7 +34,7 @@ export class Linear {
   /** The same for views of any number of rows. */
   forwardRows(ops: Ops, x: View, y: View, epilogue: Epilogue = {}): void {
     const bias = this.bias ? { bias: this.bias.value } : {};
-    this.product(ops, x, this.matrix, y, null, { ...bias, ...epilogue });
+    this.product(ops, x, this.weight.frozen ?? this.matrix, y, null, { ...bias, ...epilogue });
   }
 
   /** dx = epilogue(dy w), dw = dy^T x, db. Shapes: dy [M, out], x [M, in], dx [M, in]. */
@@ -58,11 +58,11 @@ export class Linear {
     return matrix(this.weight.value, this.weight.spec.rows, this.weight.spec.cols);
   }
 
-  /** dst = epilogue(a b^T); `site` is given when a is a gradient. */
+  /** dst = epilogue(a b^T); `site` is given when a is a gradient, and b may be quantised already. */
   private product(
     ops: Ops,
     a: View,
-    b: View,
+    b: View | Quantized,
     dst: View,
     site: number | null,
     epilogue: Epilogue & Pick<GemmArgs, 'bias'>,
@@ -70,9 +70,9 @@ export class Linear {
     const { pool, precision } = this.context;
     const { nb } = precision;
     const qa = pool.take('a', 1, a.rows, a.cols);
-    const qb = pool.take('b', 1, b.rows, b.cols);
     ops.quantize({ src: a, dst: qa, nb, ...stochasticAt(this.context, site) });
-    ops.quantize({ src: b, dst: qb, nb });
+    const qb = 'mantissas' in b ? b : pool.take('b', 1, b.rows, b.cols);
+    if (b !== qb) ops.quantize({ src: b as View, dst: qb, nb });
     ops.gemm({ a: qa, b: qb, dst, nb, ...epilogue });
   }
 }

@@ -6,7 +6,7 @@
  */
 import type { ModelConfig } from '#protocol/messages/model.ts';
 import type { Device } from '../device/device.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import type { Quantized, Tensor } from '../tensor/tensor.ts';
 import { type ParameterSpec, parameterLayout } from './layout.ts';
 
 /** One parameter on the device. Gradient and moments exist only when training. */
@@ -15,6 +15,8 @@ export interface Parameter {
   /** Its place in the layout. */
   index: number;
   value: Tensor;
+  /** The weights as they enter y = x w^T, where they never change; `value` is then kept only for embeddings, gains and biases. */
+  frozen: Quantized | null;
   grad: Tensor | null;
   m: Tensor | null;
   v: Tensor | null;
@@ -22,20 +24,48 @@ export interface Parameter {
 
 export type GradientStorage = 'none' | 'shared' | 'kept';
 
-export class Parameters {
-  readonly list: readonly Parameter[];
-  private readonly byName: ReadonlyMap<string, Parameter>;
+/** Stands for values that are not kept: too short for any op. */
+const absent: Tensor = { size: 0 };
 
-  constructor(device: Device, model: ModelConfig, gradients: GradientStorage) {
-    const shared = new Map<string, Tensor>();
-    this.list = parameterLayout(model).map((spec, index) => {
+/** The parameters of a model that only computes: matrices as operands, tensors for the rest. Values are the caller's to write. */
+export function frozenParameters(device: Device, model: ModelConfig): Parameters {
+  const isLookup = (name: string) => name === 'wte' || name === 'wpe';
+  const hasProducts = (name: string) => name !== 'wpe' && (name !== 'wte' || model.tied !== false);
+  return new Parameters(
+    parameterLayout(model).map((spec, index) => {
+      const { name, rows, cols } = spec;
+      const isMatrix = rows > 1;
+      const value = isMatrix && !isLookup(name) ? absent : device.tensor(rows * cols);
+      const frozen = isMatrix && hasProducts(name) ? device.quantized(1, rows, cols) : null;
+      return { spec, index, value, frozen, grad: null, m: null, v: null };
+    }),
+  );
+}
+
+export function trainableParameters(
+  device: Device,
+  model: ModelConfig,
+  gradients: GradientStorage,
+): Parameters {
+  const shared = new Map<string, Tensor>();
+  return new Parameters(
+    parameterLayout(model).map((spec, index) => {
       const make = () => device.tensor(spec.rows * spec.cols);
       const trained = () => (gradients === 'none' ? null : make());
       const value = make();
       const grad = gradients === 'shared' ? sharedGradient(shared, spec.name, make) : trained();
-      return { spec, index, value, grad, m: trained(), v: trained() };
-    });
-    this.byName = new Map(this.list.map((parameter) => [parameter.spec.name, parameter]));
+      return { spec, index, value, frozen: null, grad, m: trained(), v: trained() };
+    }),
+  );
+}
+
+export class Parameters {
+  readonly list: readonly Parameter[];
+  private readonly byName: ReadonlyMap<string, Parameter>;
+
+  constructor(list: readonly Parameter[]) {
+    this.list = list;
+    this.byName = new Map(list.map((parameter) => [parameter.spec.name, parameter]));
   }
 
   find(name: string): Parameter | null {

@@ -4,22 +4,30 @@ import type { Tensor } from '../tensor/tensor.ts';
 import type { ModelContext } from './context.ts';
 import { rotaryTable } from './rotary-table.ts';
 
+/** Cosines and sines on the device. */
+export interface RotaryTensors {
+  cos: Tensor;
+  sin: Tensor;
+}
+
+export function rotaryTensors({ device, shape }: ModelContext): RotaryTensors {
+  const { cos, sin } = rotaryTable(shape.T, shape.HD, shape.ropeTheta);
+  const tensors = { cos: device.tensor(cos.length), sin: device.tensor(sin.length) };
+  device.write(tensors.cos, cos);
+  device.write(tensors.sin, sin);
+  return tensors;
+}
+
 export class Rotary {
   private readonly context: ModelContext;
+  private readonly tensors: RotaryTensors;
   private readonly positions: Tensor;
-  private readonly cos: Tensor;
-  private readonly sin: Tensor;
 
   /** `positions` [M] u32. */
-  constructor(context: ModelContext, positions: Tensor) {
-    const { T, HD, ropeTheta } = context.shape;
+  constructor(context: ModelContext, tensors: RotaryTensors, positions: Tensor) {
     this.context = context;
+    this.tensors = tensors;
     this.positions = positions;
-    const { cos, sin } = rotaryTable(T, HD, ropeTheta);
-    this.cos = context.device.tensor(cos.length);
-    this.sin = context.device.tensor(sin.length);
-    context.device.write(this.cos, cos);
-    context.device.write(this.sin, sin);
   }
 
   /** Forward, or back (`inverse`) for gradients. */
@@ -28,7 +36,7 @@ export class Rotary {
     const { NH, NKV, HD, QKV } = shape;
     // The heads of q come first, those of k behind them.
     const heads = { x: qkv, offset: 0, rowStride: QKV, heads: NH + NKV, headStride: HD };
-    const table = { cos: this.cos, sin: this.sin, positions: this.positions };
+    const table = { ...this.tensors, positions: this.positions };
     ops.rotary({ ...heads, rows: M, HD, ...table, inverse });
   }
 }

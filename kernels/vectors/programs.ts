@@ -1,15 +1,18 @@
 /**
  * One whole workunit of every program, under every policy, small enough for a software GPU: two lanes of train.steps, train.outer on their updates,
- * eval.loss of the outcome; and the two programs that know the model for other members of the family, under one policy each. The results' CIDs are
- * committed in programs.json; every backend must give them.
+ * eval.loss of the outcome; and, for other members of the family under one policy each, the two programs that know the model, and generation. The CIDs of
+ * what comes out are committed in programs.json; every backend must give them.
  */
-import type { Cid } from '#protocol/codec/cid.ts';
+import { type Cid, cidOfSync, rawCode } from '#protocol/codec/cid.ts';
 import type { BlockStore } from '#protocol/messages/file.ts';
 import { MemoryBlocks } from '#protocol/memory-blocks.ts';
 import { type ModelConfig, type Policy, policySchema, tokenBytes } from '#protocol/messages/model.ts';
 import { resultDigest, type Workunit } from '#protocol/messages/workunit.ts';
 import type { Device } from '../device/device.ts';
+import { littleEndian } from '../model/checkpoint.ts';
+import { Generator } from '../model/generate.ts';
 import { initialCheckpoint } from '../model/init.ts';
+import { StoredCheckpoint } from '../model/training-state.ts';
 import { constant, lowbias32, toBits } from '../ops/math/cpu.ts';
 import { executeWorkunit } from '../programs/registry.ts';
 
@@ -79,6 +82,23 @@ async function* familyUnits(
   yield [`train.steps+${policy}`, resultDigest(result)];
   const evaluation = evalUnit(policy, checkpoint, await blocks.put(windows(500, 2, config)), 2);
   yield [`eval.loss+${policy}`, resultDigest(await executeWorkunit(evaluation, { device, blocks }))];
+  yield [`generate+${policy}`, await generation(device, policy, await StoredCheckpoint.open(blocks, checkpoint))];
+}
+
+/** Tokens drawn after a prompt, and the logits that follow them. */
+async function generation(device: Device, policy: Policy, source: StoredCheckpoint): Promise<Cid> {
+  const scope = device.scope();
+  try {
+    const generator = await Generator.load(scope, source, policy);
+    const prompt = Array.from({ length: source.model.T - 5 }, (_, i) => lowbias32(600 + i) % source.model.V);
+    const tokens: number[] = [];
+    const options = { maxTokens: 5, temperature: 0.8, topK: 20, seed: 3 };
+    for await (const token of generator.generate(prompt, options)) tokens.push(token);
+    const logits = await generator.logits([...prompt, ...tokens]);
+    return cidOfSync(littleEndian(Float32Array.of(...tokens, ...logits)), rawCode);
+  } finally {
+    scope.destroy();
+  }
 }
 
 async function* round(device: Device, policy: Policy, blocks: BlockStore): AsyncGenerator<[string, Cid]> {

@@ -28,7 +28,7 @@ export interface StepReport {
   peakBytes: number;
   wallSeconds: number;
   cpuSeconds: number;
-  /** Of the ops of the step, by name; only when profiled. The unit's own reading and writing is not in it. */
+  /** CPU-seconds of ops by name; only when profiled, and then best on one thread: others count while they wait. */
   opSeconds?: Record<string, number>;
   /** Share of those seconds in products (gemm), and in products with what they need (gemm and quantize). */
   gemmShare?: number;
@@ -62,7 +62,7 @@ export async function runStep(
   const { threads, policy } = options;
   const inputs = JSON.parse(await readFile(path.join(directory, 'inputs.json'), 'utf8')) as Inputs;
   const whole = await createWasmDevice({ threads });
-  const { device, profile } = profiled(whole, () => performance.now());
+  const { device, profile } = profiled(whole, cpuMilliseconds);
   const [wall, cpu] = [performance.now(), process.cpuUsage()];
   const { outputs } = await executeWorkunit(unitOf(inputs, policy), {
     device: options.profile ? device : whole,
@@ -79,6 +79,11 @@ export async function runStep(
   };
   whole.destroy();
   return options.profile ? { ...report, ...shares(profile.seconds) } : report;
+}
+
+function cpuMilliseconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 /** encodeRows and decodeRows belong to the unit, not to the step. */
