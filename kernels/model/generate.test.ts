@@ -107,7 +107,7 @@ describe.each(Object.entries(devices))('on %s', (_, make) => {
 describe('a generator', () => {
   it.each([
     ['an empty prompt', [], 'bad_input'],
-    ['a prompt beyond the context', new Array<number>(6).fill(0), 'bad_input'],
+    ['a prompt beyond the context', Array.from({ length: 6 }, () => 0), 'bad_input'],
     ['what is no token', [7], 'bad_input'],
   ])('refuses %s', async (_, prompt, code) => {
     const generator = await load(createCpuDevice(), models.small, 'i15');
