@@ -27,6 +27,8 @@ import { rotary } from '../ops/rotary/cpu.ts';
 import { checkRotary } from '../ops/rotary/spec.ts';
 import * as swiglu from '../ops/swiglu/cpu.ts';
 import { checkSwiglu } from '../ops/swiglu/spec.ts';
+import * as moe from '../ops/moe/cpu.ts';
+import * as moeSpec from '../ops/moe/spec.ts';
 import * as quantize from '../ops/quantize/cpu.ts';
 import { checkQuantize, dstRowOf } from '../ops/quantize/spec.ts';
 import { sum } from '../ops/reduce/cpu.ts';
@@ -221,6 +223,37 @@ const cpuOps: CpuOps = {
     return () => {
       f(a.dst)[0] = clip.clipScale(f(a.partials), a.count, a.max);
     };
+  },
+  route(a) {
+    moeSpec.checkRoute(a);
+    const out = { ids: u(a.ids), gates: f(a.gates), order: u(a.order), places: u(a.places) };
+    return () => moe.route(f(a.logits), a.M, a.E, a.k, { ...out, offsets: u(a.offsets) });
+  },
+  routeGrad(a) {
+    moeSpec.checkRouteGrad(a);
+    return () => moe.routeGrad(u(a.ids), f(a.gates), f(a.dgates), f(a.dlogits), a.M, a.E, a.k);
+  },
+  gatherRows(a) {
+    moeSpec.checkGatherRows(a);
+    return () => moe.gatherRows(f(a.src), u(a.order), f(a.dst), a.M, a.k, a.cols);
+  },
+  combine(a) {
+    moeSpec.checkCombine(a);
+    const [gates, residual] = [a.gates ? f(a.gates) : null, a.residual ? f(a.residual) : null];
+    return () => moe.combine(f(a.rows), u(a.places), gates, residual, f(a.y), a.M, a.k, a.cols);
+  },
+  combineGrad(a) {
+    moeSpec.checkCombineGrad(a);
+    const [dy, rows, gates] = [f(a.dy), f(a.rows), f(a.gates)];
+    const [drows, dgates] = [f(a.drows), f(a.dgates)];
+    return () => moe.combineGrad(dy, rows, u(a.places), gates, drows, dgates, a.M, a.k, a.cols);
+  },
+  groupedGemm(a) {
+    moeSpec.checkGroupedGemm(a);
+    const [x, w, offsets, dst] = [q(a.a), q(a.b), u(a.offsets), f(a.dst)];
+    if (a.kind === 'rows') return () => moe.groupedRows(x, w, offsets, dst, a.nb);
+    const residual = a.residual ? f(a.residual) : null;
+    return () => moe.groupedContraction(x, w, offsets, dst, residual, a.nb);
   },
   sample(a) {
     checkSample(a);

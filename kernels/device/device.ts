@@ -20,6 +20,14 @@ import type { LayerNormArgs, LayerNormGradArgs, LayerNormParamGradArgs } from '.
 import type { RmsNormArgs, RmsNormGradArgs, RmsNormParamGradArgs } from '../ops/rms-norm/spec.ts';
 import type { RotaryArgs } from '../ops/rotary/spec.ts';
 import type { SwigluArgs, SwigluGradArgs } from '../ops/swiglu/spec.ts';
+import type {
+  CombineArgs,
+  CombineGradArgs,
+  GatherRowsArgs,
+  GroupedGemmArgs,
+  RouteArgs,
+  RouteGradArgs,
+} from '../ops/moe/spec.ts';
 import type { QuantizeArgs } from '../ops/quantize/spec.ts';
 import type { DecodeRowsArgs, EncodeRowsArgs } from '../ops/rows/spec.ts';
 import type { SampleArgs } from '../ops/sample/spec.ts';
@@ -55,6 +63,12 @@ export interface OpArgs {
   sumSquares: SumSquaresArgs;
   clipScale: ClipScaleArgs;
   sample: SampleArgs;
+  route: RouteArgs;
+  routeGrad: RouteGradArgs;
+  gatherRows: GatherRowsArgs;
+  combine: CombineArgs;
+  combineGrad: CombineGradArgs;
+  groupedGemm: GroupedGemmArgs;
 }
 export type OpName = keyof OpArgs;
 export type Ops = { [K in OpName]: (args: OpArgs[K]) => void };

@@ -20,6 +20,8 @@ export { embed, scatterAdd } from '../ops/embedding/wasm.ts';
 export { gelu, geluGrad } from '../ops/gelu/wasm.ts';
 export { gemm } from '../ops/gemm/wasm.ts';
 export { layerNorm, layerNormGrad, layerNormParamGrad } from '../ops/layer-norm/wasm.ts';
+export { groupedContraction, groupedRows } from '../ops/moe/grouped/wasm.ts';
+export { combine, combineGrad, gatherRows, routeGrad, routeSlots, routeTokens } from '../ops/moe/wasm.ts';
 export { quantizeAcross, quantizeRows, quantizeScattered } from '../ops/quantize/wasm.ts';
 export { rmsNorm, rmsNormGrad, rmsNormParamGrad } from '../ops/rms-norm/wasm.ts';
 export { rotary } from '../ops/rotary/wasm.ts';

@@ -23,6 +23,7 @@ import {
 } from '../ops/rms-norm/spec.ts';
 import { checkRotary, type RotaryArgs, tableRows } from '../ops/rotary/spec.ts';
 import { checkSwiglu } from '../ops/swiglu/spec.ts';
+import * as moe from '../ops/moe/spec.ts';
 import { checkQuantize, dstRowOf, type QuantizeArgs } from '../ops/quantize/spec.ts';
 import {
   checkDecodeRows,
@@ -206,6 +207,49 @@ function encodeRows(a: EncodeRowsArgs): Call[] {
   ]);
 }
 
+function route(a: OpArgs['route']): Call[] {
+  moe.checkRoute(a);
+  const { M, E, k } = a;
+  const [ids, slots] = [at(a.ids), M * k];
+  return [
+    ...call('routeTokens', [at(a.logits), M, E, k, ids, at(a.gates)]),
+    ...call('routeSlots', [ids, slots, E, at(a.order), at(a.places), at(a.offsets)], E * 4),
+  ];
+}
+
+function routeGrad(a: OpArgs['routeGrad']): Call[] {
+  moe.checkRouteGrad(a);
+  return call('routeGrad', [...[a.ids, a.gates, a.dgates, a.dlogits].map(at), a.M, a.E, a.k]);
+}
+
+function gatherRows(a: OpArgs['gatherRows']): Call[] {
+  moe.checkGatherRows(a);
+  return call('gatherRows', [...[a.src, a.order, a.dst].map(at), a.M, a.k, a.cols]);
+}
+
+function combine(a: OpArgs['combine']): Call[] {
+  moe.checkCombine(a);
+  const tensors = [a.rows, a.places, a.gates, a.residual, a.y].map(atOrNone);
+  return call('combine', [...tensors, a.M, a.k, a.cols]);
+}
+
+function combineGrad(a: OpArgs['combineGrad']): Call[] {
+  moe.checkCombineGrad(a);
+  const tensors = [a.dy, a.rows, a.places, a.gates, a.drows, a.dgates].map(at);
+  return call('combineGrad', [...tensors, a.M, a.k, a.cols], sumBytes(a.cols) + rowBytes(a.cols));
+}
+
+/** Records of one expert's product come first: see moe/grouped/wasm.ts. */
+function groupedGemm(a: OpArgs['groupedGemm'], account: Account): Call[] {
+  moe.checkGroupedGemm(a);
+  const operands = [recordOf(a.a), recordOf(a.b)];
+  const tensors = [at(a.offsets), at(a.dst), atOrNone(a.residual)];
+  const copy = a.kind === 'contraction' ? account.allocate((a.a.mantissas as WasmTensor).size * 4) : 0;
+  const record = account.record([...operands, ...tensors, moe.groupedShape(a).E, a.nb, copy]);
+  const kernel = a.kind === 'rows' ? 'groupedRows' : 'groupedContraction';
+  return call(kernel, [record], 256 + gemmScratchBytes);
+}
+
 function sample(a: SampleArgs, account: Account): Call[] {
   checkSample(a);
   const topK = a.topK !== undefined && a.topK < a.V ? a.topK : 0;
@@ -245,6 +289,12 @@ export const wasmOps: { [K in OpName]: (args: OpArgs[K], account: Account) => Ca
   sumSquares,
   clipScale,
   sample,
+  route,
+  routeGrad,
+  gatherRows,
+  combine,
+  combineGrad,
+  groupedGemm,
   encodeRows,
   decodeRows,
   layerNorm: (a, account) =>

@@ -12,6 +12,14 @@ import { layerNormGradPasses, layerNormParamGradPasses, layerNormPasses } from '
 import { rmsNormGradPasses, rmsNormParamGradPasses, rmsNormPasses } from '../ops/rms-norm/gpu.ts';
 import { rotaryPasses } from '../ops/rotary/gpu.ts';
 import { swigluGradPasses, swigluPasses } from '../ops/swiglu/gpu.ts';
+import {
+  combineGradPasses,
+  combinePasses,
+  gatherRowsPasses,
+  groupedGemmPasses,
+  routeGradPasses,
+  routePasses,
+} from '../ops/moe/gpu.ts';
 import { quantizePasses } from '../ops/quantize/gpu.ts';
 import { sumPasses } from '../ops/reduce/gpu.ts';
 import { decodeRowsPasses, encodeRowsPasses } from '../ops/rows/gpu.ts';
@@ -48,4 +56,10 @@ export const passBuilders: { [K in keyof OpArgs]: PassBuilder<OpArgs[K]> } = {
   sumSquares: sumSquaresPasses,
   clipScale: clipScalePasses,
   sample: samplePasses,
+  route: routePasses,
+  routeGrad: routeGradPasses,
+  gatherRows: gatherRowsPasses,
+  combine: combinePasses,
+  combineGrad: combineGradPasses,
+  groupedGemm: groupedGemmPasses,
 };

@@ -45,7 +45,7 @@ describe('conformance vectors', () => {
 
   it('contain no NaN, infinity, -0 or tiny value where values are PF32', async () => {
     const device = createCpuDevice();
-    const cases = [...opCases, ...functionCases].filter(({ id }) => !/^quantize|^encode-rows|^sample|lowbias32/.test(id));
+    const cases = [...opCases, ...functionCases].filter(({ id }) => !/^quantize|^encode-rows|^sample|^route\/|lowbias32/.test(id));
     for (const { id, run } of cases) {
       const wrong = (await run(device)).findIndex((word) => {
         const size = word & 0x7fffffff;

@@ -5,6 +5,7 @@ import { clipCases } from './clip-cases.ts';
 import { codecCases } from './codec-cases.ts';
 import { gemmCases } from './gemm-cases.ts';
 import { llamaCases } from './llama-cases.ts';
+import { moeCases } from './moe-cases.ts';
 import { quantizeCases } from './quantize-cases.ts';
 import { rowCases } from './row-cases.ts';
 import { sampleCases } from './sample-cases.ts';
@@ -18,4 +19,5 @@ export const opCases: readonly Case[] = [
   ...codecCases,
   ...clipCases,
   ...sampleCases,
+  ...moeCases,
 ];
