@@ -22,7 +22,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
-          include: ['{protocol,kernels,workers,coordinator,web,scripts,test}/**/*.test.ts'],
+          include: ['{protocol,kernels,workers,coordinator,web,scripts,bench,test}/**/*.test.ts'],
           exclude: [...configDefaults.exclude, ...endToEnd],
           testTimeout: 60_000,
           hookTimeout: 120_000,

@@ -2,7 +2,8 @@
  * One train.steps step at GPT-2's 124M shape (B=1, T=256) on WASM with two threads, in Node, from a checkpoint in files: its peak memory, and which part of
  * the step's time is products. Each part is a process of its own (kernels/programs/testing/gpt2-step.ts), so that a peak is that part's alone.
  *
- * The share is of the clock inside the step's ops; what they say of the whole unit, with its reading, hashing and writing, is a row by itself.
+ * The share is of the clock inside the ops of the step; rows without a bound say what it is of all ops of the unit, which also decodes the moments and
+ * encodes the update, and how long the unit takes with its reading, hashing and writing.
  */
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -57,10 +58,13 @@ function boundedRows(gigabytes: number, share: number): BenchRow[] {
 function rowsOf(run: StepReport, profile: StepReport, say: (line: string) => void): BenchRow[] {
   const ops = Object.entries(profile.opSeconds ?? {});
   say(`  ${ops.map(([name, seconds]) => `${name} ${seconds.toFixed(2)} s`).join(', ')}`);
+  const all = ops.reduce((sum, [, seconds]) => sum + seconds, 0);
+  const ofAll = (profile.opSeconds?.['gemm'] ?? NaN) / all;
   const percent = (share = NaN) => 100 * share;
   return [
     ...boundedRows(run.peakBytes / 1e9, percent(profile.gemmShare)),
     information('124M step: share of products and quantisation', percent(profile.productShare), '%'),
+    information('124M unit: share of products in all its ops', percent(ofAll), '%'),
     ...ops.map(([name, seconds]) => information(`124M unit: ${name}`, seconds, 's')),
     information('124M unit: all, by the clock', run.wallSeconds, 's'),
     information('124M unit: all, CPU', run.cpuSeconds, 'CPU-s'),

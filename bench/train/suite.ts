@@ -5,6 +5,7 @@
 import type { BenchOutcome, BenchRow, SuiteOptions } from '#scripts/bench.ts';
 import { ensurePeers } from '../peers/install.ts';
 import { Rig } from '../rig/browser.ts';
+import { generateRows } from './generate.ts';
 import { largeRows } from './large.ts';
 import { stepRows } from './steps.ts';
 
@@ -14,7 +15,7 @@ export async function run(say: Say, { quick }: SuiteOptions): Promise<BenchOutco
   const versions = ensurePeers(say);
   const { rows, labels, chromium } = await inBrowser(quick, say);
   const device = `${labels.join(' and ')} in headless Chromium; at 124M, WebAssembly with 2 threads in Node`;
-  const all = [...rows, ...(await largeRows(say))];
+  const all = [...rows, ...(await largeRows(say)), ...(await generateRows(quick, say))];
   const isBounded = (row: BenchRow) => row.atLeast !== undefined || row.atMost !== undefined;
   return {
     device,
