@@ -4,11 +4,19 @@
  * Everything is fetched from the page's own origin and nothing is inlined, so that a strict Content-Security-Policy can hold:
  * no data: URLs, no inline scripts. Workers are ES modules, because they import the kernels as the rest does.
  */
+import { fileURLToPath } from 'node:url';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
 import { ensureWasm } from './scripts/build-wasm.ts';
 
+const fromHere = (file: string) => fileURLToPath(new URL(file, import.meta.url));
 const coordinator = process.env['ATOLL_URL'] ?? 'http://127.0.0.1:4400';
+
+/** The development server finds a page's folder by its slash; the coordinator finds it without. */
+function toFolder(request: { url?: string | undefined }, _response: unknown, next: () => void): void {
+  if (request.url === '/conformance') request.url = '/conformance/';
+  next();
+}
 
 export default defineConfig({
   root: 'web',
@@ -16,6 +24,7 @@ export default defineConfig({
   plugins: [
     svelte({ configFile: false }),
     { name: 'atoll-wasm', buildStart: async () => void (await ensureWasm()) },
+    { name: 'atoll-pages', configureServer: ({ middlewares }) => void middlewares.use(toFolder) },
   ],
   worker: { format: 'es' },
   build: {
@@ -24,6 +33,7 @@ export default defineConfig({
     emptyOutDir: true,
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    rolldownOptions: { input: ['web/index.html', 'web/conformance/index.html'].map(fromHere) },
   },
   server: {
     host: '127.0.0.1',

@@ -190,6 +190,10 @@ test('the built page is served, and nothing outside it', async () => {
   expect(page.headers.get('cross-origin-opener-policy')).toBe('same-origin');
   expect(page.headers.get('cross-origin-embedder-policy')).toBe('require-corp');
   expect((await get(coordinator, '/assets/main-abc.js')).headers.get('cache-control')).toContain('immutable');
+  // A page of its own is a folder, named without its slash.
+  await mkdir(join(staticDir, 'conformance'));
+  await writeFile(join(staticDir, 'conformance', 'index.html'), '<!doctype html><title>Conformance</title>');
+  expect(await (await get(coordinator, '/conformance')).text()).toContain('<title>Conformance</title>');
   expect((await get(coordinator, '/somewhere')).status).toBe(404);
   expect((await get(coordinator, '/..%2f..%2fetc/passwd')).status).toBe(404);
 });

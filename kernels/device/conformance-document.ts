@@ -2,13 +2,8 @@
  * A conformance run as one shareable JSON document: what machine, which versions, which suite, and for every case and backend whether it is the same.
  * Additive changes only under `v: 1`.
  */
-import {
-  type BackendReport,
-  type CaseOutcome,
-  expectedDigests,
-  opOf,
-  suiteDigest,
-} from './conformance-report.ts';
+import { type BackendReport, type CaseOutcome, opOf } from './conformance-outcome.ts';
+import { expectedDigests, suiteDigest } from './conformance-report.ts';
 
 /** One column: a backend that was examined, or why it was not. */
 export interface Column {

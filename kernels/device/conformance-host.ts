@@ -3,7 +3,8 @@
  * messages travel and in where adapters come from.
  */
 import { codeOf } from '#protocol/errors.ts';
-import { examine, type BackendReport, type CaseOutcome } from './conformance-report.ts';
+import type { BackendReport, CaseOutcome } from './conformance-outcome.ts';
+import { examine } from './conformance-report.ts';
 import { type BackendName, createDevice } from './create.ts';
 import type { Device } from './device.ts';
 

@@ -4,41 +4,15 @@
  *
  * Nothing here needs a file system or a network: it runs in a page's worker, in Node, in Deno.
  */
-import type { DeviceInfo } from '#protocol/messages/frames.ts';
 import type { Case } from '../vectors/case.ts';
 import conformance from '../vectors/conformance.json' with { type: 'json' };
 import { combineDigests, digestWords } from '../vectors/digest.ts';
 import programs from '../vectors/programs.json' with { type: 'json' };
 import { runProgramVectors } from '../vectors/programs.ts';
+import type { CaseOutcome, Difference } from './conformance-outcome.ts';
 import { conformanceCases } from './conformance.ts';
 import { createCpuDevice } from './cpu.ts';
 import type { Device } from './device.ts';
-
-/** The first word that differs among a case's outputs, laid end to end. */
-export interface Difference {
-  at: number;
-  /** Words in all, and how many of them differ. */
-  of: number;
-  count: number;
-  /** Bits, as `0x` and eight digits. */
-  expected: string;
-  got: string;
-}
-
-/** One case on one backend. `difference` or `error` says what is wrong where it is not the same. */
-export interface CaseOutcome {
-  id: string;
-  same: boolean;
-  difference?: Difference;
-  error?: string;
-}
-
-/** One backend's whole answer. */
-export interface BackendReport {
-  info: DeviceInfo;
-  seconds: number;
-  outcomes: CaseOutcome[];
-}
 
 export interface ExamineOptions {
   /** All of the suite unless given. */
@@ -63,28 +37,6 @@ export function expectedDigests(): Record<string, string> {
 
 /** Which suite it was: a digest over all that has to be given. */
 export const suiteDigest = (): string => combineDigests(Object.entries(expectedDigests()));
-
-/** The op that a case is about. */
-export const opOf = (id: string): string => id.split('/')[0] ?? id;
-
-export interface OpSummary {
-  op: string;
-  total: number;
-  failures: CaseOutcome[];
-}
-
-/** Outcomes by op, in the order in which ops come. */
-export function byOp(outcomes: readonly CaseOutcome[]): OpSummary[] {
-  const ops = new Map<string, OpSummary>();
-  for (const outcome of outcomes) {
-    const op = opOf(outcome.id);
-    const summary = ops.get(op) ?? { op, total: 0, failures: [] };
-    summary.total++;
-    if (!outcome.same) summary.failures.push(outcome);
-    ops.set(op, summary);
-  }
-  return [...ops.values()];
-}
 
 /** Cases in flight on a GPU: most of a small case's time is waiting for its results. */
 const widthOnGpu = 8;
@@ -170,12 +122,4 @@ async function examinePrograms(device: Device, names: readonly string[]): Promis
 
 function wordsOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-const view = new DataView(new ArrayBuffer(4));
-
-/** Bits with what they mean as a float and as a whole number: `0x3f800000 (1, or 1065353216)`. */
-export function bitsInWords(bits: string): string {
-  view.setUint32(0, Number(bits));
-  return `${bits} (${view.getFloat32(0)}, or ${view.getInt32(0)})`;
 }

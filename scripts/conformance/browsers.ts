@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { chromium } from 'playwright-core';
 import type { HostOptions } from '#kernels/device/conformance-host.ts';
-import type { BackendReport } from '#kernels/device/conformance-report.ts';
+import type { BackendReport } from '#kernels/device/conformance-outcome.ts';
 import { AtollError } from '#protocol/errors.ts';
 import { findInstalled } from '../find-chromium.ts';
 import { serveBrowserPage } from './browser-page.ts';

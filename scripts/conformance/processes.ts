@@ -7,7 +7,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 import type { HostMessage, HostOptions } from '#kernels/device/conformance-host.ts';
-import type { BackendReport } from '#kernels/device/conformance-report.ts';
+import type { BackendReport } from '#kernels/device/conformance-outcome.ts';
 import { AtollError } from '#protocol/errors.ts';
 import { root } from '../run-tool.ts';
 import { bundle } from './bundle.ts';

@@ -1,6 +1,6 @@
 /** A conformance run as text: op by backend, and below it every case that is not the same, with its first differing element. */
 import type { Column } from '#kernels/device/conformance-document.ts';
-import { bitsInWords, byOp, type CaseOutcome } from '#kernels/device/conformance-report.ts';
+import { bitsInWords, byOp, type CaseOutcome } from '#kernels/device/conformance-outcome.ts';
 
 /** Failures that are written out for one backend. */
 const failuresMax = 20;

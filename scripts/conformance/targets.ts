@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import type { HostOptions } from '#kernels/device/conformance-host.ts';
-import type { BackendReport, CaseOutcome } from '#kernels/device/conformance-report.ts';
+import type { BackendReport, CaseOutcome } from '#kernels/device/conformance-outcome.ts';
 import { AtollError } from '#protocol/errors.ts';
 import { findInstalled, swiftshaderEnv } from '../find-chromium.ts';
 import { runInChromium, runInFirefox } from './browsers.ts';

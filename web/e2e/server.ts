@@ -66,7 +66,7 @@ export async function servePage(dist: string): Promise<PageServer> {
   );
   app.get('/v1/contributors/:address', (c) => c.json(contributor));
   app.get('*', async (c) => {
-    const path = normalize(c.req.path === '/' ? '/index.html' : c.req.path);
+    const path = normalize(extname(c.req.path) ? c.req.path : join(c.req.path, 'index.html'));
     const body = await readFile(join(dist, path)).catch(() => null);
     if (!body) return c.text('not found', 404);
     return c.body(body, 200, { 'content-type': types[extname(path)] ?? 'application/octet-stream' });

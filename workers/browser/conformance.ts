@@ -1,8 +1,9 @@
 /**
- * Conformance for pages: what backends a browser may have, and a run of the suite on one of them in a worker of its own. Nothing is loaded or asked for
- * before `examineBackend`.
+ * Conformance for pages: a run of the suite on one backend in a worker of its own. The suite and its digests are loaded by the worker, and here only when
+ * a document is asked for.
  */
 import type { HostMessage, HostOptions } from '#kernels/device/conformance-host.ts';
+import type { Column, ConformanceDocument, Machine } from '#kernels/device/conformance-document.ts';
 
 export {
   type BackendReport,
@@ -10,9 +11,8 @@ export {
   byOp,
   type CaseOutcome,
   type OpSummary,
-  opOf,
-} from '#kernels/device/conformance-report.ts';
-export type { HostMessage, HostOptions };
+} from '#kernels/device/conformance-outcome.ts';
+export type { Column, ConformanceDocument, HostMessage, HostOptions, Machine };
 
 /** Runs the suite; `onMessage` hears progress and, last, a report or why there is none. The returned function ends it at once. */
 export function examineBackend(options: HostOptions, onMessage: (message: HostMessage) => void): () => void {
@@ -23,4 +23,13 @@ export function examineBackend(options: HostOptions, onMessage: (message: HostMe
   });
   worker.postMessage(options);
   return () => worker.terminate();
+}
+
+/** The run as one document to share. */
+export async function makeDocument(
+  columns: readonly Column[],
+  machine: Machine,
+): Promise<ConformanceDocument> {
+  const made = await import('#kernels/device/conformance-document.ts');
+  return made.makeDocument(columns, machine);
 }
