@@ -22,7 +22,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
-          include: ['{protocol,kernels,workers,coordinator,web,scripts,bench,test}/**/*.test.ts'],
+          include: ['{protocol,kernels,workers,coordinator,web,scripts,bench,test,examples}/**/*.test.ts'],
           exclude: [...configDefaults.exclude, ...endToEnd],
           testTimeout: 60_000,
           hookTimeout: 120_000,

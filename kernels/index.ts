@@ -8,6 +8,7 @@ export { type BackendName, createDevice, type CreateDeviceOptions } from './devi
 export { canShareMemory, threadsMax } from './device/wasm-pool.ts';
 export type { Device } from './device/device.ts';
 export { probeDigest, runProbe } from './device/probe.ts';
+export { type PlainTraining, trainStepsFrom } from './programs/train-steps/params.ts';
 export { executeWorkunit, type ExecuteOptions, programIds } from './programs/registry.ts';
 export { type GenerateOptions, Generator, weightsFrom, type WeightSource } from './model/generate.ts';
 export { Gpt, type GptOptions, type Optimiser, type StepScalars } from './model/gpt.ts';

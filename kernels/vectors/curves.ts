@@ -10,8 +10,9 @@ import type { ModelConfig, Policy } from '#protocol/messages/model.ts';
 import type { Workunit } from '#protocol/messages/workunit.ts';
 import type { Device } from '../device/device.ts';
 import { initialCheckpoint } from '../model/init.ts';
-import { constant, lowbias32, toBits } from '../ops/math/cpu.ts';
+import { lowbias32, toBits } from '../ops/math/cpu.ts';
 import { executeWorkunit } from '../programs/registry.ts';
+import { trainStepsFrom } from '../programs/train-steps/params.ts';
 
 /** What `npm start` trains. */
 const model: ModelConfig = { L: 2, C: 64, NH: 4, T: 64, V: 256 };
@@ -20,8 +21,6 @@ const [learningRate, warmUp] = [0.004, 20];
 
 /** Steps of the committed curves. */
 export const curveSteps = 50;
-
-const bits = (x: number) => toBits(constant(x));
 
 /** Loss of each step in nats per token. `text` is english.txt. */
 export async function trainingLosses(
@@ -40,28 +39,8 @@ export async function trainingLosses(
 }
 
 function unit(policy: Policy, inputs: Workunit['inputs'], steps: number): Workunit {
-  const perStep = (f: (t: number) => number) => Array.from({ length: steps }, (_, i) => bits(f(i + 1)));
-  const correction = (beta: number) => {
-    let power = 1;
-    return perStep(() => 1 / (1 - (power *= beta)));
-  };
-  return {
-    v: 1,
-    program: `train.steps@1+${policy}`,
-    inputs,
-    params: {
-      steps,
-      batch,
-      lr: perStep((t) => learningRate * Math.min(1, t / warmUp)),
-      bias1: correction(0.9),
-      bias2: correction(0.99),
-      beta1: bits(0.9),
-      beta2: bits(0.99),
-      eps: bits(1e-8),
-      weightDecay: bits(0.1),
-    },
-    seed: 5,
-  };
+  const params = trainStepsFrom({ steps, batch, lr: (t) => learningRate * Math.min(1, t / warmUp) });
+  return { v: 1, program: `train.steps@1+${policy}`, inputs, params, seed: 5 };
 }
 
 /** Windows of T + 1 bytes from places of the text that a hash chose. */
