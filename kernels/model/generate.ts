@@ -15,6 +15,7 @@ import { CachedPass } from './cached-pass.ts';
 import { type ModelContext, modelContext } from './context.ts';
 import type { ParameterSpec } from './layout.ts';
 import { frozenParameters } from './parameters.ts';
+import { precisionOf } from './policy.ts';
 import { rotaryTensors } from './rotary.ts';
 
 /** Where weights come from: a `StoredCheckpoint`, or `weightsFrom` an array. */
@@ -62,7 +63,13 @@ export class Generator {
 
   private constructor(device: Device, model: ModelConfig, policy: Policy) {
     this.device = device;
-    this.context = modelContext(device, model, policy, 1, frozenParameters(device, model));
+    this.context = modelContext(
+      device,
+      model,
+      policy,
+      1,
+      frozenParameters(device, model, precisionOf[policy]),
+    );
     const { L, T, positions } = this.context.shape;
     const caches = Array.from({ length: L }, () => layerCache(this.context));
     const rotation = positions === 'rotary' ? rotaryTensors(this.context) : null;

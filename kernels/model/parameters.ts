@@ -8,6 +8,7 @@ import type { ModelConfig } from '#protocol/messages/model.ts';
 import type { Device } from '../device/device.ts';
 import type { Quantized, Tensor } from '../tensor/tensor.ts';
 import { type ParameterSpec, parameterLayout } from './layout.ts';
+import type { Precision } from './policy.ts';
 
 /** One parameter on the device. Gradient and moments exist only when training. */
 export interface Parameter {
@@ -28,7 +29,7 @@ export type GradientStorage = 'none' | 'shared' | 'kept';
 const absent: Tensor = { size: 0 };
 
 /** The parameters of a model that only computes: matrices as operands, tensors for the rest. Values are the caller's to write. */
-export function frozenParameters(device: Device, model: ModelConfig): Parameters {
+export function frozenParameters(device: Device, model: ModelConfig, { nb }: Precision): Parameters {
   const isLookup = (name: string) => name === 'wte' || name === 'wpe';
   const hasProducts = (name: string) => name !== 'wpe' && (name !== 'wte' || model.tied !== false);
   return new Parameters(
@@ -36,7 +37,7 @@ export function frozenParameters(device: Device, model: ModelConfig): Parameters
       const { name, rows, cols } = spec;
       const isMatrix = rows > 1;
       const value = isMatrix && !isLookup(name) ? absent : device.tensor(rows * cols);
-      const frozen = isMatrix && hasProducts(name) ? device.quantized(1, rows, cols) : null;
+      const frozen = isMatrix && hasProducts(name) ? device.quantized(1, rows, cols, false, nb === 7) : null;
       return { spec, index, value, frozen, grad: null, m: null, v: null };
     }),
   );
