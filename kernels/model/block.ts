@@ -8,6 +8,7 @@ import type { Ops } from '../device/device.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Attention } from './attention.ts';
 import type { ModelContext } from './context.ts';
+import { ExpertMlp } from './experts.ts';
 import { Linear } from './linear.ts';
 import { DenseMlp, type Mlp } from './mlp.ts';
 import { Norm, type NormState, normState } from './norm.ts';
@@ -70,7 +71,9 @@ export class Block {
     this.qkv = new Linear(context, `${name}.attn.qkv`);
     this.proj = new Linear(context, `${name}.attn.proj`);
     this.norm2 = new Norm(context, `${name}.ln2`);
-    this.mlp = new DenseMlp(context, name) as Mlp<unknown, unknown>;
+    const { experts } = context.shape;
+    const mlp = experts ? new ExpertMlp(context, name, experts) : new DenseMlp(context, name);
+    this.mlp = mlp as Mlp<unknown, unknown>;
   }
 
   activations(): BlockActivations {

@@ -21,7 +21,8 @@ const llama: ModelConfig = {
   positions: 'rotary',
   tied: false,
 };
-const models = { gpt2, llama, small: { L: 1, C: 8, NH: 2, T: 5, V: 7 } satisfies ModelConfig };
+const experts: ModelConfig = { ...llama, T: 20, experts: { E: 5, k: 2 } };
+const models = { gpt2, llama, experts, small: { L: 1, C: 8, NH: 2, T: 5, V: 7 } satisfies ModelConfig };
 const tokensOf = ({ T, V }: ModelConfig) => Array.from({ length: T }, (_, i) => lowbias32(i + 5) % V);
 
 /** [T][V] of the whole forward pass. */
@@ -60,6 +61,7 @@ describe.each(Object.entries(devices))('on %s', (_, make) => {
     ['gpt2', 'i15'],
     ['llama', 'i8sr'],
     ['llama', 'i15'],
+    ['experts', 'i8sr'],
     ['small', 'i10sr'],
   ] as const)('%s under %s decodes to the logits of the whole forward pass', async (name, policy) => {
     const model = models[name];

@@ -8,7 +8,7 @@ import { AtollError } from '#protocol/errors.ts';
 import type { ModelConfig, Policy } from '#protocol/messages/model.ts';
 import type { Device, Recording } from '../device/device.ts';
 import { constant, lowbias32 } from '../ops/math/cpu.ts';
-import { matrix, type Tensor } from '../tensor/tensor.ts';
+import { matrix, type Tensor, type View } from '../tensor/tensor.ts';
 import { tileRows } from './attention.ts';
 import { layerCache } from './cached-attention.ts';
 import { CachedPass } from './cached-pass.ts';
@@ -93,7 +93,11 @@ export class Generator {
         const values = value.size > 0 ? value : scope.tensor(rows * cols);
         await source.loadWeights(device, spec, values);
         if (!frozen) continue;
-        const src = matrix(values, rows, cols);
+        const count = frozen.batch;
+        const src: View = {
+          ...matrix(values, frozen.rows, cols),
+          batch: [1, 0, count, (rows * cols) / count],
+        };
         await scope.run(scope.record((ops) => ops.quantize({ src, dst: frozen, nb: precision.nb })));
       } finally {
         scope.destroy();

@@ -25,6 +25,8 @@ const family: Record<string, ModelConfig> = {
   },
   'a mix': { ...model, norm: 'rms', NKV: 1, biases: true, mlp: 'swiglu', HID: 19 },
   'rotary GPT': { ...model, positions: 'rotary', ropeTheta: toBits(500), tied: false, HID: 40 },
+  experts: { ...model, HID: 12, norm: 'rms', mlp: 'swiglu', experts: { E: 4, k: 2 } },
+  'GELU experts': { ...model, HID: 20, experts: { E: 3, k: 1 } },
 };
 const batch = 2;
 const windows = Uint8Array.from({ length: batch * (model.T + 1) }, (_, i) => lowbias32(i) % model.V);

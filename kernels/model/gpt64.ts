@@ -58,10 +58,39 @@ function layer(shape: Architecture, x: Matrix, get: Get): Matrix {
 }
 
 function mlp(shape: Architecture, x: Matrix, get: Get): Matrix {
-  const { C, HID } = shape;
+  const { C, HID, experts } = shape;
+  if (experts) return mixture(shape, experts, x, get);
   const wide = shape.mlp === 'swiglu' ? 2 * HID : HID;
   const up = linear(x, get, 'mlp.up', C, wide);
   return linear(activation(shape, up), get, 'mlp.down', HID, C);
+}
+
+/** Every token at its k best experts, by a softmax over their logits. */
+function mixture(shape: Architecture, experts: { E: number; k: number }, x: Matrix, get: Get): Matrix {
+  const { C, HID, T } = shape;
+  const { E, k } = experts;
+  const logits = product(x, get('mlp.router') as Matrix, C, E);
+  const part = (name: string, e: number) => {
+    const all = get(name) as Matrix;
+    return all.subarray((all.length / E) * e, (all.length / E) * (e + 1));
+  };
+  const y = new Float64Array(x.length);
+  for (let t = 0; t < T; t++) {
+    const row = logits.subarray(t * E, (t + 1) * E);
+    const chosen = [...row.keys()].sort((a, b) => (row[b] as number) - (row[a] as number)).slice(0, k);
+    const weights = chosen.map((e) => Math.exp(row[e] as number));
+    const total = weights.reduce((sum, w) => sum + w, 0);
+    chosen.forEach((e, j) => {
+      const input = x.subarray(t * C, (t + 1) * C);
+      const wide = shape.mlp === 'swiglu' ? 2 * HID : HID;
+      const act = activation(shape, product(input, part('mlp.up', e), C, wide));
+      const out = product(act, part('mlp.down', e), HID, C);
+      for (let c = 0; c < C; c++) {
+        y[t * C + c] = (y[t * C + c] as number) + ((weights[j] as number) / total) * (out[c] as number);
+      }
+    });
+  }
+  return y;
 }
 
 function activation({ mlp, HID }: Architecture, up: Matrix): Matrix {

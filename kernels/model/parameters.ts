@@ -37,7 +37,10 @@ export function frozenParameters(device: Device, model: ModelConfig, { nb }: Pre
       const { name, rows, cols } = spec;
       const isMatrix = rows > 1;
       const value = isMatrix && !isLookup(name) ? absent : device.tensor(rows * cols);
-      const frozen = isMatrix && hasProducts(name) ? device.quantized(1, rows, cols, false, nb === 7) : null;
+      const experts = /\.mlp\.(up|down)$/.test(name) ? (model.experts?.E ?? 1) : 1;
+      // Experts are matrices of their own, which only one-batch products take in bytes.
+      const operand = () => device.quantized(experts, rows / experts, cols, false, nb === 7 && experts === 1);
+      const frozen = isMatrix && hasProducts(name) ? operand() : null;
       return { spec, index, value, frozen, grad: null, m: null, v: null };
     }),
   );

@@ -45,6 +45,10 @@ const family: Record<string, Member> = {
       tied: false,
     },
   },
+  experts: {
+    policy: 'i15',
+    model: { L: 1, C: 12, NH: 2, T: 11, V: 37, HID: 18, norm: 'rms', experts: { E: 5, k: 2 } },
+  },
 };
 const steps = 3;
 const batch = 2;
