@@ -63,11 +63,11 @@ export class Memory {
     return { size, buffer: this.buffer(Math.ceil(size / 4) * 16, usage) };
   }
 
-  /** The contraction is padded to vec4 steps; the padding stays 0. */
+  /** The contraction is padded to two vec4 steps; the padding stays 0. */
   operand(batch: number, rows: number, cols: number, transposed: boolean, narrow: boolean): GpuOperand {
     checkNarrow({ transposed, narrow });
     const [lines, length] = transposed ? [cols, rows] : [rows, cols];
-    const stride = Math.ceil(length / 4) * 4;
+    const stride = Math.ceil(length / 8) * 8;
     this.checkSize(batch * rows * cols);
     this.checkSize(batch * lines * stride);
     const mantissas = this.tensor(batch * lines * stride);

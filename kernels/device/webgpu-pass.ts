@@ -14,7 +14,7 @@ export interface GpuTensor extends Tensor {
 }
 
 /**
- * Quantised rows as the kernels hold them: [batch][lines][stride] mantissas, the contraction contiguous and padded with zeros to a multiple of 4;
+ * Quantised rows as the kernels hold them: [batch][lines][stride] mantissas, the contraction contiguous and padded with zeros to a multiple of 8;
  * f32 words, integers of at most 15 bits. `lines` are rows, or columns when transposed.
  */
 export interface GpuOperand extends Quantized {
@@ -28,6 +28,8 @@ export interface Kernel {
   readonly label: string;
   /** Without the prelude, which is the device's: see webgpu-prelude.ts. */
   readonly code: string;
+  /** A WGSL extension that the code needs; see PassContext. */
+  readonly enable?: 'subgroups';
   /** The buffers from binding 2 on: `r` is read-only, `w` is read_write. */
   readonly access: string;
 }
@@ -51,13 +53,15 @@ export interface PassContext {
   scratch(name: string, words: number): Tensor;
   /** The adapter runs on the CPU: invocations share a core, barriers only cost. */
   readonly software: boolean;
+  /** Kernels may enable subgroups. */
+  readonly subgroups: boolean;
 }
 
 export type PassBuilder<A> = (args: A, context: PassContext) => Pass[];
 
 /** A kernel from its body. */
-export function kernel(label: string, body: string, access: string): Kernel {
-  return { label, code: body, access };
+export function kernel(label: string, body: string, access: string, enable?: 'subgroups'): Kernel {
+  return { label, code: body, access, ...(enable ? { enable } : {}) };
 }
 
 /** Bits of a constant that an op takes as a number. Throws `bad_input` when it is no PF32 value: the devices would round it differently. */

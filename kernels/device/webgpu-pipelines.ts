@@ -58,7 +58,7 @@ export class Pipelines {
     if (!module) {
       module = this.device.createShaderModule({
         label: kernel.label,
-        code: `${this.prelude}\n${kernel.code}`,
+        code: `${kernel.enable ? `enable ${kernel.enable};\n` : ''}${this.prelude}\n${kernel.code}`,
       });
       this.modules.set(kernel, module);
     }

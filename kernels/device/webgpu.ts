@@ -48,7 +48,10 @@ export async function createWebGpuDevice(options: WebGpuOptions): Promise<WebGpu
   }
   const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
   const device = await adapter
-    .requestDevice({ requiredLimits: { maxBufferSize, maxStorageBufferBindingSize } })
+    .requestDevice({
+      requiredFeatures: adapter.features.has('subgroups') ? ['subgroups'] : [],
+      requiredLimits: { maxBufferSize, maxStorageBufferBindingSize },
+    })
     .catch((error: unknown) => {
       throw new AtollError('no_device', 'The GPU refused to open. Close other pages that use it.', {
         cause: error,
@@ -122,6 +125,7 @@ function scoped(shared: Shared, memory: Memory, destroy: () => void): WebGpuDevi
   const context: PassContext = {
     scratch: (name, words) => memory.scratch(name, words),
     software,
+    subgroups: device.features.has('subgroups'),
   };
   return {
     info,
