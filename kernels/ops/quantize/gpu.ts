@@ -1,11 +1,15 @@
 /** QUANT on WebGPU: how rows are spread over invocations, and the kernel's uniforms. */
 import type { GpuOperand, Kernel, Pass, PassContext } from '../../device/webgpu-pass.ts';
 import { distinct, kernel, viewWords } from '../../device/webgpu-pass.ts';
-import { aloneMax } from '../reduce/gpu.ts';
+import directBody from './quantize-direct.wgsl?raw';
 import body from './quantize.wgsl?raw';
 import { checkQuantize, dstRowOf, qmaxOf, type QuantizeArgs } from './spec.ts';
 
 const quantizeKernel: Kernel = kernel('quantize', body, 'rrrrww');
+const directKernel: Kernel = kernel('quantize-direct', directBody, 'rrrrww');
+
+/** Longest row that one invocation walks: far fewer steps than the 65,535 after which Mesa's lavapipe silently ends a shader's loops. */
+const directMax = 16_384;
 
 export function quantizePasses(args: QuantizeArgs, context: PassContext): Pass[] {
   checkQuantize(args);
@@ -16,12 +20,13 @@ export function quantizePasses(args: QuantizeArgs, context: PassContext): Pass[]
   const scalars = stochastic?.scalars ?? null;
   distinct('quantize', [dst.mantissas, dst.exponents], [src.tensor, fold, scalars, position]);
   const total = dst.batch * src.rows;
-  const shape = workgroupShape(args, context);
+  const direct = context.software && src.cols <= directMax;
+  const shape = workgroupShape(args);
   const [outRow, outCol] = dst.transposed ? [1, dst.stride] : [dst.stride, 1];
   return [
     {
-      kernel: quantizeKernel,
-      constants: shape,
+      kernel: direct ? directKernel : quantizeKernel,
+      constants: direct ? { STOCHASTIC: stochastic ? 1 : 0, FOLD: fold ? 1 : 0 } : shape,
       buffers: [src.tensor, fold, scalars, position, dst.mantissas, dst.exponents],
       uniforms: [
         ...viewWords(src),
@@ -40,14 +45,13 @@ export function quantizePasses(args: QuantizeArgs, context: PassContext): Pass[]
         row,
         position ? 1 : 0,
       ],
-      workgroups: Math.ceil(total / shape.ROWS),
+      workgroups: Math.ceil(total / (direct ? 16 : shape.ROWS)),
     },
   ];
 }
 
 /** Lanes run along what is contiguous in memory: the columns, or the rows of a transposed view. */
-function workgroupShape({ src }: QuantizeArgs, { software }: PassContext): { ROWS: number; LANES: number } {
-  if (software && src.cols <= aloneMax) return { ROWS: 16, LANES: 1 };
+function workgroupShape({ src }: QuantizeArgs): { ROWS: number; LANES: number } {
   if (src.colStride === 1) return { ROWS: 1, LANES: 64 };
   return { ROWS: 16, LANES: 16 };
 }
