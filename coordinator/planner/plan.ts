@@ -9,6 +9,7 @@ import { type Cid, cidOfSync, rawCode } from '#protocol/codec/cid.ts';
 import { AtollError } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
 import type { Job } from '#protocol/messages/job.ts';
+import { encodeTokens } from '#protocol/messages/model.ts';
 import type { Workunit } from '#protocol/messages/workunit.ts';
 import { evalLoss, evalLossOperations } from '#kernels/programs/eval-loss/spec.ts';
 import { trainOuter, trainOuterOperations } from '#kernels/programs/train-outer/spec.ts';
@@ -200,8 +201,8 @@ function tokensBlock(bytes: Uint8Array): { cid: Cid; bytes: Uint8Array } {
 }
 
 function trainUnit(job: Job, state: PlanState, slot: Slot, bytes: Uint8Array): PlannedUnit {
-  const { steps, batch, beta1, beta2, eps, weightDecay } = job.training;
-  const tokens = tokensBlock(bytes);
+  const { steps, batch, beta1, beta2, eps, weightDecay, clipNorm } = job.training;
+  const tokens = tokensBlock(encodeTokens(bytes, job.model));
   const unit: Workunit = {
     v: 1,
     program: `${trainSteps}+${job.policy}`,
@@ -214,6 +215,7 @@ function trainUnit(job: Job, state: PlanState, slot: Slot, bytes: Uint8Array): P
       beta2,
       eps,
       weightDecay,
+      ...(clipNorm === undefined ? {} : { clipNorm }),
     },
     seed: seedOf(job, slot),
   };
@@ -235,7 +237,7 @@ function outerUnit(job: Job, state: PlanState, slot: Slot): PlannedUnit {
 
 function evalUnit(job: Job, state: PlanState, slot: Slot, heldOut: Uint8Array): PlannedUnit {
   const subject = state.unevaluated.find((e) => e.kind === slot.kind && e.round === slot.round);
-  const tokens = tokensBlock(heldOut);
+  const tokens = tokensBlock(encodeTokens(heldOut, job.model));
   const params = { sequences: job.training.heldOut, batch: evalBatch(job) };
   const unit: Workunit = {
     v: 1,

@@ -4,7 +4,7 @@
 import type { Cid } from '#protocol/codec/cid.ts';
 import { AtollError } from '#protocol/errors.ts';
 import type { BlockStore } from '#protocol/messages/file.ts';
-import { type ModelConfig, type Policy, tokenBytes } from '#protocol/messages/model.ts';
+import { decodeTokens, type ModelConfig, type Policy, tokenBytes } from '#protocol/messages/model.ts';
 import type { Workunit } from '#protocol/messages/workunit.ts';
 import type { Device } from '../device/device.ts';
 
@@ -44,19 +44,11 @@ export async function readTokens(
   model: ModelConfig,
 ): Promise<Uint32Array> {
   const bytes = await context.blocks.get(inputCid(context.unit, 'tokens'), context.signal);
-  const width = tokenBytes(model);
-  const tokens = new Uint32Array(count * (model.T + 1));
-  if (bytes.length !== tokens.length * width) {
-    throw new AtollError(
-      'bad_input',
-      `Expected ${tokens.length * width} bytes of tokens, got ${bytes.length}.`,
-    );
+  const expected = count * (model.T + 1) * tokenBytes(model);
+  if (bytes.length !== expected) {
+    throw new AtollError('bad_input', `Expected ${expected} bytes of tokens, got ${bytes.length}.`);
   }
-  for (let i = 0; i < tokens.length; i++) {
-    let token = 0;
-    for (let byte = width - 1; byte >= 0; byte--) token = token * 256 + (bytes[i * width + byte] as number);
-    tokens[i] = token;
-  }
+  const tokens = decodeTokens(bytes, model);
   if (tokens.some((token) => token >= model.V)) {
     throw new AtollError('bad_input', `A token lies beyond the vocabulary of ${model.V}.`);
   }

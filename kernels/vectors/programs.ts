@@ -6,7 +6,7 @@
 import { type Cid, cidOfSync, rawCode } from '#protocol/codec/cid.ts';
 import type { BlockStore } from '#protocol/messages/file.ts';
 import { MemoryBlocks } from '#protocol/memory-blocks.ts';
-import { type ModelConfig, type Policy, policySchema, tokenBytes } from '#protocol/messages/model.ts';
+import { encodeTokens, type ModelConfig, type Policy, policySchema } from '#protocol/messages/model.ts';
 import { resultDigest, type Workunit } from '#protocol/messages/workunit.ts';
 import type { Device } from '../device/device.ts';
 import { littleEndian } from '../model/checkpoint.ts';
@@ -171,9 +171,6 @@ function trainUnit(policy: Policy, checkpoint: Cid, tokens: Cid, seed: number): 
 
 /** `count` windows of T + 1 tokens, as they travel. */
 function windows(seed: number, count: number, { T, V }: ModelConfig = model): Uint8Array {
-  const width = tokenBytes({ V });
-  return Uint8Array.from({ length: count * (T + 1) * width }, (_, i) => {
-    const token = lowbias32(seed * 1000 + Math.floor(i / width)) % V;
-    return token >>> (8 * (i % width));
-  });
+  const tokens = Array.from({ length: count * (T + 1) }, (_, i) => lowbias32(seed * 1000 + i) % V);
+  return encodeTokens(tokens, { V });
 }

@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
 import { encodeCanonical } from '../codec/cbor.ts';
 import { cborCode, cidOfSync } from '../codec/cid.ts';
-import { type ModelConfig, modelConfigSchema, tokenBytes } from './model.ts';
+import { decodeTokens, encodeTokens, type ModelConfig, modelConfigSchema, tokenBytes } from './model.ts';
 
 const plain: ModelConfig = { L: 2, C: 64, NH: 4, T: 32, V: 256 };
 const llama: ModelConfig = {
@@ -21,7 +21,9 @@ describe('model config', () => {
   it('of before is the same document as ever', () => {
     const parsed = v.parse(modelConfigSchema, plain);
     expect(Object.keys(parsed)).toEqual(['L', 'C', 'NH', 'T', 'V']);
-    expect(cidOfSync(encodeCanonical(parsed), cborCode)).toMatchInlineSnapshot(`"bafyreidkki2pmysioi5if3nrloqh665gmcldfbkh6xkqdk52tpsdx72apq"`);
+    expect(cidOfSync(encodeCanonical(parsed), cborCode)).toMatchInlineSnapshot(
+      `"bafyreidkki2pmysioi5if3nrloqh665gmcldfbkh6xkqdk52tpsdx72apq"`,
+    );
   });
 
   it.each([plain, { ...plain, biases: true }, llama, { ...llama, experts: { E: 8, k: 2 } }])(
@@ -51,6 +53,16 @@ describe('model config', () => {
       expect(v.safeParse(modelConfigSchema, { ...plain, ...change }).success).toBe(false);
     },
   );
+
+  it.each([
+    [256, [0, 255, 7], 3],
+    [50_257, [0, 50_256, 258], 6],
+    [131_072, [0, 131_071, 65_537], 12],
+  ])('with V = %i gives back the tokens it encoded', (V, tokens, size) => {
+    const bytes = encodeTokens(tokens, { V });
+    expect(bytes).toHaveLength(size);
+    expect([...decodeTokens(bytes, { V })]).toEqual(tokens);
+  });
 
   it('says how wide tokens are', () => {
     expect([2, 256, 257, 65_536, 65_537].map((V) => tokenBytes({ V }))).toEqual([1, 1, 2, 2, 4]);

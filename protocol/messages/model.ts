@@ -71,3 +71,27 @@ function largestParameter(m: v.InferOutput<typeof modelShape>): number {
 export function tokenBytes({ V }: Pick<ModelConfig, 'V'>): 1 | 2 | 4 {
   return V <= 256 ? 1 : V <= 65_536 ? 2 : 4;
 }
+
+/** Tokens as they travel in a workunit's `tokens` block: see `tokenBytes`. */
+export function encodeTokens(
+  tokens: ArrayLike<number>,
+  model: Pick<ModelConfig, 'V'>,
+): Uint8Array<ArrayBuffer> {
+  const width = tokenBytes(model);
+  const bytes = new Uint8Array(tokens.length * width);
+  for (let i = 0; i < bytes.length; i++) {
+    bytes[i] = (tokens[Math.floor(i / width)] as number) >>> (8 * (i % width));
+  }
+  return bytes;
+}
+
+/** The tokens of such a block. Bytes beyond the last whole token are not looked at. */
+export function decodeTokens(bytes: Uint8Array, model: Pick<ModelConfig, 'V'>): Uint32Array<ArrayBuffer> {
+  const width = tokenBytes(model);
+  const tokens = new Uint32Array(Math.floor(bytes.length / width));
+  for (let i = 0; i < tokens.length * width; i++) {
+    const at = Math.floor(i / width);
+    tokens[at] = ((tokens[at] as number) | ((bytes[i] as number) << (8 * (i % width)))) >>> 0;
+  }
+  return tokens;
+}

@@ -8,7 +8,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Cid } from '#protocol/codec/cid.ts';
-import { type ModelConfig, type Policy, policySchema } from '#protocol/messages/model.ts';
+import { encodeTokens, type ModelConfig, type Policy, policySchema } from '#protocol/messages/model.ts';
 import type { Workunit } from '#protocol/messages/workunit.ts';
 import { parseValue } from '#protocol/codec/cbor.ts';
 import { profiled } from '../../device/profile.ts';
@@ -45,11 +45,8 @@ interface Inputs {
 export async function makeStepInputs(directory: string, model = gpt2Small): Promise<Inputs> {
   const blocks = new FileBlocks(directory);
   const checkpoint = await initialCheckpoint(model, 1, blocks);
-  const bytes = new Uint8Array(2 * (model.T + 1));
-  for (let i = 0; i <= model.T; i++) {
-    new DataView(bytes.buffer).setUint16(2 * i, lowbias32(i) % model.V, true);
-  }
-  const inputs = { checkpoint, tokens: await blocks.put(bytes) };
+  const tokens = Array.from({ length: model.T + 1 }, (_, i) => lowbias32(i) % model.V);
+  const inputs = { checkpoint, tokens: await blocks.put(encodeTokens(tokens, model)) };
   await writeFile(path.join(directory, 'inputs.json'), JSON.stringify(inputs));
   return inputs;
 }
