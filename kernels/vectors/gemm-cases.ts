@@ -229,11 +229,12 @@ const narrowShapes = [
 
 /** What a product may do besides: parts of operands, and epilogues. */
 function optionCases(nb: Bits): Case[] {
-  const named = (name: string, build: (bench: Bench) => Plan) => opCase(`gemm/${nb}/${name}`, build);
+  const named = (name: string, build: (bench: Bench) => Plan, probe = false) =>
+    opCase(`gemm/${nb}/${name}`, build, { probe });
   const lengths = [1, 3, 8, 16, 21, 64, 1021, 1024, 2053] as const;
   const kinds: readonly Epilogue[] = ['bias', 'gelu', 'silu', 'gelu gradient', 'silu gradient'];
   // Sums that one accumulator of f32, of i32, or of i32 over digits still holds, and that it does not; the longest of all at 15 bits.
-  const bounds = [1040, 1041, 65_537, ...(nb === 15 ? [131_072, 132_109] : [133_144, 133_145])];
+  const bounds = [1040, 1041, 65_537, ...(nb === 15 ? [131_072, 132_109, 132_110] : [133_144, 133_145])];
   return [
     ...bounds.map((K) =>
       named(`extreme-${K}`, (bench) => {
@@ -255,24 +256,26 @@ function optionCases(nb: Bits): Case[] {
         ),
       ),
     ...(nb === 7 ? narrowShapes : []).map((shape) =>
-      named(`narrow-${shape.join('x')}`, (bench) => narrow(bench, shape)),
+      named(`narrow-${shape.join('x')}`, (bench) => narrow(bench, shape), shape[0] === 5),
     ),
     ...lengths.flatMap((K) =>
       [false, true].map((transposed) =>
         named(
           `prefix-${K}${transposed ? '-transposed' : ''}`,
           (bench) => prefix(bench, [6, 11, K], nb, transposed, -1),
+          K === 21,
         ),
       ),
     ),
     ...[0, 1, 7, 64, 200].map((offset) =>
-      named(`offset-${offset}`, (bench) => prefix(bench, [70, 140, 10], nb, false, offset)),
+      named(`offset-${offset}`, (bench) => prefix(bench, [70, 140, 10], nb, false, offset), offset === 7),
     ),
     ...kinds.flatMap((kind) => [
       named(`${kind}`, (bench) => epilogue(bench, nb, kind, { biased: kind === 'bias' })),
       named(
         `${kind}-bias-residual`,
         (bench) => epilogue(bench, nb, kind, { biased: true, residual: 'other' }),
+        nb === 10,
       ),
       named(`${kind}-in-place-flipped`, (bench) =>
         epilogue(bench, nb, kind, { biased: true, residual: 'in place', flipped: true }),

@@ -57,7 +57,7 @@ function foldCase(nb: Bits, low: number, high: number, name: string, probe: bool
 
 /** Rows into part of an operand that holds others, the place known or in a tensor, and a last write that does not fit. */
 function intoCase(nb: Bits, transposed: boolean): Case {
-  return opCase(`quantize/${nb}/rows-into${transposed ? '-transposed' : ''}`, (bench) => {
+  const build = (bench: Bench): Plan => {
     const [batch, rows, cols] = [2, 23, 37];
     const view = (count: number, stride = cols): View => ({
       ...matrix(bench.values(batch * count * stride, -12, 4), count, cols),
@@ -83,7 +83,8 @@ function intoCase(nb: Bits, transposed: boolean): Case {
       },
       out: [dst],
     };
-  });
+  };
+  return opCase(`quantize/${nb}/rows-into${transposed ? '-transposed' : ''}`, build, { probe: true });
 }
 
 function casesOf(nb: Bits): Case[] {
