@@ -8,7 +8,7 @@ import type { Hex } from 'viem';
 import { AtollError, codeOf } from '#protocol/errors.ts';
 import { type BackendName, createDevice, type CreateDeviceOptions } from './create.ts';
 import type { Device } from './device.ts';
-import { probeDigest, runProbe } from './probe.ts';
+import { createProvenDevice } from './proven.ts';
 import { canShareMemory, threadsMax } from './wasm-pool.ts';
 
 /** `auto`: the best that can be used. A backend by its name: that one or an error. */
@@ -67,21 +67,24 @@ async function open(backend: BackendName, options: ChooseOptions, isChoice: bool
 }
 
 async function openGpu({ gpu, ...options }: ChooseOptions, isChoice: boolean): Promise<Chosen> {
-  const device = await createDevice('webgpu', { ...options, ...(gpu ? { gpu: await gpu() } : {}) });
-  const why = device.info.software
+  const found = gpu ? { gpu: await gpu() } : {};
+  const make = (arithmetic?: 'soft') =>
+    createDevice('webgpu', { ...options, ...found, ...(arithmetic ? { arithmetic } : {}) });
+  if (!isChoice) {
+    const device = await make();
+    return { device, why: whyGpu(device) };
+  }
+  const { device, probe, soft } = await createProvenDevice(make, options.signal);
+  return { device, probe, why: soft ? `${whyGpu(device)} ${whySoft}` : whyGpu(device) };
+}
+
+const whySoft =
+  'Its own floating point gave other bits than the reference, so it computes with integers where that matters.';
+
+function whyGpu({ info }: Device): string {
+  return info.software
     ? 'Computes through WebGPU on a software adapter, as asked for.'
     : 'Computes on the graphics processor through WebGPU.';
-  if (!isChoice) return { device, why };
-  const probe = await runProbe(device).catch((error: unknown) => {
-    device.destroy();
-    throw error;
-  });
-  if (probe === probeDigest) return { device, why, probe };
-  device.destroy();
-  throw new AtollError(
-    'nonconforming',
-    `${device.info.label} gave other bits than the reference in the conformance probe. A newer driver or browser often helps.`,
-  );
 }
 
 async function openWasm(options: ChooseOptions): Promise<Chosen> {

@@ -13,6 +13,8 @@ export interface CreateDeviceOptions {
   gpu?: GPU;
   /** Threads of a WASM device; 1 unless given. More need shared memory: see `canShareMemory`. */
   threads?: number;
+  /** WebGPU by integers where f32 fails the probe: see proven.ts. */
+  arithmetic?: 'soft';
   signal?: AbortSignal;
 }
 
@@ -35,6 +37,7 @@ export async function createDevice(backend: BackendName, options: CreateDeviceOp
   return createWebGpuDevice({
     gpu,
     allowSoftware: options.allowSoftware ?? false,
+    ...(options.arithmetic ? { arithmetic: options.arithmetic } : {}),
     ...(options.signal ? { signal: options.signal } : {}),
   });
 }

@@ -4,11 +4,13 @@
  * Dawn takes its Vulkan loader and driver from the environment that the process was started with (LD_LIBRARY_PATH, VK_DRIVER_FILES).
  */
 import { AtollError } from '#protocol/errors.ts';
+import type { Arithmetic } from './webgpu-prelude.ts';
 import { createWebGpuDevice, type WebGpuDevice } from './webgpu.ts';
 
 export interface DawnOptions {
   allowSoftware?: boolean;
   shapes?: 'hardware' | 'software';
+  arithmetic?: Arithmetic | { wgsl: string };
   /** Dawn's own options, such as `backend=null`. */
   flags?: readonly string[];
   signal?: AbortSignal;

@@ -104,6 +104,51 @@ describe('recording', () => {
   });
 });
 
+describe('a loss', () => {
+  /** Dawn's null backend, with the device that it hands out kept for the test to destroy. */
+  async function losable(): Promise<{ device: WebGpuDevice; lose: () => void }> {
+    const { create } = await import('webgpu');
+    const gpu = create(['backend=null']);
+    let raw: GPUDevice | undefined;
+    const requestDevice = async (adapter: GPUAdapter, descriptor?: GPUDeviceDescriptor) =>
+      (raw = await adapter.requestDevice(descriptor));
+    const requestAdapter = async () => {
+      const adapter = (await gpu.requestAdapter()) as GPUAdapter;
+      const { info, limits, features } = adapter;
+      return { info, limits, features, requestDevice: requestDevice.bind(null, adapter) };
+    };
+    const kept = { requestAdapter, keep: gpu } as unknown as GPU;
+    const made = await createWebGpuDevice({ gpu: kept, allowSoftware: true });
+    return { device: made, lose: () => raw?.destroy() };
+  }
+
+  it('in the middle of a run is a typed error that can be tried again, of everything that waits', async () => {
+    const { device: own, lose } = await losable();
+    const [x, y] = [own.tensor(1 << 16), own.tensor(1 << 16)];
+    const recording = own.record((ops) => ops.gelu({ x, y, size: x.size }));
+    await own.run(recording);
+    const running = [own.run(recording), own.read(y)];
+    lose();
+    const outcomes = await Promise.allSettled(running);
+    expect(await own.lost).toMatchObject({ code: 'device_lost', retryable: true });
+    // What was handed over before the loss may still come; what did not says why.
+    for (const outcome of outcomes) {
+      if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'device_lost' });
+    }
+    await expect(own.run(recording)).rejects.toMatchObject({ code: 'device_lost', retryable: true });
+    await expect(own.read(y)).rejects.toMatchObject({ code: 'device_lost', retryable: true });
+    expect(() => own.tensor(4)).toThrow(expect.objectContaining({ code: 'device_lost' }));
+  });
+
+  it('while pipelines compile is the same error', async () => {
+    const { device: own, lose } = await losable();
+    const [x, y] = [own.tensor(8), own.tensor(8)];
+    const running = own.run(own.record((ops) => ops.gelu({ x, y, size: 8 })));
+    lose();
+    await expect(running.then(() => own.read(y))).rejects.toMatchObject({ code: 'device_lost' });
+  });
+});
+
 it('does not call its own end a loss', async () => {
   const other = await createDawnDevice({ flags: ['backend=null'] });
   let lost = false;

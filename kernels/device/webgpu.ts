@@ -13,7 +13,7 @@ import { Faults } from './webgpu-faults.ts';
 import { Memory } from './webgpu-memory.ts';
 import type { Pass, PassBuilder, PassContext } from './webgpu-pass.ts';
 import { Pipelines } from './webgpu-pipelines.ts';
-import { preludeOf } from './webgpu-prelude.ts';
+import { type Arithmetic, preludeOf } from './webgpu-prelude.ts';
 import { type GpuRecording, Recorder } from './webgpu-recorder.ts';
 
 export interface WebGpuOptions {
@@ -22,6 +22,8 @@ export interface WebGpuOptions {
   allowSoftware: boolean;
   /** Use the kernels and workgroup shapes of this kind of adapter whatever the adapter is: for tests, so that both are tested. */
   shapes?: 'hardware' | 'software';
+  /** How PF32 is computed: `plain` on SwiftShader and `barrier` on any other adapter, unless given. */
+  arithmetic?: Arithmetic | { wgsl: string };
   signal?: AbortSignal;
 }
 
@@ -59,7 +61,10 @@ export async function createWebGpuDevice(options: WebGpuOptions): Promise<WebGpu
     });
   if (signal?.aborted) device.destroy();
   checkSignal(signal);
-  return wrap(device, info, options.shapes ? options.shapes === 'software' : info.software);
+  const software = options.shapes ? options.shapes === 'software' : info.software;
+  const arithmetic = options.arithmetic ?? (software && doesNotFuse(info) ? 'plain' : 'barrier');
+  const told = arithmetic === 'soft' ? { ...info, label: softLabel(info.label) } : info;
+  return wrap(device, told, software, preludeOf(arithmetic));
 }
 
 async function findAdapter({ gpu, allowSoftware }: WebGpuOptions): Promise<GPUAdapter> {
@@ -75,6 +80,12 @@ async function findAdapter({ gpu, allowSoftware }: WebGpuOptions): Promise<GPUAd
 
 function checkSignal(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new AtollError('cancelled', 'The device is no longer wanted.');
+}
+
+/** Tells that elementwise ops compute f32 by integers. */
+function softLabel(label: string): string {
+  const suffix = ' (integers for f32)';
+  return label.slice(0, limits.labelCharsMax - suffix.length) + suffix;
 }
 
 /** The adapter's own words. A software adapter is known by its flag or by its name. */
@@ -94,13 +105,9 @@ function doesNotFuse({ label, vendor }: DeviceInfo): boolean {
   return /swiftshader/i.test(`${label} ${vendor}`);
 }
 
-function wrap(device: GPUDevice, info: DeviceInfo, software: boolean): WebGpuDevice {
+function wrap(device: GPUDevice, info: DeviceInfo, software: boolean, prelude: string): WebGpuDevice {
   const faults = new Faults(device);
-  const pipelines = new Pipelines(
-    device,
-    faults,
-    preludeOf(software && doesNotFuse(info) ? 'plain' : 'barrier'),
-  );
+  const pipelines = new Pipelines(device, faults, prelude);
   const root = new Memory(device, faults);
   const close = () => {
     faults.close();

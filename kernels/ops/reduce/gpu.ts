@@ -27,9 +27,12 @@ export function aloneGrid(rows: number): Pick<Pass, 'workgroups'> {
   return { workgroups: Math.ceil(rows / 16) };
 }
 
-/** Throws `bad_input` for rows longer than the two levels that the row kernels add up. */
+/** Longest row: three passes of 64 lanes over it are 49,152 iterations, and lavapipe silently ends a shader's loops after 65,535 in all. */
+export const rowMax = 2 ** 20;
+
+/** Throws `bad_input` for rows longer than that. */
 export function checkRowLength(op: string, length: number): void {
-  if (length > 2 ** 24) throw new AtollError('bad_input', `${op}: a row has more than 2^24 elements.`);
+  if (length > rowMax) throw new AtollError('bad_input', `${op}: a row has more than 2^20 elements.`);
 }
 
 /** Longest row that one invocation walks by itself: Mesa's lavapipe silently ends a shader's loops after 65,535 iterations in all. */

@@ -1,7 +1,7 @@
 // The reductions of NUMERICS.md, one row by LANES invocations. Goes between pf32.wgsl and a body.
 //
 // Order      Lane j of 64 adds terms j, j + 64, ... of a block of 4096 in order; a tree of strides 32 .. 1 ends the block; a second such round
-//            adds the blocks' sums, block b in lane b mod 64. A row has at most 2^24 terms.
+//            adds the blocks' sums, block b in lane b mod 64. A row has at most 2^20 terms: see gpu.ts.
 // Work       A workgroup takes SLOTS rows. An invocation stands for 64 / LANES lanes: the tree's strides down to LANES lie inside it, the rest in
 //            workgroup memory. LANES = 64 suits a GPU, LANES = 1, which needs no barrier, an adapter that runs on the CPU: the same bits.
 // The body   defines `fn term(which: u32, i: u32) -> u32`, calls `begin` first and these functions in uniform control flow; a row that is not
