@@ -7,6 +7,7 @@ import * as adamw from '../ops/adamw/cpu.ts';
 import { scalarWords } from '../ops/adamw/spec.ts';
 import * as attention from '../ops/attention/cpu.ts';
 import { checkSoftmax } from '../ops/attention/spec.ts';
+import { checkOp } from '../ops/checks.ts';
 import * as clip from '../ops/clip/cpu.ts';
 import { checkClipScale, checkSumSquares } from '../ops/clip/spec.ts';
 import { columnSum } from '../ops/column-sum/cpu.ts';
@@ -311,7 +312,10 @@ export function createCpuDevice(replaced: Partial<CpuOps> = {}): Device {
       const ops = Object.fromEntries(
         Object.entries(table).map(([name, op]) => [
           name,
-          (args: never) => void steps.push((op as (a: never) => () => void)(args)),
+          (args: never) => {
+            checkOp(name as OpName, args);
+            steps.push((op as (a: never) => () => void)(args));
+          },
         ]),
       ) as unknown as Ops;
       build(ops);

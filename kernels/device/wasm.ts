@@ -5,6 +5,7 @@
  */
 import { AtollError } from '#protocol/errors.ts';
 import type { DeviceInfo } from '#protocol/messages/frames.ts';
+import { checkOp } from '../ops/checks.ts';
 import type { Device, OpArgs, OpName, Ops, Recording } from './device.ts';
 import { Account, WasmMemory } from './wasm-memory.ts';
 import { type Kernels, loadModule } from './wasm-module.ts';
@@ -131,6 +132,7 @@ function record(build: (ops: Ops) => void, account: Account, host: Host): WasmRe
   const calls: Call[] = [];
   let ops = 0;
   const op = (name: OpName) => (args: OpArgs[OpName]) => {
+    checkOp(name, args as never);
     ops++;
     calls.push(...(wasmOps[name] as (a: OpArgs[OpName], account: Account) => Call[])(args, account));
   };

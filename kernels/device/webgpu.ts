@@ -7,8 +7,9 @@
 import { AtollError } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
 import type { DeviceInfo } from '#protocol/messages/frames.ts';
+import { checkOp } from '../ops/checks.ts';
 import { passBuilders } from './webgpu-ops.ts';
-import type { Device, Ops, Recording } from './device.ts';
+import type { Device, OpName, Ops, Recording } from './device.ts';
 import { Faults } from './webgpu-faults.ts';
 import { Memory } from './webgpu-memory.ts';
 import type { Pass, PassBuilder, PassContext } from './webgpu-pass.ts';
@@ -160,13 +161,14 @@ function scoped(shared: Shared, memory: Memory, destroy: () => void): WebGpuDevi
 }
 
 /** Ops that append their passes to a list. */
-function collector(context: PassContext): { ops: Ops; passes: Pass[]; count: () => number } {
+export function collector(context: PassContext): { ops: Ops; passes: Pass[]; count: () => number } {
   const passes: Pass[] = [];
   let count = 0;
   const ops = Object.fromEntries(
     Object.entries(passBuilders).map(([name, build]) => [
       name,
       (args: never) => {
+        checkOp(name as OpName, args);
         count++;
         passes.push(...(build as PassBuilder<never>)(args, context));
       },

@@ -3,7 +3,7 @@
  *
  * `flops` counts PF32 operations (a multiply-add of a product is two), functions by their recipes in NUMERICS.md; QUANT and moves count none.
  * `bytes` is each input read once and each output written once, at 4 bytes a word, 1 or 2 a mantissa: what no implementation can go below.
- * `counts` are the arguments that must be whole numbers from 1 on. An op without a row does not compile; bounds.test.ts and twins.test.ts hold the rest.
+ * `counts` are the arguments that must be whole numbers from 1 on. An op without a row does not compile; vectors/twins.test.ts and bounds.test.ts hold the rest.
  */
 import type { OpArgs, OpName } from '../device/device.ts';
 import { batchCount, type Quantized, type View } from '../tensor/tensor.ts';

@@ -126,6 +126,23 @@ function grouped(
   );
 }
 
+/** Weights as bytes. */
+const narrow = opCase('grouped-gemm/narrow', (bench) => {
+  const [R, E, N, K] = [11, 3, 13, 67];
+  const [x, w] = [bench.values(R * K), bench.values(E * N * K)];
+  const offsets = bench.from(Uint32Array.of(0, 5, 5, R));
+  const [a, b] = [bench.device.quantized(1, R, K), bench.device.quantized(E, N, K, false, true)];
+  const dst = bench.zeros(R * N);
+  return {
+    record: (ops) => {
+      ops.quantize({ src: matrix(x, R, K), dst: a, nb: 7 });
+      ops.quantize({ src: { ...matrix(w, N, K), batch: [E, N * K, 1, 0] }, dst: b, nb: 7 });
+      ops.groupedGemm({ kind: 'rows', a, b, offsets, dst, nb: 7 });
+    },
+    out: [dst],
+  };
+});
+
 export const moeCases: readonly Case[] = [
   route('any', 1, 1, 1),
   route('any', 9, 1, 1),
@@ -156,4 +173,5 @@ export const moeCases: readonly Case[] = [
   grouped(7, [700, 1353, 11], [5, 2053]),
   grouped(10, [700, 2053, 11], [5, 2053]),
   grouped(15, [3, 2053], [5, 2053]),
+  narrow,
 ];

@@ -154,6 +154,24 @@ function sum(count: number, inPlace: boolean, probe = false): Case {
   );
 }
 
+/** A large vocabulary, with and without the gradient; the last target is none of it. */
+function vocabulary(rows: number, V: number): Case {
+  return opCase(`cross-entropy/vocabulary/${rows}x${V}`, (bench) => {
+    const [plain, gradient] = [bench.values(rows * V, -4, 4), bench.values(rows * V, -4, 4)];
+    const indices = bench.random.indices(rows, V);
+    indices[rows - 1] = V;
+    const targets = bench.from(indices);
+    const [losses, trained] = [bench.zeros(rows), bench.zeros(rows)];
+    return {
+      record: (ops) => {
+        ops.crossEntropy({ logits: plain, targets, losses, rows, V });
+        ops.crossEntropy({ logits: gradient, targets, losses: trained, rows, V, gradientScale: 0.5 });
+      },
+      out: [losses, plain, trained, gradient],
+    };
+  });
+}
+
 export const rowCases: readonly Case[] = [
   ...[1, 63, 64, 65, 130, 4095, 4096, 4097, 8209].map((rows) => columnSum(rows, 5)),
   ...[1, 15, 16].map((cols) => columnSum(67, cols)),
@@ -199,6 +217,11 @@ export const rowCases: readonly Case[] = [
   ...[1, 2, 64, 257, 4096, 4097].map((V) => crossEntropy(5, V, 4, V === 257)),
   crossEntropy(2, 50_257, 5),
   crossEntropy(4, 67, 40),
+  vocabulary(3, 67),
+  vocabulary(1, 50_257),
+  vocabulary(2, 50_257),
+  vocabulary(1, 131_072),
+  vocabulary(2, 131_072),
   ...[1, 2, 63, 64, 65, 4095, 4096, 4097, 10_007, 262_145].map((count) => sum(count, false, count === 4097)),
   sum(67, true),
   sum(5000, true),

@@ -4,6 +4,7 @@
  * p = p - (lr * weightDecay) * p; p = clamp(p - lr * u).
  * lr, bias1, bias2 differ from step to step and lie in `scalars` (see step-scalars.ts).
  */
+import { checkSizes, checkTensors } from '../../tensor/check.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 
 export interface AdamwArgs {
@@ -25,3 +26,16 @@ export interface AdamwArgs {
 /** Words of the `scalars` tensor, written before each step. */
 export const scalarWords = { seed: 0, lr: 1, bias1: 2, bias2: 3 } as const;
 export const scalarCount = 4;
+
+/** Throws `bad_input` when the shapes do not fit. */
+export function checkAdamw({ p, g, m, v, scalars, size, gradScale }: AdamwArgs): void {
+  checkSizes('adamw', { size });
+  checkTensors('adamw', {
+    p: [p, size],
+    g: [g, size],
+    m: [m, size],
+    v: [v, size],
+    scalars: [scalars, scalarCount],
+    gradScale: [gradScale, 1],
+  });
+}

@@ -13,7 +13,7 @@ export function crossEntropy(
   const e = new Float32Array(V);
   for (let r = 0; r < rows; r++) {
     const at = r * V;
-    const target = targets[r] as number;
+    const target = Math.min(targets[r] as number, V - 1);
     let max = Number.NEGATIVE_INFINITY;
     for (let i = 0; i < V; i++) max = Math.max(max, logits[at + i] as number);
     for (let i = 0; i < V; i++) e[i] = exp(sub(logits[at + i] as number, max));

@@ -43,7 +43,7 @@ fn main(
   let row = begin(group, grid, local.x, local.y, params.rows);
   at = row * params.V;
   let count = select(0u, params.V, live);
-  let goal = targets[row];
+  let goal = min(targets[row], params.V - 1u);
   let wanted = from_lane(goal, logits[at + goal]);
   largest = max_terms(0u, count);
   let total = sum_terms(1u, count, params.V);

@@ -22,7 +22,7 @@ export function crossEntropy(
   const end = share(rows, part + 1, parts);
   for (let r = share(rows, part, parts); r < end; r++) {
     const p = logits + <usize>r * bytes;
-    const target = load<u32>(targets + (<usize>r << 2)) << 2;
+    const target = min(load<u32>(targets + (<usize>r << 2)), <u32>V - 1) << 2;
     let max = f32x4.splat(-Infinity);
     for (let i: usize = 0; i < bytes; i += 16) {
       const x = v128.load(p + i);

@@ -5,6 +5,7 @@
  * of equal index are summed (exact, so order does not matter), then rounded: dst[v][c] = clamp(dst[v][c] + ROUND(S, E_c - nb)).
  */
 import { AtollError } from '#protocol/errors.ts';
+import { checkSizes, checkTensors } from '../../tensor/check.ts';
 import type { Quantized, Tensor } from '../../tensor/tensor.ts';
 import { type Bits, qmaxOf } from '../quantize/spec.ts';
 
@@ -34,9 +35,21 @@ export interface ScatterAddArgs {
   accumulate: boolean;
 }
 
-/** Throws `bad_input` when an i32 sum could overflow. */
-export function checkScatterAdd({ q, dst, nb }: ScatterAddArgs): void {
-  if (q.batch !== 1 || q.transposed || dst.size % q.rows !== 0) {
+/** Throws `bad_input` when the shapes do not fit. */
+export function checkEmbed({ tokens, wte, wpe, positions, x, rows, cols, T }: EmbedArgs): void {
+  checkSizes('embed', { rows, cols, T });
+  checkTensors('embed', {
+    tokens: [tokens, rows],
+    wte: [wte, cols],
+    wpe: [wpe, positions ? cols : Math.min(rows, T) * cols],
+    positions: [positions, rows],
+    x: [x, rows * cols],
+  });
+}
+
+/** Throws `bad_input` when the shapes do not fit or an i32 sum could overflow. */
+export function checkScatterAdd({ q, indices, dst, nb }: ScatterAddArgs): void {
+  if (q.batch !== 1 || q.transposed || dst.size % q.rows !== 0 || dst.size === 0 || indices.size < q.cols) {
     throw new AtollError('bad_input', 'scatterAdd: the shapes do not fit.');
   }
   if (q.cols * qmaxOf[nb] >= 2 ** 31) throw new AtollError('bad_input', 'scatterAdd: too many positions.');

@@ -3,6 +3,7 @@
  * u = k0 * (x + k1 * ((x * x) * x)); t = tanh(u); y = (0.5 * x) * (1 + t);
  * dy/dx = 0.5 * (1 + t) + ((0.5 * x) * (1 - t * t)) * (k0 * (1 + k3 * (x * x))); dx = dy * dy/dx.
  */
+import { checkSizes, checkTensors } from '../../tensor/check.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { fromBits } from '../math/cpu.ts';
 
@@ -23,4 +24,15 @@ export interface GeluGradArgs {
   /** May be `dy` itself. */
   dx: Tensor;
   size: number;
+}
+
+/** Throws `bad_input` when the shapes do not fit; so does the one below. */
+export function checkGelu({ x, y, size }: GeluArgs): void {
+  checkSizes('gelu', { size });
+  checkTensors('gelu', { x: [x, size], y: [y, size] });
+}
+
+export function checkGeluGrad({ x, dy, dx, size }: GeluGradArgs): void {
+  checkSizes('geluGrad', { size });
+  checkTensors('geluGrad', { x: [x, size], dy: [dy, size], dx: [dx, size] });
 }

@@ -5,6 +5,8 @@
  * Backward: g = dy * gain; dx = rstd * ((g - sum(g)/C) - xhat * (sum(g * xhat)/C)), added to `residual` and clamped; dgain, dbias are sums over rows.
  * Every product and sum is one PF32 operation in the written order; sums are the reductions of NUMERICS.md.
  */
+import { AtollError } from '#protocol/errors.ts';
+import { checkSizes, checkTensors } from '../../tensor/check.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 
 export interface LayerNormArgs {
@@ -45,3 +47,50 @@ export interface LayerNormParamGradArgs {
 
 /** 1e-5 as f32. */
 export const layerNormEps = Math.fround(1e-5);
+
+/** Longer sums would need a third level of blocks. */
+function checkLength(op: string, length: number): void {
+  if (length > 2 ** 24) throw new AtollError('bad_input', `${op}: more than 2^24 elements in a sum.`);
+}
+
+/** Throws `bad_input` when the shapes do not fit; so do those below. */
+export function checkLayerNorm({ x, gain, bias, y, mean, rstd, rows, cols }: LayerNormArgs): void {
+  checkSizes('layerNorm', { rows, cols });
+  checkLength('layerNorm', cols);
+  const size = rows * cols;
+  const [full, perRow] = [
+    { x: [x, size], y: [y, size] },
+    { mean: [mean, rows], rstd: [rstd, rows] },
+  ] as const;
+  checkTensors('layerNorm', { ...full, ...perRow, gain: [gain, cols], bias: [bias, cols] });
+}
+
+export function checkLayerNormGrad(args: LayerNormGradArgs): void {
+  const { dy, x, gain, mean, rstd, residual, dx, rows, cols } = args;
+  checkSizes('layerNormGrad', { rows, cols });
+  checkLength('layerNormGrad', cols);
+  const size = rows * cols;
+  checkTensors('layerNormGrad', {
+    dy: [dy, size],
+    x: [x, size],
+    residual: [residual, size],
+    dx: [dx, size],
+    gain: [gain, cols],
+    mean: [mean, rows],
+    rstd: [rstd, rows],
+  });
+}
+
+export function checkLayerNormParamGrad(args: LayerNormParamGradArgs): void {
+  const { dy, x, mean, rstd, dgain, dbias, rows, cols } = args;
+  checkSizes('layerNormParamGrad', { rows, cols });
+  checkLength('layerNormParamGrad', rows);
+  checkTensors('layerNormParamGrad', {
+    dy: [dy, rows * cols],
+    x: [x, rows * cols],
+    mean: [mean, rows],
+    rstd: [rstd, rows],
+    dgain: [dgain, cols],
+    dbias: [dbias, cols],
+  });
+}

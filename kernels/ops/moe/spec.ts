@@ -89,7 +89,7 @@ export interface CombineGradArgs {
 }
 
 export interface GroupedGemmArgs {
-  /** 'rows': a [1][R][K], b [E][N][K], dst [R][N]. 'contraction': a [1][M][R], b [1][N][R], dst [E][M][N]. */
+  /** `a` is never narrow, b only with 'rows'. 'rows': a [1][R][K], b [E][N][K], dst [R][N]. 'contraction': a [1][M][R], b [1][N][R], dst [E][M][N]. */
   kind: 'rows' | 'contraction';
   a: Quantized;
   b: Quantized;
@@ -201,7 +201,8 @@ export function checkGroupedGemm(args: GroupedGemmArgs): void {
   const size = kind === 'rows' ? M * N : E * M * N;
   checkTensors('groupedGemm', { offsets: [offsets, E + 1], dst: [dst, size], residual: [residual, size] });
   const batches = a.batch === 1 && (kind === 'rows' || b.batch === 1);
-  if (!batches || a.transposed || b.transposed || b.cols !== K) {
+  const narrow = a.narrow || (b.narrow && (kind === 'contraction' || nb !== 7));
+  if (!batches || a.transposed || b.transposed || narrow || b.cols !== K) {
     refuse('groupedGemm', 'the operands do not fit');
   }
   if (E > expertsMax) refuse('groupedGemm', `at most ${expertsMax} experts`);

@@ -41,12 +41,13 @@ export function dstRowOf({ dstRow }: QuantizeArgs): { row: number; tensor: Tenso
 
 /** Throws `bad_input` when shapes do not fit. */
 export function checkQuantize(args: QuantizeArgs): void {
-  const { src, dst, foldScale, dstRow } = args;
-  const { row } = dstRowOf(args);
+  const { src, dst, stochastic, foldScale, dstRow } = args;
+  const { row, tensor } = dstRowOf(args);
   const fits =
     batchCount(src) === dst.batch &&
     src.rows > 0 &&
     (dstRow === undefined ? src.rows === dst.rows : row + src.rows <= dst.rows) &&
+    [tensor, stochastic?.scalars].every((word) => !word || word.size > 0) &&
     Number.isSafeInteger(row) &&
     row >= 0 &&
     src.cols === dst.cols &&

@@ -39,6 +39,7 @@ function product(g: Grouped, scratch: usize): Gemm {
   p.b.batch = 1;
   p.a.panelBytes = g.a.panelBytes;
   p.b.panelBytes = g.b.panelBytes;
+  p.b.narrow = g.b.narrow;
   p.dst.n0 = 1;
   p.dst.n1 = 1;
   p.dst.rowStride = g.b.rows;
