@@ -1,6 +1,7 @@
 /** Tiled attention against f64: outputs, and gradients by finite differences, where a tile begins or ends, and for groups of heads. */
 import { describe, expect, it } from 'vitest';
 import { createCpuDevice } from '../device/cpu.ts';
+import { createWasmDevice } from '../device/wasm.ts';
 import { scalarCount } from '../ops/adamw/spec.ts';
 import { Random } from '../vectors/inputs.ts';
 import { architectureOf } from './architecture.ts';
@@ -22,10 +23,15 @@ const shapeOf = (T: number, NH: number, NKV: number) => ({
   batch: 2,
 });
 
-async function run(T: number, NH: number, NKV: number): Promise<Outcome> {
-  const device = createCpuDevice();
-  const shape = shapeOf(T, NH, NKV);
-  const { batch, QKV, C } = shape;
+async function run(
+  T: number,
+  NH: number,
+  NKV: number,
+  device = createCpuDevice(),
+  batch = 2,
+): Promise<Outcome> {
+  const shape = { ...shapeOf(T, NH, NKV), batch };
+  const { QKV, C } = shape;
   const random = Random.of(`attention ${T} ${NH} ${NKV}`);
   const [qkv, dout] = [random.values(batch * T * QKV, -3, 1), random.values(batch * T * C, -3, 1)];
   const tensor = (size: number, values?: Float32Array) => {
@@ -60,6 +66,39 @@ function objective(shape: ReturnType<typeof shapeOf>, qkv: Float64Array, dout: F
 
 /** i15 caps mantissas at 32639 of 32768: a single large value may lose this much. */
 const error = 4e-3;
+
+/** Output and gradients of one head of 8 channels, row by row in f64. */
+function gradients64(T: number, qkv: Float32Array, dout: Float32Array) {
+  const [HD, QKV] = [8, 24];
+  const out = new Float64Array(T * HD);
+  const dqkv = new Float64Array(T * QKV);
+  const at = (values: ArrayLike<number>, i: number) => values[i] as number;
+  const dot = (a: ArrayLike<number>, i: number, b: ArrayLike<number>, j: number) => {
+    let sum = 0;
+    for (let d = 0; d < HD; d++) sum += at(a, i + d) * at(b, j + d);
+    return sum;
+  };
+  const add = (to: Float64Array, i: number, factor: number, from: ArrayLike<number>, j: number) => {
+    for (let d = 0; d < HD; d++) to[i + d] = at(to, i + d) + factor * at(from, j + d);
+  };
+  for (let i = 0; i < T; i++) {
+    const e = Float64Array.from({ length: i + 1 }, (_, j) =>
+      Math.exp(dot(qkv, i * QKV, qkv, j * QKV + HD) / Math.sqrt(HD)),
+    );
+    const total = e.reduce((sum, x) => sum + x, 0);
+    const dP = e.map((_, j) => dot(dout, i * HD, qkv, j * QKV + 2 * HD));
+    const mean = e.reduce((sum, x, j) => sum + (x / total) * at(dP, j), 0);
+    for (let j = 0; j <= i; j++) {
+      const p = at(e, j) / total;
+      const dS = (p * (at(dP, j) - mean)) / Math.sqrt(HD);
+      add(out, i * HD, p, qkv, j * QKV + 2 * HD);
+      add(dqkv, j * QKV + 2 * HD, p, dout, i * HD);
+      add(dqkv, i * QKV, dS, qkv, j * QKV + HD);
+      add(dqkv, j * QKV + HD, dS, qkv, i * QKV);
+    }
+  }
+  return { out, dqkv };
+}
 
 const norm = (values: readonly number[]) => Math.sqrt(values.reduce((sum, x) => sum + x * x, 0));
 
@@ -96,6 +135,16 @@ describe('tiled attention', () => {
     });
     const ours = picks.map((at) => dqkv[T * QKV + at] as number);
     expect(norm(ours.map((x, i) => x - (numeric[i] as number)))).toBeLessThan(error * norm(numeric));
+  });
+
+  it('of T = 4096 is that of f64, and so are its gradients, on WASM', async () => {
+    const T = 4096;
+    const { qkv, dout, out, dqkv } = await run(T, 1, 1, await createWasmDevice(), 1);
+    const expected = gradients64(T, qkv, dout);
+    const relative = (got: Float32Array, wanted: Float64Array) =>
+      norm([...got].map((x, i) => x - (wanted[i] as number))) / norm([...wanted]);
+    expect(relative(out, expected.out)).toBeLessThan(error);
+    expect(relative(dqkv, expected.dqkv)).toBeLessThan(error);
   });
 
   it('gives a position the same bits whatever comes after it', async () => {

@@ -152,3 +152,30 @@ describe('gradients', () => {
     expect(after[model.T - 1]).not.toBe(before[model.T - 1]);
   });
 });
+
+describe('clipping', () => {
+  /** The norm of all first moments after one step, which with beta1 = 0 are the gradients as Adam saw them. */
+  async function momentNorm(clipNorm?: number): Promise<number> {
+    const device = createCpuDevice();
+    const gpt = new Gpt(device, model, batch, 'i15', true, { keepGradients: true });
+    gpt.load(weights);
+    gpt.setTokens(windows);
+    gpt.setScalars(still);
+    await device.run(gpt.recordStep({ ...optimiser, ...(clipNorm === undefined ? {} : { clipNorm }) }));
+    const moments = await Promise.all(gpt.parameters.map(({ m }) => device.read(m as Tensor)));
+    return norm(moments.flatMap((m) => [...m]));
+  }
+
+  it('scales all gradients together down to the norm, and leaves smaller ones alone', async () => {
+    const free = await momentNorm();
+    expect(await momentNorm(constant(free / 4))).toBeCloseTo(free / 4, 5);
+    expect(await momentNorm(constant(free * 2))).toBe(free);
+  });
+
+  it('needs all gradients at once', () => {
+    const gpt = new Gpt(createCpuDevice(), model, batch, 'i15', true);
+    expect(() => gpt.recordStep({ ...optimiser, clipNorm: 1 })).toThrow(
+      expect.objectContaining({ code: 'bad_input' }),
+    );
+  });
+});
