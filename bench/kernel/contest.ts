@@ -36,7 +36,10 @@ export class GemmContest {
     for (const which of [0, 1] as const) {
       const result = (await this.multiplier.multiply(which)).slice();
       if (result.length !== M * N) throw new Error(`${result.length} elements instead of ${M * N}.`);
-      maxError = Math.max(maxError, relativeError(result, product64(a[which], b, this.task)));
+      // Ours has the reference's digest instead; a product in f64 takes a while.
+      if (!this.task.policy) {
+        maxError = Math.max(maxError, relativeError(result, product64(a[which], b, this.task)));
+      }
       digests.push(await digestOf(result));
       this.verified.push(result);
     }

@@ -47,7 +47,9 @@ export async function run(say: (line: string) => void, options: SuiteOptions): P
       for (const backend of ['webgpu', 'wasm'] as const) {
         say(`${nameOf(shape)}, ${backend}`);
         const entrants = entrantsOf(shape, backend, digests);
-        const effort = options.quick ? { rounds: 3, seconds: 0.5 } : { rounds: 7, seconds: 1 };
+        const effort = options.quick
+          ? { rounds: 3, seconds: 0.5 }
+          : { rounds: 7, seconds: 1, clockSecondsMax: 90 };
         const result = await playMatch(rig, entrants, effort, say);
         for (const [name, seconds] of result.times) {
           say(`  ${name.padEnd(6)} ${speed(shape, seconds).toFixed(2)} GOP/CPU-s`);

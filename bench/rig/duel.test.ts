@@ -29,6 +29,27 @@ it('repeats quick work until it can be measured, and slow work once', async () =
   expect(counts['slow']).toEqual([1, 1, 1]);
 });
 
+it('goes on without who fails, and says who', async () => {
+  const failures: string[] = [];
+  let calls = 0;
+  const fragile = {
+    name: 'fragile',
+    time: () => (++calls > 3 ? Promise.reject(new Error('gone')) : Promise.resolve(2)),
+  };
+  const steady = { name: 'steady', time: () => Promise.resolve(1) };
+  const options = { rounds: 5, seconds: 1, failed: (name: string) => void failures.push(name) };
+  const times = await duel([fragile, steady], options);
+  expect([...times.keys()]).toEqual(['steady']);
+  expect(times.get('steady')).toHaveLength(5);
+  expect(failures).toEqual(['fragile']);
+});
+
+it('ends in time, after three rounds at least', async () => {
+  const slow = { name: 'slow', time: () => Promise.resolve(1) };
+  const times = await duel([slow], { rounds: 50, seconds: 1, clockSecondsMax: 0 });
+  expect(times.get('slow')).toHaveLength(3);
+});
+
 it('judges by the bound, never by the aim, and fails what is not a number', () => {
   expect(bounded('a', 1.5, 'x', { atLeast: 1.3, aim: 2 }).ok).toBe(true);
   expect(bounded('a', 1.2, 'x', { atLeast: 1.3, aim: 2 }).ok).toBe(false);

@@ -14,10 +14,17 @@ export interface DuelOptions {
   rounds: number;
   /** CPU-seconds that each contender should spend in a round; at least one piece of work. */
   seconds: number;
-  countMax?: number;
+  /** No further round begins after this many seconds by the clock, but `roundsMin` there are. */
+  clockSecondsMax?: number;
+  /** Told of a contender that failed on its way; it is out. */
+  failed?: (name: string, error: Error) => void;
 }
 
-/** CPU-seconds a piece of work, by contender, one entry a round. A contender that fails meanwhile is missing and said. */
+/** Enough for a median that one bad round does not move. */
+const roundsMin = 3;
+const countMax = 1000;
+
+/** CPU-seconds a piece of work, by contender, one entry a round. */
 export type Times = Map<string, number[]>;
 
 export function median(values: readonly number[]): number {
@@ -28,24 +35,37 @@ export function median(values: readonly number[]): number {
 }
 
 export async function duel(contenders: readonly Contender[], options: DuelOptions): Promise<Times> {
-  const { rounds, seconds, countMax = 1000 } = options;
-  const counts = new Map<string, number>();
-  for (const { name, time } of contenders) {
-    // Engines compile hot code again meanwhile, so the second look counts.
-    let one = Math.max(await time(1), 1e-3);
-    if (one < seconds) {
-      const few = Math.min(countMax, Math.max(1, Math.round((seconds * 0.4) / one)));
-      one = Math.max(await time(few), 1e-4);
-    }
-    counts.set(name, Math.min(countMax, Math.max(1, Math.round(seconds / one))));
-  }
+  const { rounds, seconds, clockSecondsMax = Infinity, failed } = options;
+  const start = performance.now();
   const times: Times = new Map(contenders.map(({ name }) => [name, []]));
-  for (let round = 0; round < rounds; round++) {
-    for (const { name, time } of contenders) {
-      times.get(name)?.push(await time(counts.get(name) as number));
+  const counts = new Map<string, number>();
+  const turn = async (act: (contender: Contender) => Promise<void>) => {
+    for (const contender of contenders.filter(({ name }) => times.has(name))) {
+      await act(contender).catch((error: Error) => {
+        if (!failed) throw error;
+        times.delete(contender.name);
+        failed(contender.name, error);
+      });
     }
+  };
+  await turn(async (contender) => void counts.set(contender.name, await countFor(contender, seconds)));
+  for (let round = 0; round < rounds; round++) {
+    if (round >= roundsMin && (performance.now() - start) / 1e3 > clockSecondsMax) break;
+    await turn(async ({ name, time }) => {
+      const cost = await time(counts.get(name) as number);
+      times.get(name)?.push(cost);
+    });
   }
   return times;
+}
+
+/** How many pieces of work take about that long. Engines compile hot code again meanwhile, so the second look counts. */
+async function countFor({ time }: Contender, seconds: number): Promise<number> {
+  const within = (one: number, wanted: number) =>
+    Math.min(countMax, Math.max(1, Math.round(wanted / Math.max(one, 1e-4))));
+  const first = await time(1);
+  if (first >= seconds) return 1;
+  return within(await time(within(Math.max(first, 1e-3), seconds * 0.4)), seconds);
 }
 
 /** How many times the work of `peer` costs that of `own`. */

@@ -27,6 +27,11 @@ export async function playMatch(
 ): Promise<MatchResult> {
   const result: MatchResult = { times: new Map(), failures: new Map(), labels: new Map() };
   const tabs = new Map<string, Tab>();
+  const failed = (name: string, error: Error) => {
+    const why = error.message.split('\n')[0] as string;
+    result.failures.set(name, why);
+    say(`  ${name} failed: ${why}`);
+  };
   for (const { name, task, verify } of entrants) {
     try {
       const tab = await rig.tab(task);
@@ -34,16 +39,14 @@ export async function playMatch(
       verify(tab.prepared);
       result.labels.set(name, tab.prepared.label);
     } catch (error) {
-      const why = (error as Error).message.split('\n')[0] as string;
-      result.failures.set(name, why);
-      say(`  ${name} failed: ${why}`);
+      failed(name, error as Error);
       await tabs.get(name)?.close();
       tabs.delete(name);
     }
   }
   await rig.measureIdle(1);
   const contenders = [...tabs].map(([name, tab]) => ({ name, time: (count: number) => tab.time(count) }));
-  result.times = await duel(contenders, options);
+  result.times = await duel(contenders, { ...options, failed });
   for (const tab of tabs.values()) await tab.close();
   return result;
 }

@@ -32,7 +32,9 @@ export async function stepRows(
   const matches = new Map<Backend, MatchResult>();
   for (const backend of ['webgpu', 'wasm'] as const) {
     say(`train step, ${backend}`);
-    const effort: DuelOptions = quick ? { rounds: 2, seconds: 0.5 } : { rounds: 5, seconds: 1 };
+    const effort: DuelOptions = quick
+      ? { rounds: 2, seconds: 0.5 }
+      : { rounds: 5, seconds: 1, clockSecondsMax: 150 };
     const result = await playMatch(rig, entrantsOf(backend, reference), effort, say);
     for (const [name, seconds] of result.times)
       say(`  ${name.padEnd(6)} ${median(seconds).toFixed(3)} CPU-s`);
