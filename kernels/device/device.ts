@@ -78,6 +78,13 @@ export interface Recording {
   readonly ops: number;
 }
 
+/** What a piece of work takes of a device's memory. */
+export interface MemoryNeed {
+  buffers: number;
+  bytes: number;
+  largestBytes: number;
+}
+
 export interface Device {
   readonly info: DeviceInfo;
   /** Resolves with a retryable `device_lost` error when the device goes away; never rejects. */
@@ -97,6 +104,12 @@ export interface Device {
   record(build: (ops: Ops) => void): Recording;
   /** Resolves when the recording has been handed over; `read` waits for its results. */
   run(recording: Recording): Promise<void>;
+
+  /**
+   * Counts what `build` would allocate, on a device of the same kind and limits that allocates nothing; throws what `build` would throw. Backends that
+   * allocate from one memory, and so refuse at once, have no need of it.
+   */
+  rehearse?(build: (dry: Device) => void): MemoryNeed;
 
   /** The same device with an account of memory of its own: its `destroy` frees what was made through it and leaves the device be. */
   scope(): Device;

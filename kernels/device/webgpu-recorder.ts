@@ -10,7 +10,7 @@ import { type GpuTensor, gridOf, type Pass } from './webgpu-pass.ts';
 import type { Pipelines } from './webgpu-pipelines.ts';
 
 /** What one submit holds at most: short enough that neither a watchdog nor the page's own drawing is starved. */
-const submitMax = { dispatches: 128, work: 2 ** 33 } as const;
+const submitMax = { dispatches: 256, work: 2 ** 33 } as const;
 
 interface Step {
   readonly pipeline: Promise<GPUComputePipeline>;

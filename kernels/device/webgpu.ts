@@ -13,6 +13,7 @@ import type { Device, OpName, Ops, Recording } from './device.ts';
 import { Faults } from './webgpu-faults.ts';
 import { Memory } from './webgpu-memory.ts';
 import type { Pass, PassBuilder, PassContext } from './webgpu-pass.ts';
+import { dryGpu } from './webgpu-rehearsal.ts';
 import { Pipelines } from './webgpu-pipelines.ts';
 import { type Arithmetic, preludeOf } from './webgpu-prelude.ts';
 import { type GpuRecording, Recorder } from './webgpu-recorder.ts';
@@ -149,6 +150,19 @@ function scoped(shared: Shared, memory: Memory, destroy: () => void): WebGpuDevi
       const { ops, passes, count } = collector(context);
       build(ops);
       return recorder.record(count(), passes);
+    },
+    rehearse(build) {
+      const { device: dry, need } = dryGpu(device);
+      const faultless = new Faults(dry);
+      const empty = {
+        device: dry,
+        info,
+        faults: faultless,
+        pipelines: new Pipelines(dry, faultless, ''),
+        software,
+      };
+      build(scoped(empty, new Memory(dry, faultless, memory.shared), () => {}));
+      return need();
     },
     recordPasses: (passes) => recorder.record(passes.length, passes),
     run: (recording) => recorder.run(recording as GpuRecording),

@@ -4,6 +4,7 @@ import { parseValue } from '#protocol/codec/cbor.ts';
 import type { Cid } from '#protocol/codec/cid.ts';
 import { littleEndian } from '../../model/checkpoint.ts';
 import { Gpt, type Optimiser } from '../../model/gpt.ts';
+import { memoryOf } from '../../model/memory.ts';
 import { StoredCheckpoint, writeTrainingUpdate } from '../../model/training-state.ts';
 import { fromBits, lowbias32 } from '../../ops/math/cpu.ts';
 import { checkCancelled, inputCid, type Program, type ProgramContext, readTokens } from '../program.ts';
@@ -23,9 +24,10 @@ async function run(context: ProgramContext): Promise<Record<string, Cid>> {
   const { model } = checkpoint;
   const windows = await readTokens(context, params.steps * params.batch, model);
   const optimiser = optimiserOf(params);
-  const gpt = new Gpt(device, model, params.batch, policy, true, {
-    keepGradients: optimiser.clipNorm !== undefined,
-  });
+  const options = { keepGradients: optimiser.clipNorm !== undefined };
+  // Throws before anything is allocated when this model cannot fit.
+  memoryOf(device, { model, batch: params.batch, policy, optimiser, ...options });
+  const gpt = new Gpt(device, model, params.batch, policy, true, options);
   for (const { spec, value } of gpt.parameters) await checkpoint.loadWeights(device, spec, value);
   await checkpoint.loadMoments(device, gpt.parameters);
   const step = gpt.recordStep(optimiser);
