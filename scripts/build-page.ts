@@ -10,7 +10,13 @@ import { root, runTool } from './run-tool.ts';
 import { sourceFiles } from './source-files.ts';
 
 const parts = /^(web|workers|kernels|protocol|contracts\/abi)\//;
-const others = ['vite.config.ts', 'package-lock.json', 'web/index.html', 'web/public/favicon.svg'];
+const others = [
+  'vite.config.ts',
+  'package-lock.json',
+  'web/index.html',
+  'web/conformance/index.html',
+  'web/public/favicon.svg',
+];
 const stamp = path.join(root, 'node_modules/.atoll-page');
 
 /** Where the built page is. */

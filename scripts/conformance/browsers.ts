@@ -10,10 +10,9 @@ import path from 'node:path';
 import { chromium } from 'playwright-core';
 import type { HostOptions } from '#kernels/device/conformance-host.ts';
 import type { BackendReport } from '#kernels/device/conformance-outcome.ts';
-import { AtollError } from '#protocol/errors.ts';
 import { findInstalled } from '../find-chromium.ts';
 import { serveBrowserPage } from './browser-page.ts';
-import { takeMessage } from './processes.ts';
+import { notInstalled, takeMessage } from './processes.ts';
 import type { RunContext } from './targets.ts';
 
 /** Starts a browser at an address; the returned function ends it. */
@@ -39,7 +38,7 @@ async function runAt(options: HostOptions, context: RunContext, launch: Launch):
 export async function runInChromium(options: HostOptions, context: RunContext): Promise<BackendReport> {
   const executablePath = findInstalled();
   if (!executablePath) {
-    throw new AtollError('no_device', 'Chromium is not here. Install it, or set ATOLL_CHROMIUM to its path.');
+    throw notInstalled('Chromium is not here. Install it, or set ATOLL_CHROMIUM to its path.');
   }
   return runAt(options, context, async (address) => {
     const browser = await chromium.launch({
@@ -81,10 +80,7 @@ export async function runInFirefox(
 ): Promise<BackendReport> {
   const firefox = findFirefox();
   if (!firefox) {
-    throw new AtollError(
-      'no_device',
-      'Firefox is not here. Debian has it in firefox-esr, or set ATOLL_FIREFOX.',
-    );
+    throw notInstalled('Firefox is not here. Debian has it in firefox-esr, or set ATOLL_FIREFOX.');
   }
   return runAt(options, context, async (address) => {
     const profile = await mkdtemp(path.join(tmpdir(), 'atoll-firefox-'));

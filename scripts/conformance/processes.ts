@@ -13,6 +13,11 @@ import { root } from '../run-tool.ts';
 import { bundle } from './bundle.ts';
 import type { RunContext } from './targets.ts';
 
+/** Something to run on is not installed: other than a program that is there and finds no adapter. */
+export function notInstalled(message: string): AtollError {
+  return new AtollError('no_device', message, { details: { notInstalled: true } });
+}
+
 /** A message as progress, a result, or an error. */
 export function takeMessage(
   message: HostMessage,
@@ -38,7 +43,7 @@ export async function runInNode(
 /** Throws `no_device` or `internal`. */
 export async function runInDeno(env: Record<string, string>, context: RunContext): Promise<BackendReport> {
   const deno = findDeno();
-  if (!deno) throw new AtollError('no_device', 'Deno is not here: it is the npm package `deno`.');
+  if (!deno) throw notInstalled('Deno is not here: it is the npm package `deno`.');
   const dir = await mkdtemp(path.join(tmpdir(), 'atoll-deno-'));
   try {
     for (const [name, body] of await bundle('deno', 'scripts/conformance/deno-entry.ts')) {

@@ -8,10 +8,9 @@ import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import type { HostOptions } from '#kernels/device/conformance-host.ts';
 import type { BackendReport, CaseOutcome } from '#kernels/device/conformance-outcome.ts';
-import { AtollError } from '#protocol/errors.ts';
 import { findInstalled, swiftshaderEnv } from '../find-chromium.ts';
 import { runInChromium, runInFirefox } from './browsers.ts';
-import { runInDeno, runInNode } from './processes.ts';
+import { notInstalled, runInDeno, runInNode } from './processes.ts';
 
 export interface RunContext {
   signal: AbortSignal;
@@ -78,7 +77,7 @@ function node(id: string, title: string, options: HostOptions): Target {
 function swiftshader(): Record<string, string> {
   const chromium = findInstalled();
   const env = chromium && swiftshaderEnv(chromium);
-  if (!env) throw new AtollError('no_device', 'SwiftShader is not here: it comes with Chromium.');
+  if (!env) throw notInstalled('SwiftShader is not here: it comes with Chromium.');
   return { ...env, VK_ICD_FILENAMES: env['VK_DRIVER_FILES'] as string };
 }
 
@@ -86,7 +85,7 @@ function swiftshader(): Record<string, string> {
 function lavapipe(): Record<string, string> {
   const [driver] = globSync('/usr/share/vulkan/icd.d/lvp_icd*.json');
   if (!driver) {
-    throw new AtollError('no_device', 'lavapipe is not here: Debian has it in mesa-vulkan-drivers.');
+    throw notInstalled('lavapipe is not here: Debian has it in mesa-vulkan-drivers.');
   }
   const chromium = findInstalled();
   const loader = chromium ? swiftshaderEnv(chromium)?.['LD_LIBRARY_PATH'] : undefined;

@@ -90,12 +90,18 @@ fn step_row(row: Row, q: vec4f, columns: mat4x4f, high_columns: mat4x4f) -> Row 
   );
 }
 
-// Adds a span's sums to (hi, lo16).
-fn collect(row: Row, hi: ptr<function, vec4i>, lo: ptr<function, vec4i>) {
+// (hi, lo16).
+struct Sum {
+  hi: vec4i,
+  lo: vec4i,
+}
+
+// Adds a span's sums. By value: naga (Firefox, Deno) cannot compile a pointer to an element of an array as an argument.
+fn collect(row: Row, sum: Sum) -> Sum {
   let carried = row.low + ((row.cross & vec4i(255)) << vec4u(8u));
-  let low = *lo + (carried & vec4i(0xffff));
-  *hi += row.high + (row.cross >> vec4u(8u)) + (carried >> vec4u(16u)) + (low >> vec4u(16u));
-  *lo = low & vec4i(0xffff);
+  let low = sum.lo + (carried & vec4i(0xffff));
+  let hi = sum.hi + row.high + (row.cross >> vec4u(8u)) + (carried >> vec4u(16u)) + (low >> vec4u(16u));
+  return Sum(hi, low & vec4i(0xffff));
 }
 
 // Elements of step k that lie in start .. end - 1.
@@ -162,8 +168,7 @@ fn main(
   let b1 = (b_base + min(n0 + 1u, params.N - 1u)) * params.K4;
   let b2 = (b_base + min(n0 + 2u, params.N - 1u)) * params.K4;
   let b3 = (b_base + min(n0 + 3u, params.N - 1u)) * params.K4;
-  var hi = array<vec4i, 4>();
-  var lo = array<vec4i, 4>();
+  var sums = array<Sum, 4>();
   let k_end = (end + 3u) / 4u;
   for (var first = start / 4u; first < k_end; first += params.span) {
     var s0 = Row();
@@ -197,15 +202,15 @@ fn main(
       s2 = step_row(s2, q2, columns, high);
       s3 = step_row(s3, q3, columns, high);
     }
-    collect(s0, &hi[0], &lo[0]);
-    collect(s1, &hi[1], &lo[1]);
-    collect(s2, &hi[2], &lo[2]);
-    collect(s3, &hi[3], &lo[3]);
+    sums[0] = collect(s0, sums[0]);
+    sums[1] = collect(s1, sums[1]);
+    sums[2] = collect(s2, sums[2]);
+    sums[3] = collect(s3, sums[3]);
   }
   for (var i = 0u; i < 4u; i++) {
     let m = tile.m0 + i;
     if (m < tile.m_end) {
-      store_row(dst_base + m * params.N + n0, m, b_base + n0, n0, hi[i], lo[i]);
+      store_row(dst_base + m * params.N + n0, m, b_base + n0, n0, sums[i].hi, sums[i].lo);
     }
   }
 }
