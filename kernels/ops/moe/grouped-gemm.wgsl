@@ -181,7 +181,8 @@ fn main(
       var q1 = a[a1 + k];
       var q2 = a[a2 + k];
       var q3 = a[a3 + k];
-      if (CONTRACTION) {
+      // Only the first and last step can hold positions of other experts.
+      if (CONTRACTION && (k == start / 4u || k + 1u == k_end)) {
         q0 = inside(q0, k, start, end);
         q1 = inside(q1, k, start, end);
         q2 = inside(q2, k, start, end);
