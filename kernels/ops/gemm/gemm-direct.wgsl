@@ -2,12 +2,13 @@
 //
 // Equation   C[b][m][n] = clamp(ROUND(sum_k A[b][m][k] * B[b][n][k], Ea[m] + Eb[n] - 2 nb)), then clamp(residual + C) where one is given.
 // Exactness  Four products of |q| <= 1023 stay below 2^22, so magic + sum is exact in f32 in any order, fused or not, and its bits are an integer that
-//            is added in i32 modulo 2^32; the whole sum S stays below 2^31. ROUND is one f32 addition of two exact parts of S: RNE on these adapters,
-//            as every ADD of their prelude is.
+//            is added in i32 modulo 2^32; the whole sum S stays below 2^31. Where S stays below 2^24 (SHORT), f32 sums are exact. ROUND is
+//            one f32 addition of two exact parts of S: RNE on these adapters, as every ADD of their prelude is.
 // Work       A workgroup is one subgroup of SwiftShader: 4 invocations, 16 rows and 64 columns; an invocation has 16 rows and every 4th column. There a
 //            load costs as much as 20 multiply-adds whatever it reads, so the tile is as large as pays, and four rows are read at once (four_rows).
-// Measured   512^3 on SwiftShader, GOP per CPU-second: 8 x 8 a lane 1.7; 16 x 8 2.9; 16 x 16 4.1.
-// Requires   K * qmax^2 < 2^31, 4 * qmax^2 <= 2^22, strides of a and b a multiple of 8 with zeros in the padding.
+// Measured   512^3 on SwiftShader, GOP per CPU-second on a busy machine: 8 x 8 an invocation 1.2, this 2.7; two vec4 steps at once the same, and twice the
+//            time to compile (1 s; 7 s with all stores unrolled).
+// Requires   K * qmax^2 < 2^31, 4 * qmax^2 <= 2^22, zeros in the padding of a and b.
 
 // Dst gets something added: 1 from dst itself, 2 from `residual`.
 override RESIDUAL: u32 = 0;
@@ -15,6 +16,8 @@ override RESIDUAL: u32 = 0;
 override CAUSAL: u32 = 0;
 // 1: the scales of B are folded into A, so its exponents are not used; 2: those of A into B.
 override FOLDED: u32 = 0;
+// 1: the whole sum stays below 2^24, and is an f32.
+override SHORT: u32 = 0;
 
 struct Params {
   offset: u32,
@@ -25,7 +28,7 @@ struct Params {
   col_stride: u32,
   M: u32,
   N: u32,
-  // vec4 steps of the contraction, an even number.
+  // vec4 steps of the contraction.
   K4: u32,
   // Lines of a batch of A and of B, and vec4 from one to the next.
   a_lines: u32,
@@ -86,12 +89,27 @@ fn columns4(r0: u32, r1: u32, r2: u32, r3: u32, k: u32) -> mat4x4f {
   return mat4x4f(b[r0 + k], b[r1 + k], b[r2 + k], b[r3 + k]);
 }
 
+// Sums of four more steps: f32 bits, or integers with magic_bits in them once a call.
+fn sum4(s: vec4i, x: vec4f, w: mat4x4f) -> vec4i {
+  if (SHORT == 1u) {
+    return bitcast<vec4i>(bitcast<vec4f>(s) + x * w);
+  }
+  return s + bitcast<vec4i>(magic + x * w);
+}
+
+fn sums_of(s: vec4i) -> vec4i {
+  if (SHORT == 1u) {
+    return vec4i(bitcast<vec4f>(s));
+  }
+  return s - i32(params.K4) * magic_bits;
+}
+
 fn step(s: Row, x: vec4f, w: Columns) -> Row {
   return Row(
-    s.c0 + bitcast<vec4i>(magic + x * w.c0),
-    s.c1 + bitcast<vec4i>(magic + x * w.c1),
-    s.c2 + bitcast<vec4i>(magic + x * w.c2),
-    s.c3 + bitcast<vec4i>(magic + x * w.c3),
+    sum4(s.c0, x, w.c0),
+    sum4(s.c1, x, w.c1),
+    sum4(s.c2, x, w.c2),
+    sum4(s.c3, x, w.c3),
   );
 }
 
@@ -143,7 +161,7 @@ fn store4(m: u32, n: u32, at: u32, s: vec4i, e: vec4i) {
   put(m, n + 12u, at + 12u * params.col_stride, c.w);
 }
 
-fn store_row(tile: Tile, i: u32, lane: u32, biased: Row) {
+fn store_row(tile: Tile, i: u32, lane: u32, sums: Row) {
   let m = tile.m0 + row_of(i, lane);
   var e = 0;
   if (FOLDED != 2u) {
@@ -151,11 +169,10 @@ fn store_row(tile: Tile, i: u32, lane: u32, biased: Row) {
   }
   let at = tile.base + m * params.row_stride;
   let next = 16u * params.col_stride;
-  let bias = i32(params.K4) * magic_bits;
-  store4(m, tile.n0, at, biased.c0 - bias, tile.exponents.c0 + e);
-  store4(m, tile.n0 + 16u, at + next, biased.c1 - bias, tile.exponents.c1 + e);
-  store4(m, tile.n0 + 32u, at + 2u * next, biased.c2 - bias, tile.exponents.c2 + e);
-  store4(m, tile.n0 + 48u, at + 3u * next, biased.c3 - bias, tile.exponents.c3 + e);
+  store4(m, tile.n0, at, sums_of(sums.c0), tile.exponents.c0 + e);
+  store4(m, tile.n0 + 16u, at + next, sums_of(sums.c1), tile.exponents.c1 + e);
+  store4(m, tile.n0 + 32u, at + 2u * next, sums_of(sums.c2), tile.exponents.c2 + e);
+  store4(m, tile.n0 + 48u, at + 3u * next, sums_of(sums.c3), tile.exponents.c3 + e);
 }
 
 @compute @workgroup_size(4)
@@ -206,43 +223,33 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3
   var s15: Row;
   // Nothing right of the diagonal is a sum that anyone wants.
   let steps = select(params.K4, 0u, CAUSAL == 1u && left >= m0 + 15u + params.reach);
-  for (var k = 0u; k < steps; k += 2u) {
+  for (var k = 0u; k < steps; k++) {
     let w = Columns(
       columns4(b0, b1, b2, b3, k),
       columns4(b4, b5, b6, b7, k),
       columns4(b8, b9, b10, b11, k),
       columns4(b12, b13, b14, b15, k),
     );
-    let v = Columns(
-      columns4(b0, b1, b2, b3, k + 1u),
-      columns4(b4, b5, b6, b7, k + 1u),
-      columns4(b8, b9, b10, b11, k + 1u),
-      columns4(b12, b13, b14, b15, k + 1u),
-    );
     let x0 = four_rows(a0, k);
-    let y0 = four_rows(a0, k + 1u);
-    s0 = step(step(s0, x0.r0, w), y0.r0, v);
-    s1 = step(step(s1, x0.r1, w), y0.r1, v);
-    s2 = step(step(s2, x0.r2, w), y0.r2, v);
-    s3 = step(step(s3, x0.r3, w), y0.r3, v);
+    s0 = step(s0, x0.r0, w);
+    s1 = step(s1, x0.r1, w);
+    s2 = step(s2, x0.r2, w);
+    s3 = step(s3, x0.r3, w);
     let x1 = four_rows(a1, k);
-    let y1 = four_rows(a1, k + 1u);
-    s4 = step(step(s4, x1.r0, w), y1.r0, v);
-    s5 = step(step(s5, x1.r1, w), y1.r1, v);
-    s6 = step(step(s6, x1.r2, w), y1.r2, v);
-    s7 = step(step(s7, x1.r3, w), y1.r3, v);
+    s4 = step(s4, x1.r0, w);
+    s5 = step(s5, x1.r1, w);
+    s6 = step(s6, x1.r2, w);
+    s7 = step(s7, x1.r3, w);
     let x2 = four_rows(a2, k);
-    let y2 = four_rows(a2, k + 1u);
-    s8 = step(step(s8, x2.r0, w), y2.r0, v);
-    s9 = step(step(s9, x2.r1, w), y2.r1, v);
-    s10 = step(step(s10, x2.r2, w), y2.r2, v);
-    s11 = step(step(s11, x2.r3, w), y2.r3, v);
+    s8 = step(s8, x2.r0, w);
+    s9 = step(s9, x2.r1, w);
+    s10 = step(s10, x2.r2, w);
+    s11 = step(s11, x2.r3, w);
     let x3 = four_rows(a3, k);
-    let y3 = four_rows(a3, k + 1u);
-    s12 = step(step(s12, x3.r0, w), y3.r0, v);
-    s13 = step(step(s13, x3.r1, w), y3.r1, v);
-    s14 = step(step(s14, x3.r2, w), y3.r2, v);
-    s15 = step(step(s15, x3.r3, w), y3.r3, v);
+    s12 = step(s12, x3.r0, w);
+    s13 = step(s13, x3.r1, w);
+    s14 = step(s14, x3.r2, w);
+    s15 = step(s15, x3.r3, w);
   }
 
   let base = params.offset + (batch / params.n1) * params.s0 + (batch % params.n1) * params.s1 + n0 * params.col_stride;

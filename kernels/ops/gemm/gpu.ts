@@ -68,24 +68,21 @@ function epiloguePass(args: GemmArgs, sums: Tensor, dst: View, context: PassCont
       preactivation ?? context.scratch('gemm preactivation', 1),
       dst.tensor,
     ],
-    uniforms: [
-      ...viewWords(dst),
-      M,
-      N,
-      batch,
-      bias ? 1 : 0,
-      kind ? activations[kind] + (activationGrad ? 2 : 0) : 0,
-      preactivation ? 1 : 0,
-      residual ? (inPlace ? 1 : 2) : 0,
-    ],
-    workgroups: Math.ceil((batch * M * N) / 256),
+    constants: {
+      BIASED: bias ? 1 : 0,
+      KIND: kind ? activations[kind] + (activationGrad ? 2 : 0) : 0,
+      KEEP: preactivation ? 1 : 0,
+      RESIDUAL: residual ? (inPlace ? 1 : 2) : 0,
+    },
+    uniforms: [...viewWords(dst), M, N, batch],
+    workgroups: Math.ceil((batch * M * Math.ceil(N / 4)) / 64),
   };
 }
 
 /** Whether gemm-direct.wgsl holds the sums: see there. */
 function fitsDirect({ a, b, nb, length }: GemmArgs, K: number): boolean {
   const inside = K < a.cols && K < (b.transposed ? b.rows : b.cols);
-  return nb < 15 && K * qmaxOf[nb] ** 2 < 2 ** 31 && !(length !== undefined && inside && K % 8 > 0);
+  return nb < 15 && K * qmaxOf[nb] ** 2 < 2 ** 31 && !(length !== undefined && inside && K % 4 > 0);
 }
 
 /** Rows and columns of a tile of gemm-direct.wgsl. */
@@ -106,12 +103,13 @@ function directPasses(args: GemmArgs, { subgroups }: PassContext): Pass[] {
   distinct('gemm', [dst.tensor], [other]);
   const tilesM = Math.ceil(M / directTile.rows);
   const tilesN = Math.ceil(N / directTile.cols);
-  const steps = 2 * Math.ceil(shape.K / 8);
+  const steps = Math.ceil(shape.K / 4);
   const strides = [a.lines, b.lines, a.stride / 4, b.stride / 4];
   const uniforms = [...viewWords(dst), M, N, steps, ...strides, nb, causalReach(args), tilesM, tilesN];
   const constants = {
     RESIDUAL: residual ? (inPlace ? 1 : 2) : 0,
     CAUSAL: causalReach(args) ? 1 : 0,
+    SHORT: shape.K * qmaxOf[nb] ** 2 <= 2 ** 24 ? 1 : 0,
     FOLDED: args.b.transposed ? (turned ? 2 : 1) : 0,
   };
   return tiled(shape.batch * tilesM * tilesN, directTile.rows * directTile.cols * shape.K, {
