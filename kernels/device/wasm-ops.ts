@@ -71,6 +71,9 @@ const call = (kernel: string, args: readonly number[], scratchBytes = 0): Call[]
 /** Of gemm/wasm.ts: two records, a row of scales, 16 bytes for every element of a block of 32 x 128 and for each of its rows, two rows, and GELU's. */
 const gemmScratchBytes = 112 + 128 * 4 + 32 * 128 * 16 + 32 * 16 + 2 * 512 + 512;
 
+/** Of quantizeAcross: a record, and a vector of scales for each panel of a chunk. */
+const acrossBytes = 64 + 192 * 16;
+
 /** Numbers of gemm/wasm.ts. */
 const activations = { gelu: 1, silu: 2 };
 
@@ -109,7 +112,7 @@ function quantize(a: QuantizeArgs, account: Account): Call[] {
   }
   // One row is read faster along itself, whatever its stride.
   const across = !dst.narrow && src.rowStride === 1 && src.rows > 1 && src.colStride !== 1 && plain;
-  if (across) return call('quantizeAcross', common, 512);
+  if (across) return call('quantizeAcross', common, acrossBytes);
   // A narrow panel is first made as a wide one.
   const panel = dst.narrow ? Math.ceil(src.cols / 8) * 64 : 0;
   return call('quantizeRows', [...common, ...fold], rows + panel);

@@ -117,6 +117,9 @@ function casesOf(nb: Bits): Case[] {
         (bench) => plan(bench, transpose(matrix(bench.values(131 * 37), 131, 37)), nb, { stochastic }),
         { probe: true },
       ),
+      opCase(`quantize/${nb}/${mode}/columns-1601`, (bench) =>
+        plan(bench, transpose(matrix(bench.values(9 * 1601), 9, 1601)), nb, { stochastic }),
+      ),
       opCase(`quantize/${nb}/${mode}/heads`, (bench) => plan(bench, headsView(bench), nb, { stochastic })),
       opCase(`quantize/${nb}/${mode}/heads-columns`, (bench) =>
         plan(bench, transpose(headsView(bench)), nb, { stochastic }),
