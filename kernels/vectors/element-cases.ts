@@ -104,6 +104,30 @@ function gelu(name: string, low: number, high: number, size: number, probe: bool
   );
 }
 
+/** Only the first `size` words of longer tensors change, also where kernels take four at a time. */
+function prefix(size: number): Case {
+  return opCase(`prefix/${size}`, (bench) => {
+    const make = () => bench.values(size + 7);
+    const [a, b, y, dx, root] = [make(), make(), make(), make(), make()];
+    const [p, g, m, momentum, delta] = [make(), make(), make(), make(), make()];
+    const v = bench.from(bench.random.positives(size + 7));
+    const scalars = bench.from(Float32Array.of(0, 0.5, 1, 1));
+    const [lr, mu] = [0.5, 0.5];
+    const rates = { beta1: 0.5, beta2: 0.5, eps: 0.5, weightDecay: 0.5 };
+    return {
+      record: (ops) => {
+        ops.elementwise({ kind: 'add', a, b, dst: b, size });
+        ops.elementwise({ kind: 'sqrt', a: v, dst: root, size });
+        ops.gelu({ x: a, y, size });
+        ops.geluGrad({ x: a, dy: y, dx, size });
+        ops.nesterov({ p, momentum, delta, size, lr, mu });
+        ops.adamw({ p, g, m, v, scalars, size, ...rates });
+      },
+      out: [b, y, dx, root, p, m, v, momentum],
+    };
+  });
+}
+
 /** Rates of a usual AdamW, and such that every term of the update matters to the last bit. */
 const rates = {
   usual: { lr: 6e-4, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1 },
@@ -199,6 +223,7 @@ export const elementCases: readonly Case[] = [
   adamw('large', -3, 3, 10_007, true),
   adamw('large', -99, 20, 10_007, false),
   adamw('usual', -3, 0, 1, false),
+  ...[1, 2, 3, 4, 5, 257].map(prefix),
   embed(1, 1, 1, false),
   embed(37, 13, 8, true),
   embed(64, 128, 64, false),
