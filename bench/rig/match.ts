@@ -44,7 +44,7 @@ export async function playMatch(
       tabs.delete(name);
     }
   }
-  await rig.measureIdle(1);
+  say(`  at rest: ${(await rig.measureIdle()).toFixed(3)} CPU-s a second`);
   const contenders = [...tabs].map(([name, tab]) => ({ name, time: (count: number) => tab.time(count) }));
   result.times = await duel(contenders, { ...options, failed });
   for (const tab of tabs.values()) await tab.close();
