@@ -21,8 +21,9 @@ export class FileReader {
     this.signal = signal;
   }
 
-  /** A copy of `count` bytes from `at` on, and zeros up to `padded`. Throws `bad_input` on a block of the wrong size. */
+  /** A copy of `count` bytes from `at` on, and zeros up to `padded`. Throws `bad_input` past the end, and on a block of the wrong size. */
   async read(at: number, count: number, padded = count): Promise<Uint8Array<ArrayBuffer>> {
+    if (at + count > this.file.size) throw new AtollError('bad_input', 'The file ends before that.');
     const bytes = new Uint8Array(padded);
     for (let done = 0; done < count;) {
       const index = Math.floor((at + done) / limits.blockBytesMax);
