@@ -5,6 +5,7 @@
  */
 import { AtollError } from '#protocol/errors.ts';
 import type { Arithmetic } from './webgpu-prelude.ts';
+import type { TuningPort } from './webgpu-tuning.ts';
 import { createWebGpuDevice, type WebGpuDevice } from './webgpu.ts';
 
 export interface DawnOptions {
@@ -13,6 +14,7 @@ export interface DawnOptions {
   arithmetic?: Arithmetic | { wgsl: string };
   /** Dawn's own options, such as `backend=null`. */
   flags?: readonly string[];
+  tuning?: TuningPort;
   signal?: AbortSignal;
 }
 

@@ -7,6 +7,7 @@
 import { AtollError } from '#protocol/errors.ts';
 import { fl, toBits } from '../ops/math/cpu.ts';
 import type { Quantized, Tensor } from '../tensor/tensor.ts';
+import type { GemmConfig } from './webgpu-tuning.ts';
 
 /** A tensor of a WebGPU device. `size` in words. */
 export interface GpuTensor extends Tensor {
@@ -53,6 +54,10 @@ export interface PassContext {
   scratch(name: string, words: number): Tensor;
   /** The adapter runs on the CPU: invocations share a core, barriers only cost. */
   readonly software: boolean;
+  /** f32 operations round to nearest, as the probe shows; not so where PF32 is computed on integers. */
+  readonly f32: boolean;
+  /** Invocations of a GEMM workgroup on a real GPU. */
+  readonly gemm: GemmConfig;
   /** Kernels may enable subgroups. */
   readonly subgroups: boolean;
 }

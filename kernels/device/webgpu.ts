@@ -8,6 +8,7 @@ import { AtollError } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
 import type { DeviceInfo } from '#protocol/messages/frames.ts';
 import { checkOp } from '../ops/checks.ts';
+import { tunedText } from '../ops/gemm/gpu.ts';
 import { passBuilders } from './webgpu-ops.ts';
 import type { Device, OpName, Ops, Recording } from './device.ts';
 import { Faults } from './webgpu-faults.ts';
@@ -16,6 +17,14 @@ import type { Pass, PassBuilder, PassContext } from './webgpu-pass.ts';
 import { dryGpu } from './webgpu-rehearsal.ts';
 import { Pipelines } from './webgpu-pipelines.ts';
 import { type Arithmetic, preludeOf } from './webgpu-prelude.ts';
+import {
+  buildId,
+  defaultConfig,
+  type GemmConfig,
+  gemmConfigs,
+  tune,
+  type TuningPort,
+} from './webgpu-tuning.ts';
 import { type GpuRecording, Recorder } from './webgpu-recorder.ts';
 
 export interface WebGpuOptions {
@@ -26,6 +35,8 @@ export interface WebGpuOptions {
   shapes?: 'hardware' | 'software';
   /** How PF32 is computed: `plain` on SwiftShader and `barrier` on any other adapter, unless given. */
   arithmetic?: Arithmetic | { wgsl: string };
+  /** Where the choice of GEMM's workgroup shape is kept; without it the default shape is used, untried. */
+  tuning?: TuningPort;
   signal?: AbortSignal;
 }
 
@@ -66,7 +77,29 @@ export async function createWebGpuDevice(options: WebGpuOptions): Promise<WebGpu
   const software = options.shapes ? options.shapes === 'software' : info.software;
   const arithmetic = options.arithmetic ?? (software && doesNotFuse(info) ? 'plain' : 'barrier');
   const told = arithmetic === 'soft' ? { ...info, label: softLabel(info.label) } : info;
-  return wrap(device, told, software, preludeOf(arithmetic));
+  const f32 = arithmetic !== 'soft';
+  const choice = { gemm: gemmConfigs[defaultConfig] as GemmConfig };
+  const opened = wrap(device, told, { software, f32, choice }, preludeOf(arithmetic));
+  if (!options.tuning || software) return opened;
+  try {
+    await tune({
+      device: opened,
+      use: (config) => (choice.gemm = config),
+      key: `gemm ${adapterName(adapter)} ${buildId(tunedText)}`,
+      port: options.tuning,
+      ...(signal ? { signal } : {}),
+    });
+  } catch (error) {
+    opened.destroy();
+    checkSignal(signal);
+    throw error;
+  }
+  return opened;
+}
+
+/** What a tuned choice is good for. */
+function adapterName({ info }: GPUAdapter): string {
+  return [info.vendor, info.architecture, info.device, info.description].join('/');
 }
 
 async function findAdapter({ gpu, allowSoftware }: WebGpuOptions): Promise<GPUAdapter> {
@@ -107,7 +140,7 @@ function doesNotFuse({ label, vendor }: DeviceInfo): boolean {
   return /swiftshader/i.test(`${label} ${vendor}`);
 }
 
-function wrap(device: GPUDevice, info: DeviceInfo, software: boolean, prelude: string): WebGpuDevice {
+function wrap(device: GPUDevice, info: DeviceInfo, kind: AdapterKind, prelude: string): WebGpuDevice {
   const faults = new Faults(device);
   const pipelines = new Pipelines(device, faults, prelude);
   const root = new Memory(device, faults);
@@ -116,25 +149,36 @@ function wrap(device: GPUDevice, info: DeviceInfo, software: boolean, prelude: s
     root.free();
     device.destroy();
   };
-  return scoped({ device, info, faults, pipelines, software }, root, close);
+  return scoped({ device, info, faults, pipelines, ...kind }, root, close);
 }
 
-interface Shared {
+interface AdapterKind {
+  /** Workgroup shapes are those for adapters that run on the CPU. */
+  software: boolean;
+  /** f32 operations round to nearest: PF32 is not computed on integers. */
+  f32: boolean;
+  /** GEMM's workgroup shape, for recordings made from now on. */
+  choice: { gemm: GemmConfig };
+}
+
+interface Shared extends AdapterKind {
   device: GPUDevice;
   info: DeviceInfo;
   faults: Faults;
   pipelines: Pipelines;
-  /** Workgroup shapes are those for adapters that run on the CPU. */
-  software: boolean;
 }
 
 function scoped(shared: Shared, memory: Memory, destroy: () => void): WebGpuDevice {
-  const { device, info, faults, pipelines, software } = shared;
+  const { device, info, faults, pipelines, software, f32 } = shared;
   const recorder = new Recorder(device, memory, pipelines, faults);
   const context: PassContext = {
     scratch: (name, words) => memory.scratch(name, words),
     software,
+    f32,
     subgroups: device.features.has('subgroups'),
+    get gemm() {
+      return shared.choice.gemm;
+    },
   };
   return {
     info,
@@ -154,13 +198,8 @@ function scoped(shared: Shared, memory: Memory, destroy: () => void): WebGpuDevi
     rehearse(build) {
       const { device: dry, need } = dryGpu(device);
       const faultless = new Faults(dry);
-      const empty = {
-        device: dry,
-        info,
-        faults: faultless,
-        pipelines: new Pipelines(dry, faultless, ''),
-        software,
-      };
+      const pipelines = new Pipelines(dry, faultless, '');
+      const empty = { ...shared, device: dry, faults: faultless, pipelines };
       build(scoped(empty, new Memory(dry, faultless, memory.shared), () => {}));
       return need();
     },

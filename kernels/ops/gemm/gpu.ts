@@ -34,8 +34,8 @@ const variants = {
 /** Multiply-adds in one dispatch at most: a fraction of a second on a slow GPU, where a watchdog waits two. */
 const workMax = 2 ** 33;
 
-/** Invocations of a workgroup, along columns and rows; each computes 8 x 8. */
-const workgroup = { WX: 8, WY: 8 } as const;
+/** What a tuned shape is good for: another text is tried anew. */
+export const tunedText = narrow.code;
 
 /** The products, and the epilogue as a pass of its own over their rounded sums in scratch. */
 export function gemmPasses(args: GemmArgs, context: PassContext): Pass[] {
@@ -132,7 +132,7 @@ function tiled(tiles: number, tileWork: number, pass: Omit<Pass, 'workgroups'>):
 
 function productPasses(args: GemmArgs, context: PassContext): Pass[] {
   const { K: length } = gemmShape(args);
-  if (context.software && fitsDirect(args, length)) return directPasses(args, context);
+  if (context.software && context.f32 && fitsDirect(args, length)) return directPasses(args, context);
   const { nb, dst, residual } = args;
   const [a, b] = [args.a as GpuOperand, args.b as GpuOperand];
   const { batch, M, N, K } = gemmShape(args);
@@ -140,6 +140,7 @@ function productPasses(args: GemmArgs, context: PassContext): Pass[] {
   const other = inPlace ? null : (residual ?? null);
   distinct('gemm', [dst.tensor], [other]);
   const variant = variants[nb];
+  const workgroup = context.gemm;
   const inside = K < a.cols && K < (b.transposed ? b.rows : b.cols);
   const constants = { ...workgroup, TAIL: inside && K % 4 > 0 ? 1 : 0 };
   const strides = [a.lines, b.lines, a.stride / 4, b.stride / 4];

@@ -20,7 +20,7 @@ export function quantizePasses(args: QuantizeArgs, context: PassContext): Pass[]
   const scalars = stochastic?.scalars ?? null;
   distinct('quantize', [dst.mantissas, dst.exponents], [src.tensor, fold, scalars, position]);
   const total = dst.batch * src.rows;
-  const direct = context.software && src.cols <= directMax;
+  const direct = context.software && context.f32 && src.cols <= directMax;
   const shape = workgroupShape(args);
   const [outRow, outCol] = dst.transposed ? [1, dst.stride] : [dst.stride, 1];
   return [

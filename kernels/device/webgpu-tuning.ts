@@ -1,0 +1,158 @@
+/**
+ * Which workgroup shape GEMM gets on this GPU: a few named ones are tried when a device opens, and the fastest is kept for the next time.
+ *
+ * No shape can change a bit, and none is part of a program's identity; even so the winner must give the reference's bits before it is used. No single
+ * shape serves all GPUs: one fixed tile averages 79% of each GPU's own best. Adapters on the CPU have a kernel of their own and are not tuned.
+ */
+import { matrix } from '../tensor/tensor.ts';
+import { createCpuDevice } from './cpu.ts';
+import type { Device } from './device.ts';
+
+/** Where choices are kept from one run to the next: localStorage in a page, a file in Node, a Map in tests. */
+export interface TuningPort {
+  get(key: string): string | null | Promise<string | null>;
+  set(key: string, value: string): void | Promise<void>;
+}
+
+/** Invocations of a workgroup along columns and rows; each computes 8 x 8. */
+export interface GemmConfig {
+  readonly WX: number;
+  readonly WY: number;
+}
+
+/** By rows x columns of a workgroup's tile, the likely best first: the budget may end the trial early. */
+export const gemmConfigs: Readonly<Record<string, GemmConfig>> = {
+  '64x64': { WX: 8, WY: 8 },
+  '64x128': { WX: 16, WY: 8 },
+  '128x64': { WX: 8, WY: 16 },
+  '32x64': { WX: 8, WY: 4 },
+  '64x32': { WX: 4, WY: 8 },
+  '128x128': { WX: 16, WY: 16 },
+  '32x128': { WX: 16, WY: 4 },
+  '32x32': { WX: 4, WY: 4 },
+};
+export const defaultConfig = '64x64';
+
+export interface Trial {
+  /** Milliseconds of one product. */
+  measure(name: string): Promise<number>;
+  /** Whether this shape gives the reference's bits. */
+  verify(name: string): Promise<boolean>;
+  now(): number;
+  budgetMs: number;
+}
+
+/** The fastest shape that verifies, of those that the budget lets try; null when none does. */
+export async function chooseConfig(names: readonly string[], trial: Trial): Promise<string | null> {
+  const end = trial.now() + trial.budgetMs;
+  const times: [name: string, ms: number][] = [];
+  for (const name of names) {
+    if (times.length > 0 && trial.now() >= end) break;
+    times.push([name, await trial.measure(name)]);
+  }
+  times.sort(([, a], [, b]) => a - b);
+  for (const [name] of times) if (await trial.verify(name)) return name;
+  return null;
+}
+
+export interface TuningTarget {
+  device: Device;
+  /** Recordings made from now on use this shape. */
+  use(config: GemmConfig): void;
+  /** Adapter and build: a choice is good for no other. */
+  key: string;
+  port: TuningPort;
+  budgetMs?: number;
+  /** The product that is timed, and how often. */
+  timed?: { M: number; N: number; K: number; count: number };
+  signal?: AbortSignal;
+}
+
+/** Sets the shape that is kept for this adapter, or tries the shapes and keeps the best. Returns its name. */
+export async function tune(target: TuningTarget): Promise<string> {
+  const { use, key, port } = target;
+  const kept = await port.get(key);
+  if (kept !== null && Object.hasOwn(gemmConfigs, kept)) {
+    use(gemmConfigs[kept] as GemmConfig);
+    return kept;
+  }
+  const chosen = await chooseConfig(Object.keys(gemmConfigs), trialOn(target));
+  use(gemmConfigs[chosen ?? defaultConfig] as GemmConfig);
+  if (chosen !== null) await port.set(key, chosen);
+  return chosen ?? defaultConfig;
+}
+
+const nb = 10;
+const usual = { M: 512, N: 512, K: 512, count: 8 } as const;
+const proven = { M: 67, N: 131, K: 33 } as const;
+
+function trialOn({ device, use, budgetMs = 1500, timed = usual, signal }: TuningTarget): Trial {
+  const select = (name: string) => {
+    signal?.throwIfAborted();
+    use(gemmConfigs[name] as GemmConfig);
+  };
+  return {
+    budgetMs,
+    now: () => performance.now(),
+    async measure(name) {
+      select(name);
+      const scope = device.scope();
+      try {
+        const product = productOn(scope, timed);
+        // Compiles, and warms up.
+        await product.run(1);
+        const start = performance.now();
+        await product.run(timed.count);
+        return (performance.now() - start) / timed.count;
+      } finally {
+        scope.destroy();
+      }
+    },
+    async verify(name) {
+      select(name);
+      const scope = device.scope();
+      try {
+        const words = await productOn(scope, proven).run(1);
+        const expected = await productOn(createCpuDevice(), proven).run(1);
+        return words.every((word, i) => word === expected[i]);
+      } finally {
+        scope.destroy();
+      }
+    },
+  };
+}
+
+/** Quantised products of numbers that nobody chose; `run` waits for the last one's bits. */
+function productOn(device: Device, { M, N, K }: { M: number; N: number; K: number }) {
+  const upload = (count: number, seed: number) => {
+    const tensor = device.tensor(count);
+    device.write(
+      tensor,
+      Float32Array.from({ length: count }, (_, i) => ((Math.imul(i + seed, 0x9e3779b1) >> 8) | 1) / 2 ** 23),
+    );
+    return tensor;
+  };
+  const [a, b, dst] = [upload(M * K, 1), upload(N * K, 7), device.tensor(M * N)];
+  const [qa, qb] = [device.quantized(1, M, K), device.quantized(1, N, K)];
+  const operands = device.record((ops) => {
+    ops.quantize({ src: matrix(a, M, K), dst: qa, nb });
+    ops.quantize({ src: matrix(b, N, K), dst: qb, nb });
+  });
+  const product = device.record((ops) => ops.gemm({ a: qa, b: qb, dst: matrix(dst, M, N), nb }));
+  let quantised = false;
+  return {
+    async run(count: number): Promise<Uint32Array> {
+      if (!quantised) await device.run(operands);
+      quantised = true;
+      for (let i = 0; i < count; i++) await device.run(product);
+      return new Uint32Array((await device.read(dst)).buffer);
+    },
+  };
+}
+
+/** Names a build by the text of its kernels (FNV-1a): a kernel that changes is tried again. */
+export function buildId(text: string): string {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return (hash >>> 0).toString(16).padStart(8, '0');
+}
