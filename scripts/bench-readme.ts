@@ -4,9 +4,11 @@
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { type BenchDocument, type BenchRow, resultsDir } from './bench.ts';
+// Types only: bench.ts waits for this file at its top level.
+import type { BenchDocument, BenchRow } from './bench.ts';
 import { root } from './run-tool.ts';
 
+export const resultsDir = path.join(root, 'bench/results');
 const [begin, end] = ['<!-- bench: begin (npm run bench -- readme) -->', '<!-- bench: end -->'];
 
 /** The newest document of each suite, by name of the suite. */
@@ -48,7 +50,9 @@ export function benchSection(documents: readonly BenchDocument[] = newest()): st
 export function readmeWith(readme: string, section: string): string {
   const [from, to] = [readme.indexOf(begin), readme.indexOf(end)];
   if (from < 0 || to < from) throw new Error('README lacks the two comments between which results go.');
-  const middle = section === '' ? '\n\n' : `\n\n${section}\n\n`;
+  // Prettier would pad the tables, so that every figure changed every line.
+  const [ignore, heed] = ['<!-- prettier-ignore-start -->', '<!-- prettier-ignore-end -->'];
+  const middle = section === '' ? '\n\n' : `\n\n${ignore}\n${section}\n${heed}\n\n`;
   return readme.slice(0, from + begin.length) + middle + readme.slice(to);
 }
 

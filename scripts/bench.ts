@@ -48,7 +48,7 @@ export interface BenchDocument extends BenchOutcome {
 }
 
 const folder = path.join(root, 'bench');
-export const resultsDir = path.join(folder, 'results');
+const resultsDir = path.join(folder, 'results');
 const fileOf = (name: string) => path.join(folder, name, 'suite.ts');
 
 function suites(): string[] {
@@ -78,6 +78,10 @@ async function main(words: string[]): Promise<number> {
     return 2;
   }
   const options = { quick: words.includes('--quick'), native: words.includes('--native') };
+  if (options.quick && words.includes('--save')) {
+    say('--quick is not for figures to keep: leave --save out.');
+    return 2;
+  }
   const { run } = (await import(pathToFileURL(fileOf(name)).href)) as { run: Suite };
   const document = documentOf(name, await run(say, options));
   if (words.includes('--save')) say(`kept as ${save(document, options.native)}`);
