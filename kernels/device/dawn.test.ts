@@ -15,14 +15,14 @@ const file = (relative: string) => fileURLToPath(new URL(relative, import.meta.u
 const expected = Object.fromEntries(Object.entries(conformance).map(([id, { outputs }]) => [id, outputs]));
 let env: NodeJS.ProcessEnv;
 
-async function dawn(...args: string[]): Promise<DawnReport> {
+async function dawn<T = DawnReport>(...args: string[]): Promise<T> {
   const hooks = file('../../scripts/raw-hooks.ts');
   const { stdout } = await run(process.execPath, ['--import', hooks, file('./dawn-runner.ts'), ...args], {
     env,
     maxBuffer: 16 << 20,
     timeout: 280_000,
   });
-  return JSON.parse(stdout) as DawnReport;
+  return JSON.parse(stdout) as T;
 }
 
 beforeAll(async () => {
@@ -43,6 +43,10 @@ describe('Dawn on SwiftShader', () => {
     },
     300_000,
   );
+
+  it('submits runs in the order of their calls, whatever still compiles', async () => {
+    expect(await dawn<number>('order')).toBe(16);
+  });
 });
 
 describe('Dawn without a GPU', () => {

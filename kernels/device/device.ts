@@ -102,7 +102,7 @@ export interface Device {
   readQuantized(q: Quantized): Promise<{ mantissas: Int32Array; exponents: Int32Array }>;
 
   record(build: (ops: Ops) => void): Recording;
-  /** Resolves when the recording has been handed over; `read` waits for its results. */
+  /** Resolves when the recording has been handed over, in the order of the calls; `read` waits for its results. Await the first run before the next write. */
   run(recording: Recording): Promise<void>;
 
   /**

@@ -37,6 +37,8 @@ export class Recorder {
   private readonly memory: Memory;
   private readonly pipelines: Pipelines;
   private readonly faults: Faults;
+  /** Ends when every run that had to wait was submitted; null when none waits. */
+  private waiting: Promise<void> | null = null;
 
   constructor(device: GPUDevice, memory: Memory, pipelines: Pipelines, faults: Faults) {
     this.device = device;
@@ -83,14 +85,28 @@ export class Recorder {
     };
   }
 
-  /** Encodes and submits: at once when the recording ran before, so that writes made after the call come after it. */
-  async run(recording: GpuRecording): Promise<void> {
+  /**
+   * Encodes and submits: at once when the recording ran before, so that writes made after the call come after it. While an earlier run still waits for
+   * its pipelines, later ones wait behind it: runs are submitted in the order of their calls.
+   */
+  run(recording: GpuRecording): Promise<void> {
+    const turn = this.take(recording, this.waiting);
+    if (!this.waiting && recording.pipelines) return turn;
+    const waiting = turn.catch(() => {}).then(() => {
+      if (this.waiting === waiting) this.waiting = null;
+    });
+    this.waiting = waiting;
+    return turn;
+  }
+
+  private async take(recording: GpuRecording, before: Promise<void> | null): Promise<void> {
     this.memory.check();
+    if (before) await before;
     if (!recording.pipelines) {
       recording.pipelines = await this.pipelines.ready(recording.steps.map(({ pipeline }) => pipeline));
       await this.faults.settle();
-      this.memory.check();
     }
+    this.memory.check();
     this.faults.guard(() => this.submit(recording));
   }
 
