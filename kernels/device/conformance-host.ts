@@ -14,6 +14,8 @@ export interface HostOptions {
   threads?: number;
   /** Accept a software WebGPU adapter. */
   allowSoftware?: boolean;
+  /** Use the kernels for this kind of adapter on it. */
+  shapes?: 'hardware' | 'software';
 }
 
 export type HostMessage =

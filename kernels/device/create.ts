@@ -9,6 +9,8 @@ export type BackendName = 'reference' | 'wasm' | 'webgpu';
 export interface CreateDeviceOptions {
   /** Accept a software adapter (SwiftShader, lavapipe): for tests, never faster than the CPU backends. */
   allowSoftware?: boolean;
+  /** Use the kernels and workgroup shapes of this kind of adapter whatever the adapter is: for tests. */
+  shapes?: 'hardware' | 'software';
   /** Where adapters come from; `navigator.gpu` unless given. */
   gpu?: GPU;
   /** Threads of a WASM device; 1 unless given. More need shared memory: see `canShareMemory`. */
@@ -37,6 +39,7 @@ export async function createDevice(backend: BackendName, options: CreateDeviceOp
   return createWebGpuDevice({
     gpu,
     allowSoftware: options.allowSoftware ?? false,
+    ...(options.shapes ? { shapes: options.shapes } : {}),
     ...(options.arithmetic ? { arithmetic: options.arithmetic } : {}),
     ...(options.signal ? { signal: options.signal } : {}),
   });

@@ -55,10 +55,10 @@ export const targets: readonly Target[] = [
     runInDeno(lavapipe(), context),
   ),
   target('firefox-swiftshader', 'WebGPU, worker in Firefox, SwiftShader', false, (context) =>
-    runInFirefox(gpu, swiftshader(), context),
+    runInFirefox({ ...gpu, shapes: 'hardware' }, swiftshader(), context),
   ),
   target('firefox-lavapipe', 'WebGPU, worker in Firefox, lavapipe', false, (context) =>
-    runInFirefox(gpu, lavapipe(), context),
+    runInFirefox({ ...gpu, shapes: 'hardware' }, lavapipe(), context),
   ),
   target('firefox-wasm', 'WebAssembly, 2 threads, worker in Firefox', false, (context) =>
     runInFirefox({ backend: 'wasm', threads: 2 }, {}, context),
