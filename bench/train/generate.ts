@@ -33,7 +33,7 @@ class Side {
   private readonly process: ChildProcess;
 
   constructor() {
-    const hooks = new URL('../../scripts/raw-hooks.ts', import.meta.url).href;
+    const hooks = import.meta.resolve('#scripts/raw-hooks.ts');
     const file = fileURLToPath(new URL('generate-child.ts', import.meta.url));
     const options = { execArgv: ['--import', hooks, '--max-old-space-size=8192'] };
     this.process = fork(file, [], { ...options, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });

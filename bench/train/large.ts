@@ -73,8 +73,8 @@ function rowsOf(run: StepReport, profile: StepReport, say: (line: string) => voi
 
 /** What one part prints. Throws with what it said when it fails. */
 function part(words: string[]): Promise<string> {
-  const script = fileURLToPath(new URL('../../kernels/programs/testing/gpt2-step.ts', import.meta.url));
-  const hooks = new URL('../../scripts/raw-hooks.ts', import.meta.url).href;
+  const script = fileURLToPath(import.meta.resolve('#kernels/programs/testing/gpt2-step.ts'));
+  const hooks = import.meta.resolve('#scripts/raw-hooks.ts');
   const args = ['--import', hooks, script, ...words];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let [output, said] = ['', ''];

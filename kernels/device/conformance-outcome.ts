@@ -24,7 +24,7 @@ export interface CaseOutcome {
 export interface BackendReport {
   info: DeviceInfo;
   seconds: number;
-  outcomes: CaseOutcome[];
+  outcomes: readonly CaseOutcome[];
 }
 
 /** The op that a case is about. */

@@ -92,9 +92,11 @@ export class Recorder {
   run(recording: GpuRecording): Promise<void> {
     const turn = this.take(recording, this.waiting);
     if (!this.waiting && recording.pipelines) return turn;
-    const waiting = turn.catch(() => {}).then(() => {
-      if (this.waiting === waiting) this.waiting = null;
-    });
+    const waiting = turn
+      .catch(() => {})
+      .then(() => {
+        if (this.waiting === waiting) this.waiting = null;
+      });
     this.waiting = waiting;
     return turn;
   }

@@ -2,12 +2,11 @@
 import { distinct, type Pass, type PassContext } from '../../device/webgpu-pass.ts';
 import { aloneMax, rowGrid, rowKernel, rowShape } from '../reduce/gpu.ts';
 import body from './column-sum.wgsl?raw';
-import { checkColumnSum, type ColumnSumArgs } from './spec.ts';
+import type { ColumnSumArgs } from './spec.ts';
 
 const columnSumKernel = rowKernel('column-sum', body, 'rw');
 
 export function columnSumPasses(args: ColumnSumArgs, context: PassContext): Pass[] {
-  checkColumnSum(args);
   const { src, dst, rows, cols, accumulate } = args;
   // Neighbouring columns side by side, so that a workgroup reads whole lines of memory.
   const alone = context.software && rows <= aloneMax;

@@ -1,12 +1,11 @@
 /** Rotary positions on WebGPU. */
 import { distinct, kernel, type Pass } from '../../device/webgpu-pass.ts';
 import body from './rotary.wgsl?raw';
-import { checkRotary, type RotaryArgs, tableRows } from './spec.ts';
+import { type RotaryArgs, tableRows } from './spec.ts';
 
 const rotaryKernel = kernel('rotary', body, 'rrrw');
 
 export function rotaryPasses(args: RotaryArgs): Pass[] {
-  checkRotary(args);
   const { x, offset, rowStride, heads, headStride, rows, HD, cos, sin, positions, inverse } = args;
   distinct('rotary', [x], [cos, sin, positions]);
   return [

@@ -4,20 +4,13 @@ import { aloneMax } from '../reduce/gpu.ts';
 import decodeBody from './decode-rows.wgsl?raw';
 import codesBody from './encode-codes.wgsl?raw';
 import exponentsBody from './encode-exponents.wgsl?raw';
-import {
-  checkDecodeRows,
-  checkEncodeRows,
-  type DecodeRowsArgs,
-  type EncodeRowsArgs,
-  packedWords,
-} from './spec.ts';
+import { type DecodeRowsArgs, type EncodeRowsArgs, packedWords } from './spec.ts';
 
 const exponentsKernel = kernel('encode-exponents', exponentsBody, 'rrw');
 const codesKernel = kernel('encode-codes', codesBody, 'rrrw');
 const decodeKernel = kernel('decode-rows', decodeBody, 'rrrw');
 
 export function encodeRowsPasses(args: EncodeRowsArgs, { software }: PassContext): Pass[] {
-  checkEncodeRows(args);
   const { src, codes, exponents, rows, cols } = args;
   const minus = args.minus ?? null;
   const kind = minus ? 1 : args.sqrt ? 2 : 0;
@@ -40,7 +33,6 @@ export function encodeRowsPasses(args: EncodeRowsArgs, { software }: PassContext
 }
 
 export function decodeRowsPasses(args: DecodeRowsArgs): Pass[] {
-  checkDecodeRows(args);
   const { codes, exponents, dst, rows, cols, addTo } = args;
   const inPlace = addTo === dst;
   return [

@@ -1,12 +1,11 @@
 /** Sampling on WebGPU: a workgroup a row. */
 import { kernel, type Pass } from '../../device/webgpu-pass.ts';
 import body from './sample.wgsl?raw';
-import { checkSample, type SampleArgs } from './spec.ts';
+import type { SampleArgs } from './spec.ts';
 
 const sampleKernel = kernel('sample', body, 'rrrw');
 
 export function samplePasses(args: SampleArgs): Pass[] {
-  checkSample(args);
   const { logits, rows, V, temperature, topK, scalars, site, dst } = args;
   const candidates = topK !== undefined && topK < V ? topK : 0;
   return [

@@ -2,14 +2,13 @@
 import { distinct, kernel, type Pass, type PassContext } from '../../device/webgpu-pass.ts';
 import gradBody from './swiglu-grad.wgsl?raw';
 import body from './swiglu.wgsl?raw';
-import { checkSwiglu, type SwigluArgs, type SwigluGradArgs } from './spec.ts';
+import type { SwigluArgs, SwigluGradArgs } from './spec.ts';
 
 const forwardKernel = kernel('swiglu', body, 'rrw');
 const gradKernel = kernel('swiglu-grad', gradBody, 'rrrww');
 
 export function swigluPasses(args: SwigluArgs): Pass[] {
   const { gate, up, y } = args;
-  checkSwiglu(args, [], y);
   distinct('swiglu', [y], [gate.tensor, up.tensor]);
   const places = [gate, up].flatMap(({ offset, rowStride }) => [offset, rowStride]);
   return [
@@ -24,7 +23,6 @@ export function swigluPasses(args: SwigluArgs): Pass[] {
 
 export function swigluGradPasses(args: SwigluGradArgs, context: PassContext): Pass[] {
   const { gate, up, dy, dgate, dup } = args;
-  checkSwiglu(args, [dgate, dup], dy);
   const shared = dgate.tensor === dup.tensor;
   const other = shared ? context.scratch('swiglu', 1) : dup.tensor;
   distinct('swigluGrad', [dgate.tensor, other], [gate.tensor, up.tensor, dy]);
