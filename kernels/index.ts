@@ -7,6 +7,7 @@ export { type BackendChoice, chooseDevice, type ChooseOptions, type Chosen } fro
 export { type BackendName, createDevice, type CreateDeviceOptions } from './device/create.ts';
 export { canShareMemory, threadsMax } from './device/wasm-pool.ts';
 export type { Device } from './device/device.ts';
+export type { TuningPort } from './device/webgpu-tuning.ts';
 export { probeDigest, runProbe } from './device/probe.ts';
 export { type PlainTraining, trainStepsFrom } from './programs/train-steps/params.ts';
 export { executeWorkunit, type ExecuteOptions, programIds } from './programs/registry.ts';

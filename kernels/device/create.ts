@@ -2,6 +2,7 @@
 import { AtollError } from '#protocol/errors.ts';
 import { createCpuDevice } from './cpu.ts';
 import type { Device } from './device.ts';
+import type { TuningPort } from './webgpu-tuning.ts';
 
 /** The backends that are built for this project's own devices; `reference` is for checking, and slow. */
 export type BackendName = 'reference' | 'wasm' | 'webgpu';
@@ -17,6 +18,8 @@ export interface CreateDeviceOptions {
   threads?: number;
   /** WebGPU by integers where f32 fails the probe: see proven.ts. */
   arithmetic?: 'soft';
+  /** Where a real GPU's best shapes are kept from one run to the next; without it they are not tried. */
+  tuning?: TuningPort;
   signal?: AbortSignal;
 }
 
@@ -40,6 +43,7 @@ export async function createDevice(backend: BackendName, options: CreateDeviceOp
     gpu,
     allowSoftware: options.allowSoftware ?? false,
     ...(options.shapes ? { shapes: options.shapes } : {}),
+    ...(options.tuning ? { tuning: options.tuning } : {}),
     ...(options.arithmetic ? { arithmetic: options.arithmetic } : {}),
     ...(options.signal ? { signal: options.signal } : {}),
   });

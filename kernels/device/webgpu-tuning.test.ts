@@ -63,6 +63,28 @@ describe('tune', () => {
     expect(used).toEqual([gemmConfigs[chosen]]);
   });
 
+  it('goes on when its storage fails, and says so', async () => {
+    const failures: unknown[] = [];
+    const refuse = (): never => {
+      throw new Error('refused');
+    };
+    const port = {
+      get: () => Promise.reject(new Error('refused')),
+      set: refuse,
+      failed: (e: unknown) => failures.push(e),
+    };
+    const used: GemmConfig[] = [];
+    const chosen = await tune({
+      device: createCpuDevice(),
+      use: (config) => void used.push(config),
+      key: 'k',
+      port,
+      timed: { M: 8, N: 8, K: 8, count: 1 },
+    });
+    expect(used.at(-1)).toBe(gemmConfigs[chosen]);
+    expect(failures).toHaveLength(2);
+  });
+
   it('uses the default on a GPU that computes nothing, and keeps nothing', async () => {
     const kept: string[] = [];
     const device = await createDawnDevice({

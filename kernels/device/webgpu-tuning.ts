@@ -8,10 +8,12 @@ import { matrix } from '../tensor/tensor.ts';
 import { createCpuDevice } from './cpu.ts';
 import type { Device } from './device.ts';
 
-/** Where choices are kept from one run to the next: localStorage in a page, a file in Node, a Map in tests. */
+/** Where choices are kept from one run to the next: IndexedDB in a page's worker, a file in Node, a Map in tests. */
 export interface TuningPort {
   get(key: string): string | null | Promise<string | null>;
   set(key: string, value: string): void | Promise<void>;
+  /** Told when one of the two failed, which stops no device: the shapes are tried anew the next time. */
+  failed?(error: unknown): void;
 }
 
 /** Invocations of a workgroup along columns and rows; each computes 8 x 8. */
@@ -71,15 +73,25 @@ export interface TuningTarget {
 /** Sets the shape that is kept for this adapter, or tries the shapes and keeps the best. Returns its name. */
 export async function tune(target: TuningTarget): Promise<string> {
   const { use, key, port } = target;
-  const kept = await port.get(key);
+  const kept = await attempt(port, () => port.get(key));
   if (kept !== null && Object.hasOwn(gemmConfigs, kept)) {
     use(gemmConfigs[kept] as GemmConfig);
     return kept;
   }
   const chosen = await chooseConfig(Object.keys(gemmConfigs), trialOn(target));
   use(gemmConfigs[chosen ?? defaultConfig] as GemmConfig);
-  if (chosen !== null) await port.set(key, chosen);
+  if (chosen !== null) await attempt(port, () => port.set(key, chosen));
   return chosen ?? defaultConfig;
+}
+
+/** What `call` gives, or null: storage that fails costs a trial, never a device. */
+async function attempt<T>(port: TuningPort, call: () => T | Promise<T>): Promise<T | null> {
+  try {
+    return await call();
+  } catch (error) {
+    port.failed?.(error);
+    return null;
+  }
 }
 
 const nb = 10;

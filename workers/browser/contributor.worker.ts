@@ -13,6 +13,7 @@ import { httpBlocks } from '../transport/http-blocks.ts';
 import { systemClock, systemRandom } from '../transport/platform.ts';
 import { webSocketTransport } from '../transport/web-socket.ts';
 import { loadSigner } from './key-store.ts';
+import { storedTuning } from './tuning-store.ts';
 
 export interface WorkerOptions {
   /** The coordinator's http(s) address. */
@@ -37,7 +38,7 @@ const api = {
       transport: webSocketTransport(url, systemClock),
       source: httpBlocks(url),
       cache: new MemoryBlockCache(),
-      compute: kernelCompute(backend, { allowSoftware, threads, gpu: pageGpu }),
+      compute: kernelCompute(backend, { allowSoftware, threads, gpu: pageGpu, tuning: storedTuning(tell) }),
       signer,
       clock: systemClock,
       randomBytes: systemRandom,
@@ -68,5 +69,8 @@ const consoleLogger: Logger = {
   warn: (fields, message) => console.warn(`Atoll: ${message}`, fields),
   error: (fields, message) => console.error(`Atoll: ${message}`, fields),
 };
+
+const tell = (error: unknown) =>
+  consoleLogger.warn({ error }, 'The GPU is tuned anew at each start, since its tuning cannot be stored.');
 
 Comlink.expose(api);

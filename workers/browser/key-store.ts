@@ -5,12 +5,11 @@
 import type { Signer } from '#protocol/messages/contribution.ts';
 import { createKey, signerFromKey } from '#protocol/signer.ts';
 import type { Hex } from 'viem';
+import { openDatabase, withinTime } from './storage.ts';
 
 const databaseName = 'atoll';
 const storeName = 'keys';
 const keyName = 'contributor';
-/** Some browsers leave a refused database pending for ever. */
-const storageMsMax = 3_000;
 
 export interface LoadedSigner {
   signer: Signer;
@@ -31,21 +30,12 @@ export async function loadSigner(): Promise<LoadedSigner> {
 }
 
 async function storedKey(): Promise<Hex> {
-  const database = await openDatabase();
+  const database = await openDatabase(databaseName, storeName);
   try {
     return await getOrMake(database);
   } finally {
     database.close();
   }
-}
-
-function openDatabase(): Promise<IDBDatabase> {
-  return new Promise((resolve, reject) => {
-    const request = indexedDB.open(databaseName, 1);
-    request.onupgradeneeded = () => request.result.createObjectStore(storeName);
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error ?? new Error('refused'));
-  });
 }
 
 function getOrMake(database: IDBDatabase): Promise<Hex> {
@@ -61,12 +51,5 @@ function getOrMake(database: IDBDatabase): Promise<Hex> {
     transaction.oncomplete = () => resolve(key as Hex);
     transaction.onabort = () => reject(transaction.error ?? new Error('aborted'));
     transaction.onerror = () => reject(transaction.error ?? new Error('refused'));
-  });
-}
-
-function withinTime<T>(task: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    setTimeout(() => reject(new Error('The storage did not answer.')), storageMsMax);
-    task.then(resolve, reject);
   });
 }

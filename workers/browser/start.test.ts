@@ -18,10 +18,12 @@ import { networkSchema, routes } from '#protocol/http/api.ts';
 import { findChromium } from '#scripts/find-chromium.ts';
 import type { ContributorControl, ContributorView } from '../runtime/view.ts';
 import type { createContributor } from './start.ts';
+import type { storedTuning } from './tuning-store.ts';
 
 declare global {
   interface Window {
     createContributor: typeof createContributor;
+    storedTuning: typeof storedTuning;
     control: ContributorControl;
     views: ContributorView[];
   }
@@ -193,6 +195,24 @@ describe('createContributor', () => {
   });
 });
 
+describe('storedTuning', () => {
+  it('keeps choices by adapter over a reload', async () => {
+    const page = await open(withGpu, {});
+    await page.evaluate(async () => {
+      const port = window.storedTuning(() => {});
+      await port.set('a', '64x64');
+      await port.set('b', '32x64');
+      await port.set('a', '128x64');
+    });
+    await page.reload();
+    const kept = await page.evaluate(async () => {
+      const port = window.storedTuning(() => {});
+      return [await port.get('a'), await port.get('b'), await port.get('c')];
+    });
+    expect(kept).toEqual(['128x64', '32x64', null]);
+  });
+});
+
 async function online(): Promise<number> {
   const response = await fetch(coordinator.url + routes.network);
   return parseValue(networkSchema, await response.json()).contributorsOnline;
@@ -244,18 +264,21 @@ async function until(page: Page, is: (view: ContributorView) => boolean): Promis
   }
 }
 
-/** The smallest page there is: it only hands `createContributor` to the test. */
+/** The smallest page there is: it only hands `createContributor`, and what keeps a tuning, to the test. */
 async function buildPage(): Promise<void> {
   const root = path.join(dir, 'page');
   await mkdir(root);
-  const entry = JSON.stringify(path.join(here, 'start.ts'));
+  const [entry, tuning] = ['start.ts', 'tuning-store.ts'].map((name) =>
+    JSON.stringify(path.join(here, name)),
+  );
   await writeText(
     path.join(root, 'index.html'),
     '<!doctype html><script type="module" src="./main.js"></script>',
   );
   await writeText(
     path.join(root, 'main.js'),
-    `import { createContributor } from ${entry}; window.createContributor = createContributor;`,
+    `import { createContributor } from ${entry}; window.createContributor = createContributor;
+    import { storedTuning } from ${tuning}; window.storedTuning = storedTuning;`,
   );
   await build({
     configFile: false,

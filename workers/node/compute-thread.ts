@@ -9,6 +9,7 @@ import type { ComputeDevice } from '../runtime/ports.ts';
 import { Rpc, type RpcPort } from './rpc.ts';
 import type { HostMethods, ThreadMethods, ThreadOptions } from './thread-messages.ts';
 import { nodeGpu } from './node-gpu.ts';
+import { fileTuning } from './tuning-file.ts';
 
 const options = workerData as ThreadOptions;
 const life = new AbortController();
@@ -17,8 +18,11 @@ let current: { job: number; abort: AbortController } | null = null;
 
 const methods: ThreadMethods = {
   async open() {
-    const { backend, allowSoftware, threads } = options;
-    device = await kernelCompute(backend, { allowSoftware, threads, gpu: nodeGpu }).open(life.signal);
+    const { backend, allowSoftware, threads, tuningFile } = options;
+    const warn = (error: unknown) => void host.call('warn', toProblem(error));
+    const tuning = tuningFile ? { tuning: fileTuning(tuningFile, warn) } : {};
+    const compute = kernelCompute(backend, { allowSoftware, threads, gpu: nodeGpu, ...tuning });
+    device = await compute.open(life.signal);
     void device.lost.then((error) => host.call('lost', toProblem(error)));
     const { info, why = '', programs, probeDigest } = device;
     return { info, why, programs: [...programs], probeDigest };

@@ -20,6 +20,7 @@ describe('parseConfig', () => {
       threads: 3,
       name: 'local-1',
       keyFile: '/data/local-1.key',
+      tuningFile: '/data/gpu-tuning.json',
       logLevel: 'info',
       exitWithParent: false,
     });

@@ -28,7 +28,7 @@ Contributes this machine to an Atoll network until it is stopped.
   --threads N            threads of WebAssembly, 1 to ${threadsMax}; a core is left free      (ATOLL_THREADS, by cores)
   --allow-software       let WebGPU use a software adapter, for tests
   --name LABEL           shown with the device, and names the key file               (ATOLL_NAME)
-  --data-dir DIR         where the key is kept                                       (ATOLL_DATA_DIR, ~/.local/share/atoll)
+  --data-dir DIR         where the key and a GPU's tuned shapes are kept             (ATOLL_DATA_DIR, ~/.local/share/atoll)
   --key-file FILE        the key itself; made with mode 0600 if it is missing        (ATOLL_KEY_FILE, DIR/LABEL.key)
   --log-level LEVEL      debug, info, warn, error or silent                          (ATOLL_LOG_LEVEL, info)
   --exit-with-parent     stop when standard input closes
@@ -77,6 +77,7 @@ const configSchema = v.object({
   ),
   name: v.optional(labelSchema),
   keyFile: v.string(),
+  tuningFile: v.string(),
   logLevel: v.picklist(
     ['debug', 'info', 'warn', 'error', 'silent'],
     '--log-level must be debug, info, warn, error or silent',
@@ -98,6 +99,7 @@ export function parseConfig(args: string[], env: NodeJS.ProcessEnv): Config | 'h
     threads: flags.threads ?? env['ATOLL_THREADS'] ?? String(defaultThreads()),
     name,
     keyFile: flags['key-file'] ?? env['ATOLL_KEY_FILE'] ?? path.join(dataDir, `${name ?? 'contributor'}.key`),
+    tuningFile: path.join(dataDir, 'gpu-tuning.json'),
     logLevel: flags['log-level'] ?? env['ATOLL_LOG_LEVEL'] ?? 'info',
     exitWithParent: flags['exit-with-parent'] ?? false,
   });

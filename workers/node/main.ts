@@ -43,9 +43,10 @@ async function main(): Promise<number> {
 }
 
 async function contribute(config: Config, log: pino.Logger): Promise<number> {
-  const { url, backend, allowSoftware, threads, name } = config;
+  const { url, backend, allowSoftware, threads, name, tuningFile } = config;
   const signer = await loadSigner(config.keyFile);
-  const compute = threadCompute({ backend, allowSoftware, threads, ...(name ? { name } : {}) });
+  const named = name ? { name } : {};
+  const compute = threadCompute({ backend, allowSoftware, threads, tuningFile, log, ...named });
   const control = createRuntime(nodePorts({ url, signer, compute, log }));
   const ended = Promise.withResolvers<number>();
   await control.subscribe(viewLogger(log));

@@ -7,7 +7,7 @@ import { Worker } from 'node:worker_threads';
 import { AtollError, fromProblem } from '#protocol/errors.ts';
 import { encodeWorkunit } from '#protocol/messages/workunit.ts';
 import type { KernelBackend } from '../runtime/kernel-compute.ts';
-import type { Compute, ComputeDevice, ExecuteOptions } from '../runtime/ports.ts';
+import type { Compute, ComputeDevice, ExecuteOptions, Logger } from '../runtime/ports.ts';
 import { orAborted } from '../runtime/timing.ts';
 import { Rpc } from './rpc.ts';
 import type { HostMethods, ThreadMethods, ThreadOptions } from './thread-messages.ts';
@@ -22,6 +22,9 @@ export interface ThreadComputeOptions {
   threads?: number;
   /** Put before the device's own label, where people see it. */
   name?: string;
+  /** Where a GPU's tuned shapes are kept; nowhere unless given. */
+  tuningFile?: string;
+  log?: Logger;
 }
 
 export function threadCompute(options: ThreadComputeOptions): Compute {
@@ -50,8 +53,13 @@ class ComputeThread {
 
   constructor(options: ThreadComputeOptions) {
     this.#options = options;
-    const { backend, allowSoftware = false, threads = 1 } = options;
-    const workerData: ThreadOptions = { backend, allowSoftware, threads };
+    const { backend, allowSoftware = false, threads = 1, tuningFile } = options;
+    const workerData: ThreadOptions = {
+      backend,
+      allowSoftware,
+      threads,
+      ...(tuningFile ? { tuningFile } : {}),
+    };
     this.#worker = new Worker(new URL('./compute-thread.ts', import.meta.url), {
       workerData,
     });
@@ -60,6 +68,7 @@ class ComputeThread {
       put: (job: number, bytes: Uint8Array, code?: number) => this.#of(job).blocks.put(bytes, code),
       progress: (job: number, done: number, total: number) => this.#of(job).progress(done, total),
       lost: (problem: Parameters<HostMethods['lost']>[0]) => this.#lost.resolve(fromProblem(problem)),
+      warn: ({ code, detail }: Parameters<HostMethods['warn']>[0]) => options.log?.warn({ code }, detail),
     });
     this.#worker.on('error', (error) => this.#onGone(error));
     this.#worker.on('exit', () => this.#onGone(null));

@@ -11,6 +11,8 @@ export interface ThreadOptions {
   allowSoftware: boolean;
   /** Threads of a WASM device. */
   threads: number;
+  /** Where a GPU's tuned shapes are kept; nowhere unless given. */
+  tuningFile?: string;
 }
 
 export interface Opened {
@@ -34,4 +36,6 @@ export interface HostMethods {
   put(job: number, bytes: Uint8Array, code: number | undefined): Promise<Cid>;
   progress(job: number, done: number, total: number): void;
   lost(problem: Problem): void;
+  /** Something failed that stops nothing. */
+  warn(problem: Problem): void;
 }
