@@ -33,6 +33,14 @@ test('a model is four numbers over bytes', () => {
   expect(parse(['--model', '4,128,8,64']).model).toEqual({ L: 4, C: 128, NH: 8, T: 64, V: 256 });
 });
 
+test('a kind of model adds to the numbers what it is known for', () => {
+  const numbers = { L: 2, C: 64, NH: 4, T: 64, V: 256 };
+  const llama = { ...numbers, norm: 'rms', mlp: 'swiglu', positions: 'rotary' };
+  expect(parse(['--arch', 'gpt2']).model).toEqual({ ...numbers, biases: true });
+  expect(parse(['--arch', 'llama']).model).toEqual({ ...llama, HID: 168, NKV: 2 });
+  expect(parse(['--arch', 'experts']).model).toEqual({ ...llama, HID: 84, experts: { E: 4, k: 2 } });
+});
+
 describe('what is wrong is told with what would be right', () => {
   test.each([
     [['--model', '2,64,4'], 'four whole numbers'],
@@ -40,6 +48,8 @@ describe('what is wrong is told with what would be right', () => {
     [['--model', '2,,4,64'], 'four whole numbers'],
     [['--model', '2,64,5,64'], 'C (64) must be a multiple of NH (5)'],
     [['--model', '0,64,4,64'], 'L is 0; it may be from 1 to 96'],
+    [['--arch', 'mamba'], '--arch takes gpt, gpt2, llama, experts, not "mamba"'],
+    [['--arch', 'llama', '--model', '2,60,4,64'], 'rotary positions need an even C / NH'],
     [['--policy', 'f32'], '--policy takes i8sr, i10sr, i15, not "f32"'],
     [['--rounds', '0'], '--rounds takes a whole number from 1'],
     [['--rounds', '1.5'], 'not "1.5"'],

@@ -5,8 +5,9 @@
  */
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import * as v from 'valibot';
 import { AtollError } from '#protocol/errors.ts';
-import { type ModelConfig, type Policy, policySchema } from '#protocol/messages/job.ts';
+import { type ModelConfig, modelConfigSchema, type Policy, policySchema } from '#protocol/messages/job.ts';
 
 export interface StartOptions {
   help: boolean;
@@ -47,6 +48,11 @@ const specs = {
     takes: 'L,C,NH,T',
     initial: '2,64,4,64',
     help: 'layers, channels, heads, context of the GPT (over bytes)',
+  },
+  arch: {
+    takes: 'NAME',
+    initial: 'gpt',
+    help: 'kind of model: gpt, gpt2 (with biases), llama (RMSNorm, rotary, SwiGLU, grouped heads) or experts (llama, 2 of 4)',
   },
   policy: {
     takes: 'NAME',
@@ -117,7 +123,7 @@ export function parseOptions(argv: readonly string[], env: NodeJS.ProcessEnv, ba
   return {
     help: flag('help'),
     data: data === undefined ? null : path.resolve(base, data),
-    model: parseModel(value('model') ?? ''),
+    model: parseArchitecture(value('arch') ?? '', parseModel(value('model') ?? '')),
     policy: parsePolicy(value('policy') ?? ''),
     lanes: whole('lanes', 1, 60),
     steps: whole('steps', 1, 1000),
@@ -181,6 +187,25 @@ function parsePolicy(text: string): Policy {
 }
 
 /** One byte is one token, so V is 256. */
+/** Members of the family of models by what people call them. */
+function parseArchitecture(name: string, model: ModelConfig): ModelConfig {
+  const { C, NH } = model;
+  const llama = { norm: 'rms', mlp: 'swiglu', positions: 'rotary' } as const;
+  // SwiGLU has three matrices: this wide they hold as many weights as two of 4 C.
+  const HID = Math.max(8, Math.round(C / 3) * 8);
+  const members: Record<string, Omit<ModelConfig, 'L' | 'C' | 'NH' | 'T' | 'V'>> = {
+    gpt: {},
+    gpt2: { biases: true },
+    llama: { ...llama, HID, NKV: NH % 2 === 0 ? NH / 2 : NH },
+    experts: { ...llama, HID: Math.max(8, HID / 2), experts: { E: 4, k: 2 } },
+  };
+  const member = Object.hasOwn(members, name) ? members[name] : undefined;
+  if (!member) throw bad(`--arch takes ${Object.keys(members).join(', ')}, not "${name}".`);
+  const parsed = v.safeParse(modelConfigSchema, { ...model, ...member });
+  if (parsed.success) return parsed.output;
+  throw bad(`--arch ${name} does not fit --model: ${parsed.issues[0].message}.`);
+}
+
 function parseModel(text: string): ModelConfig {
   const numbers = text.split(',').map((part) => (/^\s*\d+\s*$/.test(part) ? Number(part) : Number.NaN));
   const [L, C, NH, T] = numbers as [number, number, number, number];
