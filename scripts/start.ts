@@ -4,6 +4,7 @@
  * The first Ctrl-C stops everything in order (what is acknowledged is on disk in any case); a second one, at least a second later, stops at once.
  * Exit codes: 0 done or stopped, 1 unexpected, 2 an option, file or port that cannot be used, 130 stopped before --rounds was reached.
  */
+import { familyName } from '#protocol/messages/model.ts';
 import type { Cid } from '#protocol/codec/cid.ts';
 import { AtollError, codeOf } from '#protocol/errors.ts';
 import type { JobStatus } from '#protocol/http/api.ts';
@@ -38,7 +39,7 @@ function describe(options: StartOptions, network: Network, status: JobStatus): s
   const training = `${status.lanes} lanes of ${status.stepsPerRound} steps of ${status.batch} sequences a round`;
   const lines = [
     `job ${status.id}`,
-    `  ${status.name}: GPT ${L},${C},${NH},${T}, ${status.parameters} parameters, ${status.policy}, ${training}`,
+    `  ${status.name}: ${familyName(status.model)} ${L},${C},${NH},${T}, ${status.parameters} parameters, ${status.policy}, ${training}`,
   ];
   const done = status.rounds.length;
   if (done > 0) lines.push(`  goes on after round ${done} (loss ${status.lossLast?.toFixed(3)})`);

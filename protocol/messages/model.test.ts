@@ -3,7 +3,14 @@ import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
 import { encodeCanonical } from '../codec/cbor.ts';
 import { cborCode, cidOfSync } from '../codec/cid.ts';
-import { decodeTokens, encodeTokens, type ModelConfig, modelConfigSchema, tokenBytes } from './model.ts';
+import {
+  decodeTokens,
+  encodeTokens,
+  familyName,
+  type ModelConfig,
+  modelConfigSchema,
+  tokenBytes,
+} from './model.ts';
 
 const plain: ModelConfig = { L: 2, C: 64, NH: 4, T: 32, V: 256 };
 const llama: ModelConfig = {
@@ -62,6 +69,13 @@ describe('model config', () => {
     const bytes = encodeTokens(tokens, { V });
     expect(bytes).toHaveLength(size);
     expect([...decodeTokens(bytes, { V })]).toEqual(tokens);
+  });
+
+  it('calls a model by what people know it as', () => {
+    const llama = { ...plain, norm: 'rms', mlp: 'swiglu', positions: 'rotary' } as const;
+    const experts = { ...llama, experts: { E: 4, k: 2 } };
+    const names = [plain, { ...plain, biases: true }, llama, experts].map(familyName);
+    expect(names).toEqual(['GPT', 'GPT-2', 'Llama', 'Llama with 4 experts']);
   });
 
   it('says how wide tokens are', () => {

@@ -95,3 +95,10 @@ export function decodeTokens(bytes: Uint8Array, model: Pick<ModelConfig, 'V'>): 
   }
   return tokens;
 }
+
+/** What people call a model of this kind: GPT, GPT-2, Llama, each perhaps with experts; by its most telling fields. */
+export function familyName(model: ModelConfig): string {
+  const llama = model.norm === 'rms' && model.mlp === 'swiglu' && model.positions === 'rotary';
+  const name = llama ? 'Llama' : model.biases ? 'GPT-2' : 'GPT';
+  return model.experts ? `${name} with ${model.experts.E} experts` : name;
+}
