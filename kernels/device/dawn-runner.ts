@@ -2,12 +2,13 @@
  * Runs the conformance suite, the programs and the probe on Dawn and prints what it got as JSON. A process of its own, because Dawn takes its driver
  * from the environment that a process was started with: see dawn.test.ts.
  *
- * Arguments: `suite`, `null` (compile everything, compute nothing) or `order` (two runs, of which only the first waits for a compiler); then `hardware` or `software` for the kernels of that kind of adapter,
- * the adapter's own kind by default.
+ * Arguments: `suite`, `null` (compile everything, compute nothing) or `order` (two runs, of which only the first waits for a compiler); then `hardware` or
+ * `software` for the kernels of that kind of adapter, the adapter's own kind by default. `variants` and JSON: some cases on devices with options of
+ * their own, or with `backend=null` where `isNull` says so.
  */
 import { combineDigests } from '../vectors/digest.ts';
 import { runProgramVectors } from '../vectors/programs.ts';
-import { runConformance } from './conformance.ts';
+import { conformanceCases, runConformance } from './conformance.ts';
 import { createDawnDevice } from './dawn.ts';
 import { runProbe } from './probe.ts';
 
@@ -21,7 +22,24 @@ export interface DawnReport {
   programs: Record<string, string>;
 }
 
+export type VariantReport = Pick<DawnReport, 'compiled' | 'digests'>;
+
+/** Cases by id, on a device of a kind that the adapter is not given by itself. */
+export interface DawnVariant {
+  shapes: 'hardware' | 'software';
+  gemm?: string;
+  without?: 'subgroups';
+  isNull?: boolean;
+  ids: string[];
+}
+
 const [mode, shapes] = process.argv.slice(2);
+if (mode === 'variants') {
+  const reports: VariantReport[] = [];
+  for (const variant of JSON.parse(shapes ?? '') as DawnVariant[]) reports.push(await runVariant(variant));
+  process.stdout.write(JSON.stringify(reports));
+  process.exit(0);
+}
 const device = await createDawnDevice({
   allowSoftware: true,
   ...(shapes === 'hardware' || shapes === 'software' ? { shapes } : {}),
@@ -42,6 +60,16 @@ const report: DawnReport = {
 };
 process.stdout.write(JSON.stringify(report));
 device.destroy();
+
+async function runVariant({ ids, isNull, ...options }: DawnVariant): Promise<VariantReport> {
+  const flags = isNull ? ['backend=null'] : [];
+  const made = await createDawnDevice({ allowSoftware: true, flags, ...options });
+  const cases = conformanceCases.filter(({ id }) => ids.includes(id));
+  const found = await runConformance(made, { cases });
+  const names = made.compiled();
+  made.destroy();
+  return { compiled: names, digests: found };
+}
 
 /** x -> gelu -> y -> doubled -> z by two recordings, neither run awaited before the next is called. The second one's kernel is compiled already. */
 async function runsInOrder(): Promise<number> {

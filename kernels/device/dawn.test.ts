@@ -7,8 +7,9 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { findChromium, swiftshaderEnv } from '#scripts/find-chromium.ts';
 import conformance from '../vectors/conformance.json' with { type: 'json' };
 import programs from '../vectors/programs.json' with { type: 'json' };
-import type { DawnReport } from './dawn-runner.ts';
+import type { DawnReport, DawnVariant, VariantReport } from './dawn-runner.ts';
 import { probeDigest } from './probe.ts';
+import { gemmConfigs } from './webgpu-gemm-configs.ts';
 
 const run = promisify(execFile);
 const file = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
@@ -31,6 +32,39 @@ beforeAll(async () => {
   env = { ...process.env, ...found };
 });
 
+/** Cases of one width: a tile and a bit, several spans, a contraction that ends inside a vec4, a diagonal, strides, something added. */
+const sorts = [
+  '67x131x33',
+  'extreme-2053',
+  'prefix-21',
+  'prefix-21-transposed',
+  'offset-7',
+  'attention-causal',
+];
+const gemmCases = (nb: number, names = [...sorts, '37x41x20-accumulate', '70x70x3-causal-residual']) =>
+  names.map((name) => `gemm/${nb}/${name}`);
+
+/** Kernels that neither kind of adapter gets by itself: GEMM's other configurations, and the direct one where there are no subgroups. */
+const variants: [name: string, variant: DawnVariant, kernels: string[]][] = [
+  ...Object.entries(gemmConfigs).map(([gemm, { kind, WX, WY }]): [string, DawnVariant, string[]] => {
+    const few = ['67x131x33', 'extreme-2053'];
+    const first = WX === 8 && WY === 8;
+    // Limits of 7 bits: the longest packed sum, and the first that takes the usual kernel.
+    const packed = first
+      ? [...gemmCases(7), 'gemm/7/extreme-133144', 'gemm/7/extreme-133145']
+      : gemmCases(7, few);
+    const plain = first ? [...gemmCases(7, few), ...gemmCases(10)] : gemmCases(10, few);
+    const ids = kind === 'dot4' ? packed : kind === 'shared' ? plain : gemmCases(10, ['67x131x33']);
+    const kernels = { dot4: ['gemm-pack', 'gemm-dot4'], shared: ['gemm-shared'], tile: ['gemm'] }[kind];
+    return [gemm, { shapes: 'hardware', gemm, ids }, kernels];
+  }),
+  [
+    'the direct kernel without subgroups',
+    { shapes: 'software', without: 'subgroups', ids: [...gemmCases(7), ...gemmCases(10)] },
+    ['gemm-direct'],
+  ],
+];
+
 describe('Dawn on SwiftShader', () => {
   it.each([['for an adapter on the CPU'], ['for real GPUs', 'hardware']])(
     'gives the bits of the reference with the workgroup shapes %s',
@@ -40,6 +74,17 @@ describe('Dawn on SwiftShader', () => {
       expect(report.digests).toEqual(expected);
       expect(report.probe).toBe(probeDigest);
       expect(report.programs).toEqual(programs);
+    },
+    300_000,
+  );
+
+  it.each(variants)(
+    'gives the bits of the reference with %s',
+    async (_, variant, kernels) => {
+      const [report] = await dawn<VariantReport[]>('variants', JSON.stringify([variant]));
+      expect(report?.digests).toEqual(Object.fromEntries(variant.ids.map((id) => [id, expected[id]])));
+      const compiled = report?.compiled.map((name) => name.split(' ')[0]);
+      for (const label of kernels) expect(compiled).toContain(label);
     },
     300_000,
   );
@@ -57,6 +102,18 @@ describe('Dawn without a GPU', () => {
       expect(Object.keys(report.digests)).toEqual(Object.keys(expected));
       expect(Object.values(report.digests).filter((digest) => digest.startsWith('failed'))).toEqual([]);
       for (const name of report.compiled) labels.add(name.split(' ')[0]);
+    }
+    // What no GPU gets before it is tuned.
+    const ids = ['gemm/7/67x131x33', 'gemm/10/67x131x33'];
+    const all = Object.keys(gemmConfigs).map((gemm): DawnVariant => ({
+      shapes: 'hardware',
+      gemm,
+      isNull: true,
+      ids,
+    }));
+    for (const { compiled, digests } of await dawn<VariantReport[]>('variants', JSON.stringify(all))) {
+      expect(Object.values(digests).filter((digest) => digest.startsWith('failed'))).toEqual([]);
+      for (const name of compiled) labels.add(name.split(' ')[0]);
     }
     expect([...labels].sort()).toEqual(await entryPoints());
   }, 120_000);

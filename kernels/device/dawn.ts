@@ -15,6 +15,8 @@ export interface DawnOptions {
   /** Dawn's own options, such as `backend=null`. */
   flags?: readonly string[];
   tuning?: TuningPort;
+  gemm?: string;
+  without?: 'subgroups';
   signal?: AbortSignal;
 }
 

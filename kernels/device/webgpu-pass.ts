@@ -7,7 +7,8 @@
 import { AtollError } from '#protocol/errors.ts';
 import { fl, toBits } from '../ops/math/cpu.ts';
 import type { Quantized, Tensor } from '../tensor/tensor.ts';
-import type { GemmConfig } from './webgpu-tuning.ts';
+import type { Bits } from '../ops/quantize/spec.ts';
+import type { GemmConfig } from './webgpu-gemm-configs.ts';
 
 /** A tensor of a WebGPU device. `size` in words. */
 export interface GpuTensor extends Tensor {
@@ -56,8 +57,8 @@ export interface PassContext {
   readonly software: boolean;
   /** f32 operations round to nearest, as the probe shows; not so where PF32 is computed on integers. */
   readonly f32: boolean;
-  /** Invocations of a GEMM workgroup on a real GPU. */
-  readonly gemm: GemmConfig;
+  /** GEMM's kernel and workgroup shape on a real GPU, for mantissas of this width. */
+  gemm(nb: Bits): GemmConfig;
   /** Kernels may enable subgroups. */
   readonly subgroups: boolean;
 }

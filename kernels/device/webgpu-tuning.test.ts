@@ -2,7 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { createCpuDevice } from './cpu.ts';
 import { createDawnDevice } from './dawn.ts';
-import { buildId, chooseConfig, defaultConfig, type GemmConfig, gemmConfigs, tune } from './webgpu-tuning.ts';
+import { configsFor, defaultConfig, type GemmConfig, gemmConfigs } from './webgpu-gemm-configs.ts';
+import { createWebGpuDevice } from './webgpu.ts';
+import { buildId, chooseConfig, tune } from './webgpu-tuning.ts';
 
 const names = Object.keys(gemmConfigs);
 
@@ -33,6 +35,26 @@ describe('chooseConfig', () => {
     expect(await chooseConfig(names, trialOf({}, names))).toBeNull();
   });
 
+  it('passes over what does not compile, and fails when nothing does', async () => {
+    const trial = trialOf({ '64x64': 5 }, []);
+    const refuse = (bad: (name: string) => boolean) => ({
+      ...trial,
+      measure: (name: string) => (bad(name) ? Promise.reject(new Error(`no ${name}`)) : trial.measure(name)),
+    });
+    expect(
+      await chooseConfig(
+        names,
+        refuse((name) => name !== '64x64'),
+      ),
+    ).toBe('64x64');
+    await expect(
+      chooseConfig(
+        names,
+        refuse(() => true),
+      ),
+    ).rejects.toThrow(`no ${names.at(-1)}`);
+  });
+
   it('stops when its time is up, and tries at least one', async () => {
     const trial = trialOf({}, [], 250);
     await chooseConfig(names, trial);
@@ -53,6 +75,8 @@ describe('tune', () => {
       device: createCpuDevice(),
       use: (config: GemmConfig) => void used.push(config),
       key: 'k',
+      nb: 10 as const,
+      packed: true,
       port,
       timed: { M: 8, N: 8, K: 8, count: 1 },
     };
@@ -78,11 +102,39 @@ describe('tune', () => {
       device: createCpuDevice(),
       use: (config) => void used.push(config),
       key: 'k',
+      nb: 10,
+      packed: true,
       port,
       timed: { M: 8, N: 8, K: 8, count: 1 },
     });
     expect(used.at(-1)).toBe(gemmConfigs[chosen]);
     expect(failures).toHaveLength(2);
+  });
+
+  it('leaves a GPU that refuses its trials for one without, and says so', async () => {
+    const { create } = await import('webgpu');
+    const gpu = create(['backend=null']);
+    let opened = 0;
+    const requestAdapter = async () => {
+      const adapter = (await gpu.requestAdapter()) as GPUAdapter;
+      const { info, limits, features } = adapter;
+      const requestDevice = async (descriptor?: GPUDeviceDescriptor) => {
+        const device = await adapter.requestDevice(descriptor);
+        if (++opened === 1)
+          device.createComputePipelineAsync = () => Promise.reject(new Error('no registers'));
+        return device;
+      };
+      return { info, limits, features, requestDevice };
+    };
+    const failures: unknown[] = [];
+    const port = { get: () => null, set: () => {}, failed: (error: unknown) => void failures.push(error) };
+    const options = { gpu: { requestAdapter, kept: gpu } as unknown as GPU, allowSoftware: true };
+    const device = await createWebGpuDevice({ ...options, tuning: port });
+    expect(opened).toBe(2);
+    expect(failures.map(String)).toEqual([expect.stringContaining('no registers')]);
+    const [x, y] = [device.tensor(4), device.tensor(4)];
+    await device.run(device.record((ops) => ops.gelu({ x, y, size: 4 })));
+    device.destroy();
   });
 
   it('uses the default on a GPU that computes nothing, and keeps nothing', async () => {
@@ -91,6 +143,7 @@ describe('tune', () => {
       flags: ['backend=null'],
       tuning: { get: () => null, set: (key) => void kept.push(key) },
     });
+    expect(device.compiled().some((name) => name.startsWith('gemm-dot4'))).toBe(true);
     const { WX, WY } = gemmConfigs[defaultConfig] as GemmConfig;
     const [a, b] = [device.quantized(1, 8, 8), device.quantized(1, 8, 8)];
     const dst = device.tensor(64);
@@ -108,6 +161,13 @@ describe('tune', () => {
     expect(device.compiled().some((name) => name.includes(`"WX":${WX},"WY":${WY}`))).toBe(true);
     device.destroy();
   });
+});
+
+it('tries six to ten configurations of each width, and packed ones only where they run', () => {
+  for (const nb of [7, 10, 15] as const) expect(configsFor(nb, true).length).toBeGreaterThanOrEqual(5);
+  expect(configsFor(7, false)).toEqual(configsFor(10, true));
+  expect(configsFor(7, true).filter((name) => name.startsWith('dot4'))).toHaveLength(2);
+  expect(configsFor(15, true).every((name) => gemmConfigs[name]?.kind === 'tile')).toBe(true);
 });
 
 it('names builds apart', () => {

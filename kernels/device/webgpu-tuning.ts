@@ -1,39 +1,22 @@
 /**
- * Which workgroup shape GEMM gets on this GPU: a few named ones are tried when a device opens, and the fastest is kept for the next time.
+ * Which kernel and workgroup shape GEMM gets on this GPU for each width: named ones are tried when a device opens, and the fastest is kept.
  *
- * No shape can change a bit, and none is part of a program's identity; even so the winner must give the reference's bits before it is used. No single
+ * None can change a bit, and none is part of a program's identity; even so the winner must give the reference's bits before it is used. No single
  * shape serves all GPUs: one fixed tile averages 79% of each GPU's own best. Adapters on the CPU have a kernel of their own and are not tuned.
  */
 import { matrix } from '../tensor/tensor.ts';
 import { createCpuDevice } from './cpu.ts';
+import type { Bits } from '../ops/quantize/spec.ts';
 import type { Device } from './device.ts';
+import { configsFor, defaultConfig, type GemmConfig, gemmConfigs } from './webgpu-gemm-configs.ts';
 
 /** Where choices are kept from one run to the next: IndexedDB in a page's worker, a file in Node, a Map in tests. */
 export interface TuningPort {
   get(key: string): string | null | Promise<string | null>;
   set(key: string, value: string): void | Promise<void>;
-  /** Told when one of the two failed, which stops no device: the shapes are tried anew the next time. */
+  /** Told when one of the two, or a trial, failed, which stops no device: the shapes are tried anew the next time. */
   failed?(error: unknown): void;
 }
-
-/** Invocations of a workgroup along columns and rows; each computes 8 x 8. */
-export interface GemmConfig {
-  readonly WX: number;
-  readonly WY: number;
-}
-
-/** By rows x columns of a workgroup's tile, the likely best first: the budget may end the trial early. */
-export const gemmConfigs: Readonly<Record<string, GemmConfig>> = {
-  '64x64': { WX: 8, WY: 8 },
-  '64x128': { WX: 16, WY: 8 },
-  '128x64': { WX: 8, WY: 16 },
-  '32x64': { WX: 8, WY: 4 },
-  '64x32': { WX: 4, WY: 8 },
-  '128x128': { WX: 16, WY: 16 },
-  '32x128': { WX: 16, WY: 4 },
-  '32x32': { WX: 4, WY: 4 },
-};
-export const defaultConfig = '64x64';
 
 export interface Trial {
   /** Milliseconds of one product. */
@@ -44,14 +27,21 @@ export interface Trial {
   budgetMs: number;
 }
 
-/** The fastest shape that verifies, of those that the budget lets try; null when none does. */
+/** The fastest that verifies, of those that the budget lets try; null when none does. Throws what the last one threw when none can be measured. */
 export async function chooseConfig(names: readonly string[], trial: Trial): Promise<string | null> {
   const end = trial.now() + trial.budgetMs;
   const times: [name: string, ms: number][] = [];
+  let failure: { error: unknown } | null = null;
   for (const name of names) {
     if (times.length > 0 && trial.now() >= end) break;
-    times.push([name, await trial.measure(name)]);
+    try {
+      times.push([name, await trial.measure(name)]);
+    } catch (error) {
+      // A kernel that this driver does not compile: a large workgroup may have too few registers.
+      failure = { error };
+    }
   }
+  if (times.length === 0 && failure) throw failure.error;
   times.sort(([, a], [, b]) => a - b);
   for (const [name] of times) if (await trial.verify(name)) return name;
   return null;
@@ -59,7 +49,10 @@ export async function chooseConfig(names: readonly string[], trial: Trial): Prom
 
 export interface TuningTarget {
   device: Device;
-  /** Recordings made from now on use this shape. */
+  nb: Bits;
+  /** The GPU has integer dot products. */
+  packed: boolean;
+  /** Recordings made from now on use this for mantissas of `nb` bits. */
   use(config: GemmConfig): void;
   /** Adapter and build: a choice is good for no other. */
   key: string;
@@ -72,13 +65,14 @@ export interface TuningTarget {
 
 /** Sets the shape that is kept for this adapter, or tries the shapes and keeps the best. Returns its name. */
 export async function tune(target: TuningTarget): Promise<string> {
-  const { use, key, port } = target;
+  const { use, key, port, nb, packed } = target;
+  const names = configsFor(nb, packed);
   const kept = await attempt(port, () => port.get(key));
-  if (kept !== null && Object.hasOwn(gemmConfigs, kept)) {
+  if (kept !== null && names.includes(kept)) {
     use(gemmConfigs[kept] as GemmConfig);
     return kept;
   }
-  const chosen = await chooseConfig(Object.keys(gemmConfigs), trialOn(target));
+  const chosen = await chooseConfig(names, trialOn(target));
   use(gemmConfigs[chosen ?? defaultConfig] as GemmConfig);
   if (chosen !== null) await attempt(port, () => port.set(key, chosen));
   return chosen ?? defaultConfig;
@@ -94,11 +88,10 @@ async function attempt<T>(port: TuningPort, call: () => T | Promise<T>): Promise
   }
 }
 
-const nb = 10;
 const usual = { M: 512, N: 512, K: 512, count: 8 } as const;
 const proven = { M: 67, N: 131, K: 33 } as const;
 
-function trialOn({ device, use, budgetMs = 1500, timed = usual, signal }: TuningTarget): Trial {
+function trialOn({ device, use, nb, budgetMs = 1200, timed = usual, signal }: TuningTarget): Trial {
   const select = (name: string) => {
     signal?.throwIfAborted();
     use(gemmConfigs[name] as GemmConfig);
@@ -110,7 +103,7 @@ function trialOn({ device, use, budgetMs = 1500, timed = usual, signal }: Tuning
       select(name);
       const scope = device.scope();
       try {
-        const product = productOn(scope, timed);
+        const product = productOn(scope, nb, timed);
         // Compiles, and warms up.
         await product.run(1);
         const start = performance.now();
@@ -124,8 +117,8 @@ function trialOn({ device, use, budgetMs = 1500, timed = usual, signal }: Tuning
       select(name);
       const scope = device.scope();
       try {
-        const words = await productOn(scope, proven).run(1);
-        const expected = await productOn(createCpuDevice(), proven).run(1);
+        const words = await productOn(scope, nb, proven).run(1);
+        const expected = await productOn(createCpuDevice(), nb, proven).run(1);
         return words.every((word, i) => word === expected[i]);
       } finally {
         scope.destroy();
@@ -135,7 +128,7 @@ function trialOn({ device, use, budgetMs = 1500, timed = usual, signal }: Tuning
 }
 
 /** Quantised products of numbers that nobody chose; `run` waits for the last one's bits. */
-function productOn(device: Device, { M, N, K }: { M: number; N: number; K: number }) {
+function productOn(device: Device, nb: Bits, { M, N, K }: { M: number; N: number; K: number }) {
   const upload = (count: number, seed: number) => {
     const tensor = device.tensor(count);
     device.write(

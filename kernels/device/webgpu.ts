@@ -17,14 +17,8 @@ import type { Pass, PassBuilder, PassContext } from './webgpu-pass.ts';
 import { dryGpu } from './webgpu-rehearsal.ts';
 import { Pipelines } from './webgpu-pipelines.ts';
 import { type Arithmetic, preludeOf } from './webgpu-prelude.ts';
-import {
-  buildId,
-  defaultConfig,
-  type GemmConfig,
-  gemmConfigs,
-  tune,
-  type TuningPort,
-} from './webgpu-tuning.ts';
+import { forcedChoice, type GemmChoice, usualChoice } from './webgpu-gemm-configs.ts';
+import { buildId, tune, type TuningPort } from './webgpu-tuning.ts';
 import { type GpuRecording, Recorder } from './webgpu-recorder.ts';
 
 export interface WebGpuOptions {
@@ -35,8 +29,12 @@ export interface WebGpuOptions {
   shapes?: 'hardware' | 'software';
   /** How PF32 is computed: `plain` on SwiftShader and `barrier` on any other adapter, unless given. */
   arithmetic?: Arithmetic | { wgsl: string };
-  /** Where the choice of GEMM's workgroup shape is kept; without it the default shape is used, untried. */
+  /** Where the choice of GEMM's kernels is kept; without it the usual ones are used, untried. */
   tuning?: TuningPort;
+  /** GEMM's configuration on a real GPU, by name, instead of the usual or a tuned one: for tests. */
+  gemm?: string;
+  /** Leave this feature of the adapter alone: for tests. */
+  without?: 'subgroups';
   signal?: AbortSignal;
 }
 
@@ -64,7 +62,8 @@ export async function createWebGpuDevice(options: WebGpuOptions): Promise<WebGpu
   const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
   const device = await adapter
     .requestDevice({
-      requiredFeatures: adapter.features.has('subgroups') ? ['subgroups'] : [],
+      requiredFeatures:
+        adapter.features.has('subgroups') && options.without !== 'subgroups' ? ['subgroups'] : [],
       requiredLimits: { maxBufferSize, maxStorageBufferBindingSize },
     })
     .catch((error: unknown) => {
@@ -78,21 +77,31 @@ export async function createWebGpuDevice(options: WebGpuOptions): Promise<WebGpu
   const arithmetic = options.arithmetic ?? (software && doesNotFuse(info) ? 'plain' : 'barrier');
   const told = arithmetic === 'soft' ? { ...info, label: softLabel(info.label) } : info;
   const f32 = arithmetic !== 'soft';
-  const choice = { gemm: gemmConfigs[defaultConfig] as GemmConfig };
+  // Absent where the language has no extensions yet.
+  const features = options.gpu.wgslLanguageFeatures as WGSLLanguageFeatures | undefined;
+  const packed = features?.has('packed_4x8_integer_dot_product') ?? false;
+  const choice = options.gemm ? forcedChoice(options.gemm, packed) : { ...usualChoice };
   const opened = wrap(device, told, { software, f32, choice }, preludeOf(arithmetic));
-  if (!options.tuning || software) return opened;
+  if (!options.tuning || options.gemm || software) return opened;
   try {
-    await tune({
-      device: opened,
-      use: (config) => (choice.gemm = config),
-      key: `gemm ${adapterName(adapter)} ${buildId(tunedText)}`,
-      port: options.tuning,
-      ...(signal ? { signal } : {}),
-    });
+    for (const nb of [10, 7, 15] as const) {
+      await tune({
+        device: opened,
+        nb,
+        packed,
+        use: (config) => (choice[nb] = config),
+        key: `gemm ${nb} ${adapterName(adapter)} ${buildId(tunedText)}`,
+        port: options.tuning,
+        ...(signal ? { signal } : {}),
+      });
+    }
   } catch (error) {
+    // A kernel that this implementation refuses leaves a device unusable: another one, which never sees it.
     opened.destroy();
     checkSignal(signal);
-    throw error;
+    const { tuning, ...untuned } = options;
+    tuning.failed?.(error);
+    return createWebGpuDevice(untuned);
   }
   return opened;
 }
@@ -157,8 +166,8 @@ interface AdapterKind {
   software: boolean;
   /** f32 operations round to nearest: PF32 is not computed on integers. */
   f32: boolean;
-  /** GEMM's workgroup shape, for recordings made from now on. */
-  choice: { gemm: GemmConfig };
+  /** GEMM's kernels, for recordings made from now on. */
+  choice: GemmChoice;
 }
 
 interface Shared extends AdapterKind {
@@ -176,9 +185,7 @@ function scoped(shared: Shared, memory: Memory, destroy: () => void): WebGpuDevi
     software,
     f32,
     subgroups: device.features.has('subgroups'),
-    get gemm() {
-      return shared.choice.gemm;
-    },
+    gemm: (nb) => shared.choice[nb],
   };
   return {
     info,

@@ -71,6 +71,9 @@ const consoleLogger: Logger = {
 };
 
 const tell = (error: unknown) =>
-  consoleLogger.warn({ error }, 'The GPU is tuned anew at each start, since its tuning cannot be stored.');
+  consoleLogger.warn(
+    { error },
+    'The GPU could not be tuned, or its tuning not be stored: it is tried again at each start.',
+  );
 
 Comlink.expose(api);

@@ -58,6 +58,8 @@ async function tuned(file: string): Promise<string> {
     device: await createDevice('reference'),
     use: () => {},
     key: 'k',
+    nb: 10,
+    packed: false,
     port: fileTuning(file, warn),
     timed: { M: 8, N: 8, K: 8, count: 1 },
   });

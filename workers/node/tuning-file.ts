@@ -24,7 +24,7 @@ export function fileTuning(file: string, warn: (error: unknown) => void): Tuning
       await writeWhole(file, `${JSON.stringify({ ...choices, [key]: value }, null, 2)}\n`);
     },
     failed: (cause) => {
-      const detail = `The GPU's tuned shapes cannot be kept in ${file}, so they are tried at each start.`;
+      const detail = `The GPU could not be tuned, or not keep it in ${file}: it is tried again at each start.`;
       warn(new AtollError('bad_config', detail, { cause }));
     },
   };

@@ -1,16 +1,15 @@
-// What the GEMM kernels share: operands, the place of an invocation's 8 x 8 tile, and the store. Goes between pf32.wgsl and a body.
+// What the GEMM kernels share: parameters, the place of an invocation's 8 x 8 tile, and the store. After pf32.wgsl; operands and a body come next.
 //
 // Equation   C[b][m][n] = clamp(ROUND(sum_k A[b][m][k] * B[b][n][k], Ea[m] + Eb[n] - 2 nb)), then clamp(residual + C) where one is given;
 //            NUMERICS.md, GEMM.
-// Layout     A [batch][a_lines][a_stride], B [batch][b_lines][b_stride]: vec4 of integers held as f32, K padded with zeros. C and residual: strides, two batch dimensions.
+// Layout     A [batch][a_lines][a_stride], B [batch][b_lines][b_stride]: vec4 as gemm-operands.wgsl or gemm-packed.wgsl says. C and residual: strides,
+//            two batch dimensions.
 // Work       A workgroup of WX x WY invocations takes 8 WY rows and 8 WX columns of one batch; an invocation has rows m0 .. m0 + 7 and every
 //            WX-th column from n0 on, so that writes are contiguous. Rows past the end read the last one and are not stored.
 // Sums       A body adds exact sums as (hi, lo16) pairs: S = hi * 65536 + lo, 0 <= lo < 65536, |S| < 2^47.
 
 override WX: u32 = 4;
 override WY: u32 = 2;
-// 1: the contraction ends inside a vec4 whose other elements are not zeros.
-override TAIL: u32 = 0;
 
 struct Params {
   offset: u32,
@@ -44,16 +43,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> a: array<vec4f>;
 @group(0) @binding(3) var<storage, read> a_exponents: array<i32>;
-@group(0) @binding(4) var<storage, read> b: array<vec4f>;
 @group(0) @binding(5) var<storage, read> b_exponents: array<i32>;
 @group(0) @binding(6) var<storage, read> residual: array<u32>;
 @group(0) @binding(7) var<storage, read_write> dst: array<u32>;
-
-// 1.5 * 2^23: for an integer |x| <= 2^22, x + magic is exact and its bits are those of magic plus x.
-const magic = 12582912.0;
-const magic_bits = 0x4b400000;
 
 struct Tile {
   batch: u32,
@@ -93,13 +86,9 @@ fn b_row(tile: Tile, i: u32) -> u32 {
   return (tile.batch * params.b_lines + min(tile.n0 + i * WX, params.N - 1u)) * params.b_stride;
 }
 
-// Step k of the row of A that begins at `row`.
-fn a_at(row: u32, k: u32) -> vec4f {
-  let value = a[row + k];
-  if (TAIL == 0u || k + 1u < params.K4) {
-    return value;
-  }
-  return select(vec4f(), value, vec4u(0u, 1u, 2u, 3u) < vec4u(params.last));
+// Whether a workgroup whose first tile is `first` has sums that are wanted: the same for all its invocations.
+fn group_sums(first: Tile) -> bool {
+  return params.reach == 0u || first.n0 < first.m0 + 8u * WY - 1u + params.reach;
 }
 
 fn store(batch: u32, m: u32, n: u32, hi: i32, lo: u32) {
