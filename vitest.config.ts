@@ -24,7 +24,7 @@ export default defineConfig({
           name: 'unit',
           include: ['{protocol,kernels,workers,coordinator,web,scripts,bench,test,examples}/**/*.test.ts'],
           exclude: [...configDefaults.exclude, ...endToEnd],
-          testTimeout: 60_000,
+          testTimeout: 180_000,
           hookTimeout: 120_000,
         },
       },

@@ -42,7 +42,7 @@ beforeAll(async () => {
     response.writeHead(200, { 'content-type': type }).end(body);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-}, 60_000);
+}, 180_000);
 
 afterAll(() => server?.close());
 
@@ -83,4 +83,4 @@ it('gives the bits of the reference in a worker', async () => {
   } finally {
     await browser.close();
   }
-}, 300_000);
+}, 600_000);

@@ -21,7 +21,7 @@ async function dawn<T = DawnReport>(...args: string[]): Promise<T> {
   const { stdout } = await run(process.execPath, ['--import', hooks, file('./dawn-runner.ts'), ...args], {
     env,
     maxBuffer: 16 << 20,
-    timeout: 280_000,
+    timeout: 580_000,
   });
   return JSON.parse(stdout) as T;
 }
@@ -75,7 +75,7 @@ describe('Dawn on SwiftShader', () => {
       expect(report.probe).toBe(probeDigest);
       expect(report.programs).toEqual(programs);
     },
-    300_000,
+    600_000,
   );
 
   it.each(variants)(
@@ -86,7 +86,7 @@ describe('Dawn on SwiftShader', () => {
       const compiled = report?.compiled.map((name) => name.split(' ')[0]);
       for (const label of kernels) expect(compiled).toContain(label);
     },
-    300_000,
+    600_000,
   );
 
   it('submits runs in the order of their calls, whatever still compiles', async () => {
@@ -116,7 +116,7 @@ describe('Dawn without a GPU', () => {
       for (const name of compiled) labels.add(name.split(' ')[0]);
     }
     expect([...labels].sort()).toEqual(await entryPoints());
-  }, 120_000);
+  }, 300_000);
 });
 
 /** The names of the WGSL files that have an entry point. */

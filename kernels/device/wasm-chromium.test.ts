@@ -67,7 +67,7 @@ beforeAll(async () => {
     executablePath: await findChromium(),
     args: ['--headless', '--no-sandbox', '--no-first-run', '--disable-background-networking'],
   });
-}, 120_000);
+}, 300_000);
 
 afterAll(async () => {
   await browser?.close();
@@ -101,12 +101,12 @@ const expected = {
 
 it('gives the bits of the reference on one thread of any page', async () => {
   expect(await ask('/', 1)).toEqual({ label: 'WebAssembly SIMD', ...expected });
-}, 120_000);
+}, 300_000);
 
 it('gives them on three threads of an isolated page', async () => {
   expect(await ask('/isolated', 3)).toEqual({ label: 'WebAssembly SIMD, 3 threads', ...expected });
-}, 120_000);
+}, 300_000);
 
 it('refuses threads on a page that is not isolated', async () => {
   expect(await ask('/', 2)).toBe('no_device');
-}, 60_000);
+}, 180_000);

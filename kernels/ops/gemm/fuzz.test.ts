@@ -19,7 +19,7 @@ describe.each([1, 3])('%i threads', (threads) => {
   it('multiplies as the reference does, whatever the operands and options', async () => {
     const same = fc.asyncProperty(productPlans, (plan) => expectSame(device, (b) => buildProduct(b, plan)));
     await fc.assert(same, { numRuns: threads === 1 ? 250 : 80 });
-  }, 60_000);
+  }, 180_000);
 });
 
 /** An operand, a tensor and a view of what a refused product could be about. */
