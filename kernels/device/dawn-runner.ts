@@ -11,6 +11,7 @@ import { runProgramVectors } from '../vectors/programs.ts';
 import { conformanceCases, runConformance } from './conformance.ts';
 import { createDawnDevice } from './dawn.ts';
 import { runProbe } from './probe.ts';
+import type { TuningPort } from './webgpu-tuning.ts';
 
 /** What the test reads. */
 export interface DawnReport {
@@ -22,7 +23,10 @@ export interface DawnReport {
   programs: Record<string, string>;
 }
 
-export type VariantReport = Pick<DawnReport, 'compiled' | 'digests'>;
+export interface VariantReport extends Pick<DawnReport, 'compiled' | 'digests'> {
+  /** What a tuning kept, and how often. */
+  kept: [key: string, name: string][];
+}
 
 /** Cases by id, on a device of a kind that the adapter is not given by itself. */
 export interface DawnVariant {
@@ -30,6 +34,8 @@ export interface DawnVariant {
   gemm?: string;
   without?: 'subgroups';
   isNull?: boolean;
+  /** Tuned first, twice: the second device takes what the first one kept. */
+  isTuned?: boolean;
   ids: string[];
 }
 
@@ -61,14 +67,28 @@ const report: DawnReport = {
 process.stdout.write(JSON.stringify(report));
 device.destroy();
 
-async function runVariant({ ids, isNull, ...options }: DawnVariant): Promise<VariantReport> {
-  const flags = isNull ? ['backend=null'] : [];
-  const made = await createDawnDevice({ allowSoftware: true, flags, ...options });
+async function runVariant({ ids, isNull, isTuned, ...options }: DawnVariant): Promise<VariantReport> {
+  const kept: VariantReport['kept'] = [];
+  const tuning: TuningPort = {
+    get: (key) => kept.find(([known]) => known === key)?.[1] ?? null,
+    set: (key, name) => void kept.push([key, name]),
+    failed: (error) => {
+      throw error;
+    },
+  };
+  const wanted = {
+    allowSoftware: true,
+    flags: isNull ? ['backend=null'] : [],
+    ...(isTuned ? { tuning } : {}),
+    ...options,
+  };
+  if (isTuned) (await createDawnDevice(wanted)).destroy();
+  const made = await createDawnDevice(wanted);
   const cases = conformanceCases.filter(({ id }) => ids.includes(id));
   const found = await runConformance(made, { cases });
   const names = made.compiled();
   made.destroy();
-  return { compiled: names, digests: found };
+  return { compiled: names, digests: found, kept };
 }
 
 /** x -> gelu -> y -> doubled -> z by two recordings, neither run awaited before the next is called. The second one's kernel is compiled already. */

@@ -9,7 +9,7 @@ import conformance from '../vectors/conformance.json' with { type: 'json' };
 import programs from '../vectors/programs.json' with { type: 'json' };
 import type { DawnReport, DawnVariant, VariantReport } from './dawn-runner.ts';
 import { probeDigest } from './probe.ts';
-import { gemmConfigs } from './webgpu-gemm-configs.ts';
+import { configsFor, gemmConfigs } from './webgpu-gemm-configs.ts';
 
 const run = promisify(execFile);
 const file = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
@@ -88,6 +88,17 @@ describe('Dawn on SwiftShader', () => {
     },
     600_000,
   );
+
+  it('is tuned once for each width, and gives the bits of the reference with what was kept', async () => {
+    const ids = [7, 10, 15].flatMap((nb) => gemmCases(nb, ['67x131x33']));
+    const tuned: DawnVariant = { shapes: 'hardware', isTuned: true, ids };
+    const [report] = await dawn<VariantReport[]>('variants', JSON.stringify([tuned]));
+    expect(report?.digests).toEqual(Object.fromEntries(ids.map((id) => [id, expected[id]])));
+    expect(report?.kept.map(([key]) => key.split(' ')[1])).toEqual(['10', '7', '15']);
+    for (const [key, name] of report?.kept ?? []) {
+      expect(configsFor(Number(key.split(' ')[1]) as 7 | 10 | 15, true)).toContain(name);
+    }
+  }, 300_000);
 
   it('submits runs in the order of their calls, whatever still compiles', async () => {
     expect(await dawn<number>('order')).toBe(16);
