@@ -11,12 +11,6 @@ import offsetsBody from './route-offsets.wgsl?raw';
 import slotsBody from './route-slots.wgsl?raw';
 import routeBody from './route.wgsl?raw';
 import {
-  checkCombine,
-  checkCombineGrad,
-  checkGatherRows,
-  checkGroupedGemm,
-  checkRoute,
-  checkRouteGrad,
   type CombineArgs,
   type CombineGradArgs,
   type GatherRowsArgs,
@@ -39,7 +33,6 @@ const groupedKernel = kernel('grouped-gemm', groupedBody, 'rrrrrrw');
 const blocksMax = 64;
 
 export function routePasses(args: RouteArgs, context: PassContext): Pass[] {
-  checkRoute(args);
   const { logits, M, E, k, ids, gates, order, places, offsets } = args;
   const slots = M * k;
   const span = Math.max(64, Math.ceil(slots / blocksMax));
@@ -66,7 +59,6 @@ export function routePasses(args: RouteArgs, context: PassContext): Pass[] {
 }
 
 export function routeGradPasses(args: RouteGradArgs): Pass[] {
-  checkRouteGrad(args);
   const { ids, gates, dgates, dlogits, M, E, k } = args;
   return [
     {
@@ -79,7 +71,6 @@ export function routeGradPasses(args: RouteGradArgs): Pass[] {
 }
 
 export function gatherRowsPasses(args: GatherRowsArgs): Pass[] {
-  checkGatherRows(args);
   const { src, order, dst, M, k, cols } = args;
   return [
     {
@@ -92,7 +83,6 @@ export function gatherRowsPasses(args: GatherRowsArgs): Pass[] {
 }
 
 export function combinePasses(args: CombineArgs): Pass[] {
-  checkCombine(args);
   const { rows, places, gates, residual, y, M, k, cols } = args;
   const inPlace = residual === y;
   return [
@@ -106,7 +96,6 @@ export function combinePasses(args: CombineArgs): Pass[] {
 }
 
 export function combineGradPasses(args: CombineGradArgs, context: PassContext): Pass[] {
-  checkCombineGrad(args);
   const { dy, rows, places, gates, drows, dgates, M, k, cols } = args;
   return [
     {
@@ -125,7 +114,6 @@ const spans: Record<Bits, number> = { 7: 32_768, 10: 512, 15: 8192 };
 const workMax = 2 ** 33;
 
 export function groupedGemmPasses(args: GroupedGemmArgs): Pass[] {
-  checkGroupedGemm(args);
   const { kind, offsets, dst, nb, residual } = args;
   const [a, b] = [args.a as GpuOperand, args.b as GpuOperand];
   const { E, M, N, K } = groupedShape(args);

@@ -2,17 +2,17 @@
 import type { GpuOperand, Kernel, Pass, PassContext } from '../../device/webgpu-pass.ts';
 import { distinct, kernel, viewWords } from '../../device/webgpu-pass.ts';
 import directBody from './quantize-direct.wgsl?raw';
+import view from './quantize-view.wgsl?raw';
 import body from './quantize.wgsl?raw';
-import { checkQuantize, dstRowOf, qmaxOf, type QuantizeArgs } from './spec.ts';
+import { dstRowOf, qmaxOf, type QuantizeArgs } from './spec.ts';
 
-const quantizeKernel: Kernel = kernel('quantize', body, 'rrrrww');
-const directKernel: Kernel = kernel('quantize-direct', directBody, 'rrrrww');
+const quantizeKernel: Kernel = kernel('quantize', `${view}\n${body}`, 'rrrrww');
+const directKernel: Kernel = kernel('quantize-direct', `${view}\n${directBody}`, 'rrrrww');
 
 /** Longest row that one invocation walks: far fewer steps than the 65,535 after which Mesa's lavapipe silently ends a shader's loops. */
 const directMax = 16_384;
 
 export function quantizePasses(args: QuantizeArgs, context: PassContext): Pass[] {
-  checkQuantize(args);
   const { src, nb, stochastic } = args;
   const { row, tensor: position } = dstRowOf(args);
   const dst = args.dst as GpuOperand;

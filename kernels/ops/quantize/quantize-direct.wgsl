@@ -1,10 +1,10 @@
-// QUANT on adapters that run on the CPU: a row an invocation, four elements at once, no barrier. Body; pf32.wgsl comes first.
+// QUANT on adapters that run on the CPU: a row an invocation, four elements at once, no barrier. Body; pf32.wgsl and
+// quantize-view.wgsl come first.
 //
 // Equation   q[r][c] = round(src[r][c] * 2^(nb - E_r)), E_r the exponent of the row's largest element; NUMERICS.md, QUANT.
 // Exactness  x * 2^(nb - E) is exact, and 0 where it could be too small for f32 (it is below 2^-26 then, and rounds to 0 either way). RNE: adding 1.5 * 2^23
 //            rounds to an integer, which is the low bits of the sum; these adapters add RNE, as every ADD of their prelude does. SR: with v = |x| * 2^(nb - E)
 //            = M / 2^s, q is floor(v) and a carry out of (M mod 2^s) + (random mod 2^s), in integers.
-// Layout     As quantize.wgsl: src a strided view, dst [batch][lines][stride] f32 words; padding and rows that are not written stay as they are.
 // Work       An invocation reads its row twice: for the largest element, then to round.
 // Measured   SwiftShader, ns of CPU an element: RNE 17, SR 31; with 16 rows a workgroup and an atomic maximum 124 to 220.
 // Requires   PF32 values: no Inf, no NaN.
@@ -13,40 +13,6 @@
 override STOCHASTIC: u32 = 0;
 // 1: the exponents in `fold` scale the columns.
 override FOLD: u32 = 0;
-
-struct Params {
-  offset: u32,
-  s0: u32,
-  n1: u32,
-  s1: u32,
-  row_stride: u32,
-  col_stride: u32,
-  rows: u32,
-  cols: u32,
-  // Rows of all batches.
-  total: u32,
-  qmax: u32,
-  out_batch: u32,
-  out_row: u32,
-  out_col: u32,
-  nb: u32,
-  stochastic: u32,
-  site: u32,
-  // Exponents a batch in `fold`.
-  folded: u32,
-  // Rows of a batch of dst, and the first one that is written; with `moved` it is the word of `position`.
-  dst_rows: u32,
-  dst_row: u32,
-  moved: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> src: array<u32>;
-@group(0) @binding(3) var<storage, read> fold: array<i32>;
-@group(0) @binding(4) var<storage, read> scalars: array<u32>;
-@group(0) @binding(5) var<storage, read> position: array<u32>;
-@group(0) @binding(6) var<storage, read_write> mantissas: array<f32>;
-@group(0) @binding(7) var<storage, read_write> exponents: array<i32>;
 
 // 1.5 * 2^23.
 const magic = 12582912.0;
@@ -60,26 +26,6 @@ struct Row {
   field: u32,
   scale: f32,
   seed: u32,
-}
-
-// u * 2^n, PF32, on integers: exact or 0.
-fn scale(u: u32, n: i32) -> u32 {
-  let a = u & abs_mask;
-  if (a == 0u) {
-    return 0u;
-  }
-  var m = a & 0x7fffffu;
-  var e = i32(a >> 23u);
-  if (e == 0) {
-    let l = countLeadingZeros(m) - 8u;
-    m = (m << l) & 0x7fffffu;
-    e = 1 - i32(l);
-  }
-  e += n;
-  if (e < 27) {
-    return 0u;
-  }
-  return (u & sign_bit) | select((u32(e) << 23u) | m, 0x7f800000u, e > 254);
 }
 
 fn load(row: Row, c: u32) -> u32 {
