@@ -20,9 +20,9 @@ import { type Copycat, createCopycat, Loot, overheard } from '../cheats/copycat.
 import { createLiar } from '../cheats/liar.ts';
 import { contributorPorts, honestRun, job, type Network, openNetwork, temporaryDir, text } from './rig.ts';
 
-/** Who gets which unit is random: the run goes on, up to a limit, until both cheats have had a unit to cheat on and both tabs one that was agreed. */
+/** Who gets which unit is random: the run goes on, up to a limit, until both cheats have had a unit to cheat on and all the honest one that was agreed. */
 const roundsMin = 3;
-const roundsMax = 12;
+const roundsMax = 24;
 
 let browser: Browser;
 let dist: string;
@@ -98,7 +98,8 @@ describe('a network of tabs, a liar and a copycat', () => {
       await coordinator.settled(id, rounds, AbortSignal.timeout(200_000));
       if (rounds === roundsMax) break;
       const cheated = copycat.revealed.length > 0 && (await info(liar)).rejected > 0;
-      if (cheated && (await shown()).every((body) => agreedIn(body) > 0)) break;
+      const paid = (await info(victim)).agreed > 0;
+      if (cheated && paid && (await shown()).every((body) => agreedIn(body) > 0)) break;
     }
     honest = await honestRun(rounds);
     for (const { errors } of tabs) expect(errors).toEqual([]);
