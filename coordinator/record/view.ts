@@ -1,0 +1,70 @@
+/**
+ * How the pure operations see the database, and how a database runs them.
+ *
+ * An operation is synchronous and reads and writes rows through a `View`. SQLite reads on demand; PostgreSQL loads what the hints name for a
+ * whole batch at once, throws `Miss` inside the operation for a row that it has not loaded, loads that and runs the operation again; the simulation
+ * has everything in maps. An operation that throws leaves nothing behind: what it put is kept only when it returns.
+ */
+import type { Cid } from '#protocol/codec/cid.ts';
+import type { Hex } from 'viem';
+import type { NewTransfer, ReplicaRow, Rows, TableName, UnitRow } from './rows.ts';
+
+/** What is known of the network as a whole; a figure of the last second, not of this moment. */
+export interface Climate {
+  /** Contributors that have had a result judged, and those proven to have lied; of the last 30 days. */
+  judged: number;
+  liars: number;
+  /** Contributors online, the proven among them, and referees. */
+  online: number;
+  provenOnline: number;
+  refereesOnline: number;
+}
+
+export interface View {
+  readonly climate: Climate;
+  unit(cid: Cid): UnitRow | null;
+  /** All replicas of a unit, of every attempt and purpose, oldest first. */
+  replicas(unit: Cid): readonly ReplicaRow[];
+  replica(assignment: Hex): ReplicaRow | null;
+  contributor(address: Hex): Rows['contributors'] | null;
+  device(contributor: Hex, device: string): Rows['devices'] | null;
+  account(id: string): Rows['accounts'] | null;
+  /** Replicas of a contributor that are leased, committed or revealed and not settled. */
+  openReplicas(contributor: Hex): readonly ReplicaRow[];
+  /** Inserts a row, or replaces the one with its key. */
+  put<T extends TableName>(table: T, row: Rows[T]): void;
+  /** Appends to the ledger; the balances of both accounts follow. */
+  post(transfer: NewTransfer): void;
+  /** These blocks may be served from now on. */
+  publish(blocks: readonly Cid[]): void;
+}
+
+/** What an operation will read, as far as is known before it runs. A hint that is missing costs time, never correctness. */
+export interface Hints {
+  assignments?: readonly Hex[];
+  units?: readonly Cid[];
+  contributors?: readonly Hex[];
+  /** The contributor asks for work: its open replicas and the units of the queue's window. */
+  asks?: { contributor: Hex; random: number };
+}
+
+export interface Operation<T> {
+  hints: Hints;
+  /** `offered`: units of the queue's window, for an operation that asks; empty for others. */
+  run(view: View, offered: readonly Cid[]): T;
+}
+
+/** Runs operations in order, many to a transaction; a promise resolves once what it did is durable. */
+export interface Engine {
+  run<T>(operation: Operation<T>): Promise<T>;
+}
+
+/** Thrown by a view that has not loaded a row; the engine loads it and runs the operation again. */
+export class Miss extends Error {
+  readonly hints: Hints;
+
+  constructor(hints: Hints) {
+    super('a row was not loaded');
+    this.hints = hints;
+  }
+}
