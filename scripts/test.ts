@@ -2,12 +2,13 @@
  * `npm test`: every suite, and one closing line over all of them.
  *
  * Suites, in order: the static checks, the contracts (Hardhat), the unit tests, the end-to-end tests with real browsers. Naming suites or parts of
- * file names runs only those. A Chromium, which unit and end-to-end tests need, is found or installed before they begin.
+ * file names runs only those. A Chromium, PostgreSQL and NATS, which tests need, are found or installed before they begin.
  */
 import { runStaticChecks } from './check.ts';
 import { findChromium } from './find-chromium.ts';
 import { addCounts, type Counts, closingLine, indent, mark, noCounts, seconds } from './report.ts';
 import { runTool } from './run-tool.ts';
+import { programs, requireProgram } from './services/install.ts';
 import { runVitest } from './vitest-suite.ts';
 
 const help = `npm test [-- SUITE or FILTER ...]
@@ -38,9 +39,10 @@ async function runContracts(): Promise<Counts> {
   return counts;
 }
 
-/** Test files run side by side, and two of them must not install a browser at once. What is wrong with it is said by those that need it. */
+/** Test files run side by side, and two of them must not install the same thing at once. What is wrong with it is said by those that need it. */
 async function runTests(project: 'unit' | 'e2e', filters: string[] = []): Promise<Counts> {
   await findChromium().catch(() => undefined);
+  for (const program of Object.values(programs)) await requireProgram(program).catch(() => undefined);
   return runVitest(project, filters);
 }
 
