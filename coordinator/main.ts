@@ -2,21 +2,16 @@
  * The coordinator as one object: opens the data directory, starts the service, serves HTTP and WebSocket on one port. The public entry of
  * this part.
  */
-import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { join } from 'node:path';
-import type { Duplex } from 'node:stream';
-import { getRequestListener } from '@hono/node-server';
-import { WebSocketServer } from 'ws';
 import type { Cid } from '#protocol/codec/cid.ts';
-import { AtollError, toProblem } from '#protocol/errors.ts';
-import { type JobStatus, type NetworkInfo, type RoundSummary, routes } from '#protocol/http/api.ts';
-import { limits } from '#protocol/limits.ts';
+import type { JobStatus, NetworkInfo, RoundSummary } from '#protocol/http/api.ts';
 import type { BlockStore } from '#protocol/messages/file.ts';
 import type { Job } from '#protocol/messages/job.ts';
 import type { Hex } from 'viem';
 import type { Anchor } from './anchor/port.ts';
 import type { Rules } from './consensus/consensus.ts';
 import { createApp } from './routes/app.ts';
+import { type Door, openDoor } from './routes/door.ts';
 import type { SchedulerRules } from './scheduler/scheduler.ts';
 import { Directory } from './service/directory.ts';
 import { EventHub } from './service/events.ts';
@@ -103,7 +98,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     const service = createService(options, { storage, blobs, directory, events, metrics });
     undo.push(() => service.close());
     await service.start();
-    const door = await openDoor(options, service, storage);
+    const door = await openRoutes(options, service, storage);
     undo.push(() => door.close());
     return {
       url: door.url,
@@ -162,78 +157,27 @@ function createService(options: CoordinatorOptions, parts: Parts): Service {
   );
 }
 
-/** How long connections may take to say goodbye. */
-const goodbyeMs = 250;
-
-interface Door {
-  url: string;
-  port: number;
-  close(): Promise<void>;
-}
-
 /** HTTP and WebSocket on one port. */
-async function openDoor(options: CoordinatorOptions, service: Service, storage: Storage): Promise<Door> {
-  const host = options.host ?? '127.0.0.1';
+function openRoutes(options: CoordinatorOptions, service: Service, storage: Storage): Promise<Door> {
   const clock = options.clock ?? systemClock;
-  const server = createServer();
-  const address = await listen(server, options.port, host);
-  const isAllowedHost = hostCheck(host, address, options.allowedHosts ?? []);
-  const app = createApp({
-    queries: service.queries,
-    events: service.events,
-    metrics: service.metrics,
-    log: options.logger ?? silentLogger,
-    network: () => networkInfo(options, service),
-    ready: oncePerSecond(clock, () => storage.check(clock.now())),
-    isAllowedHost,
-    heartbeatMs: options.timing?.heartbeatMs ?? defaultTiming.heartbeatMs,
-    staticDir: options.staticDir ?? null,
+  return openDoor({
+    port: options.port,
+    host: options.host ?? '127.0.0.1',
+    allowedHosts: options.allowedHosts ?? [],
+    admit: (socket) => service.admit(socket),
+    app: (isAllowedHost) =>
+      createApp({
+        queries: service.queries,
+        events: service.events,
+        metrics: service.metrics,
+        log: options.logger ?? silentLogger,
+        network: () => networkInfo(options, service),
+        ready: oncePerSecond(clock, () => storage.check(clock.now())),
+        isAllowedHost,
+        heartbeatMs: options.timing?.heartbeatMs ?? defaultTiming.heartbeatMs,
+        staticDir: options.staticDir ?? null,
+      }),
   });
-  const listener = getRequestListener(app.fetch);
-  server.on('request', (request, response) => void listener(request, response));
-  // `ws` refuses a larger frame by its header, before it reads it.
-  const sockets = new WebSocketServer({
-    noServer: true,
-    maxPayload: limits.frameBytesMax,
-    perMessageDeflate: false,
-  });
-  server.on('upgrade', (request, socket, head) => {
-    const refusal = upgradeRefusal(request, isAllowedHost);
-    if (refusal) return refuseUpgrade(socket, refusal);
-    sockets.handleUpgrade(request, socket, head, (opened) => service.admit(opened));
-  });
-  return {
-    url: `http://${host.includes(':') ? `[${host}]` : host}:${address}`,
-    port: address,
-    close: async () => {
-      for (const client of sockets.clients) client.close(1001);
-      const late = setTimeout(() => {
-        for (const client of sockets.clients) client.terminate();
-        server.closeAllConnections();
-      }, goodbyeMs);
-      await new Promise<void>((resolve) => server.close(() => resolve()));
-      clearTimeout(late);
-    },
-  };
-}
-
-function listen(server: Server, port: number, host: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => reject(listenError(cause, port, host)));
-    server.listen(port, host, () => {
-      const address = server.address();
-      resolve(typeof address === 'object' && address ? address.port : port);
-    });
-  });
-}
-
-function listenError(cause: NodeJS.ErrnoException, port: number, host: string): AtollError {
-  if (cause.code === 'EADDRINUSE') {
-    const message = `Port ${port} on ${host} is taken by another program. Stop it, or choose another with --port (0 takes any free one).`;
-    return new AtollError('port_busy', message, { cause, details: { port } });
-  }
-  const message = `The coordinator cannot listen on ${host}:${port}: ${cause.message}. Choose another --host or --port.`;
-  return new AtollError('bad_config', message, { cause });
 }
 
 function networkInfo(options: CoordinatorOptions, service: Service): NetworkInfo {
@@ -243,45 +187,6 @@ function networkInfo(options: CoordinatorOptions, service: Service): NetworkInfo
     chain: options.anchor?.info() ?? null,
     contributorsOnline: service.directory.online,
   };
-}
-
-/**
- * Against DNS rebinding: a page of another site must not reach a coordinator on this machine under its own name. Only a loopback server
- * checks unless names are given, since a public one is reached by names it cannot know.
- */
-function hostCheck(host: string, port: number, allowed: readonly string[]) {
-  const isLoopback = /^(127\.|::1$|localhost$)/.test(host);
-  if (allowed.includes('*') || (!isLoopback && allowed.length === 0)) return () => true;
-  const names = new Set(
-    ['127.0.0.1', 'localhost', '[::1]', host, ...allowed].map((name) => name.toLowerCase()),
-  );
-  return (header: string | undefined) => {
-    const name = (header ?? '').toLowerCase();
-    return names.has(name) || (name.endsWith(`:${port}`) && names.has(name.slice(0, -`:${port}`.length)));
-  };
-}
-
-function upgradeRefusal(
-  request: IncomingMessage,
-  isAllowedHost: (host: string | undefined) => boolean,
-): AtollError | null {
-  const path = (request.url ?? '').split('?')[0];
-  if (path !== routes.contribute) {
-    return new AtollError('not_found', `There is no WebSocket at ${path}; it is at ${routes.contribute}.`);
-  }
-  if (!isAllowedHost(request.headers.host)) {
-    return new AtollError('bad_request', 'This host name is not served here.');
-  }
-  return null;
-}
-
-function refuseUpgrade(socket: Duplex, error: AtollError): void {
-  const problem = toProblem(error);
-  const body = JSON.stringify(problem);
-  socket.on('error', () => undefined);
-  socket.end(
-    `HTTP/1.1 ${problem.status} ${problem.title}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  );
 }
 
 /** Readiness is asked by anybody, and each look is a write. */
