@@ -15,6 +15,8 @@ export interface UnitRow {
   program: string;
   /** Exact operations. */
   operations: number;
+  /** Quality of the job's data in permille, 0 to 1000: what its work earns of its operations. */
+  quality: number;
   /** Memory that computing it takes. */
   memoryBytes: number;
   /** The checkpoint it reads; who has it at hand is asked first. */
@@ -72,6 +74,8 @@ export interface ReplicaRow {
   digest: Cid | null;
   result: Uint8Array | null;
   revealSignature: Hex | null;
+  /** What it has earned and not lost again: 0 before acceptance. The verdict names it, a clawback takes it. */
+  credit: bigint;
   settledAt: number | null;
 }
 
@@ -125,7 +129,7 @@ export interface AccountRow {
 export interface Transfer {
   /** From 1, without gaps once sealed; the storage counts. */
   seq: number;
-  kind: 'earned' | 'released' | 'voided' | 'clawback' | 'bonus' | 'funded';
+  kind: 'funded' | 'earned' | 'released' | 'voided' | 'clawback' | 'fine' | 'bonus';
   debit: string;
   credit: string;
   amount: bigint;

@@ -44,6 +44,7 @@ export interface Hints {
   assignments?: readonly Hex[];
   units?: readonly Cid[];
   contributors?: readonly Hex[];
+  accounts?: readonly string[];
   /** The contributor asks for work: its open replicas and the units of the queue's window. */
   asks?: { contributor: Hex; random: number };
 }
