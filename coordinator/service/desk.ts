@@ -4,7 +4,7 @@
  */
 import { type Cid, cborCode, cidOfSync, digestOfCid } from '#protocol/codec/cid.ts';
 import { AtollError, type ErrorCode, toProblem } from '#protocol/errors.ts';
-import { commitmentOf, toHex, verifySignature } from '#protocol/messages/contribution.ts';
+import { commitmentOf, toHex } from '#protocol/messages/contribution.ts';
 import type { FrameOf, FromContributor } from '#protocol/messages/frames.ts';
 import { decodeResult } from '#protocol/messages/workunit.ts';
 import type { Hex } from 'viem';
@@ -14,6 +14,7 @@ import type { Directory, Peer } from './directory.ts';
 import type { Metrics } from './metrics.ts';
 import type { Clock, Logger, Random } from './ports.ts';
 import type { Pulls } from './pulls.ts';
+import type { VerifySignature } from './signatures.ts';
 
 /** Verdicts repeated to a contributor that comes back: more than it can have missed. */
 const verdictsRepeated = 32;
@@ -23,6 +24,7 @@ export interface DeskPorts {
   directory: Directory;
   clock: Clock;
   random: Random;
+  verify: VerifySignature;
   log: Logger;
   metrics: Metrics;
   /** Something about a unit changed; it may be the last one of a round. */
@@ -136,10 +138,10 @@ export class Desk {
   }
 
   async #commit(peer: Peer, frame: FrameOf<FromContributor, 'commit'>): Promise<void> {
-    const { storage, clock } = this.#ports;
+    const { storage, clock, verify } = this.#ports;
     const { assignment, commitment, signature } = frame;
     const { contributor } = peer;
-    await verifySignature(storage.network, 'Commit', { assignment, commitment }, signature, contributor);
+    await verify('Commit', { assignment, commitment }, signature, contributor);
     const now = clock.now();
     const change = checked(await storage.commit({ assignment, contributor, commitment, signature, now }));
     this.#progress.delete(assignment);
@@ -148,19 +150,19 @@ export class Desk {
     this.publish(change);
   }
 
+  /** An opening that matches the signed commitment is as good as signed; a signature is needed, and checked, only to prove one that does not. */
   async #reveal(peer: Peer, frame: FrameOf<FromContributor, 'reveal'>): Promise<void> {
-    const { storage, clock } = this.#ports;
+    const { storage, clock, verify } = this.#ports;
     const { assignment, salt, result, signature } = frame;
     const { contributor } = peer;
     const digest = cidOfSync(result, cborCode);
     const digestBytes = digestOfCid(digest);
-    const message = { assignment, salt, digest: toHex(digestBytes) };
-    await verifySignature(storage.network, 'Reveal', message, signature, contributor);
     const replica = await storage.replica(assignment);
     if (replica?.contributor !== contributor || replica.commitment === null) {
       throw new AtollError('stale_lease', 'There is no commitment of yours that waits for this reveal.');
     }
     if (commitmentOf(assignment, contributor, salt, digestBytes) !== replica.commitment) {
+      await verify('Reveal', { assignment, salt, digest: toHex(digestBytes) }, signature, contributor);
       return this.#spoil(replica, 'commitment_mismatch', 'The salt and result do not open the commitment.');
     }
     const fault = resultFault(replica.unit, replica.program, result);
@@ -173,7 +175,7 @@ export class Desk {
     this.publish(change);
   }
 
-  /** The signed reveal is proof that the replica is worthless: it ends at once, and the others need not wait for it. */
+  /** The signed reveal, or the commitment that it opens, is proof that the replica is worthless: it ends at once, and the others need not wait for it. */
   async #spoil(replica: ReplicaRecord, code: ErrorCode, why: string): Promise<void> {
     const { storage, clock } = this.#ports;
     const { assignment, contributor } = replica;

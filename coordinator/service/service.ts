@@ -25,6 +25,7 @@ import type { Clock, Logger, Random, Timing } from './ports.ts';
 import { Pulls } from './pulls.ts';
 import { Queries } from './queries.ts';
 import { Session } from './session.ts';
+import { signatureCheck, type VerifySignature } from './signatures.ts';
 
 export type InitialCheckpoint = (model: Job['model'], seed: number, blocks: BlockStore) => Promise<Cid>;
 
@@ -63,6 +64,7 @@ export class Service {
   readonly queries: Queries;
   readonly metrics: Metrics;
   readonly #ports: ServicePorts;
+  readonly #verify: VerifySignature;
   readonly #desk: Desk;
   readonly #pulls: Pulls;
   readonly #anchoring: Anchoring | null;
@@ -85,7 +87,9 @@ export class Service {
     this.events = events;
     this.metrics = metrics;
     const onUnit = (unit: Cid, accepted: boolean) => this.#onUnit(unit, accepted);
-    this.#desk = new Desk({ storage, directory, clock, random, log, metrics, onUnit });
+    this.#verify = signatureCheck(storage.network);
+    const verify = this.#verify;
+    this.#desk = new Desk({ storage, directory, clock, random, verify, log, metrics, onUnit });
     const onChange = (change: Change) => this.#desk.publish(change);
     this.#pulls = new Pulls({ storage, blobs, directory, clock, timing, log, onChange });
     this.#desk.connect(this.#pulls);
@@ -221,6 +225,7 @@ export class Service {
       desk: this.#desk,
       clock,
       random,
+      verify: this.#verify,
       timing,
       log,
       metrics: this.metrics,

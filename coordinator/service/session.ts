@@ -7,7 +7,6 @@
 import type { RawData, WebSocket } from 'ws';
 import { AtollError, codeOf, errorCodes, toProblem } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
-import { verifySignature } from '#protocol/messages/contribution.ts';
 import {
   decodeFromContributor,
   encodeFrame,
@@ -22,6 +21,7 @@ import type { Desk } from './desk.ts';
 import type { Directory, Peer } from './directory.ts';
 import type { Metrics } from './metrics.ts';
 import type { Clock, Logger, Random, Timing } from './ports.ts';
+import type { VerifySignature } from './signatures.ts';
 
 export interface SessionPorts {
   storage: Storage;
@@ -29,6 +29,7 @@ export interface SessionPorts {
   desk: Desk;
   clock: Clock;
   random: Random;
+  verify: VerifySignature;
   timing: Timing;
   log: Logger;
   metrics: Metrics;
@@ -131,11 +132,11 @@ export class Session {
   }
 
   async #greet(frame: FromContributor): Promise<void> {
-    const { storage, directory, desk, clock, probe } = this.#ports;
+    const { storage, directory, desk, clock, probe, verify } = this.#ports;
     if (frame.t !== 'hello') throw new AtollError('bad_frame', 'The first frame must be a hello.');
     const { contributor, signature } = frame;
     const message = { contributor, nonce: this.#nonce };
-    await verifySignature(storage.network, 'Hello', message, signature, contributor);
+    await verify('Hello', message, signature, contributor);
     if (probe !== null && frame.probe !== probe) {
       throw new AtollError(
         'nonconforming',

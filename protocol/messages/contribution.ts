@@ -3,41 +3,17 @@
  *
  * The commitment is salted and bound to assignment and contributor: a copied one cannot be opened by the copier.
  */
+import { secp256k1 } from '@noble/curves/secp256k1';
 import { sha256 } from '@noble/hashes/sha2.js';
+import { keccak_256 } from '@noble/hashes/sha3.js';
 import { concatBytes, utf8ToBytes } from '@noble/hashes/utils.js';
-import { hashTypedData, type Hex, hexToBytes, recoverAddress, type TypedDataDefinition } from 'viem';
+import type { Hex } from 'viem';
 import { AtollError } from '../errors.ts';
-import { toHex } from './hex.ts';
+import { fromHex, toHex } from './hex.ts';
+import { type SignedKind, type SignedMessages, signingBytes } from './typed-data.ts';
 
-export { addressSchema, bytes32Schema, signatureSchema, toHex } from './hex.ts';
-
-/** The EIP-712 domain of one network; `network` is the random id made at its first start, so nothing replays elsewhere. */
-export function typedDomain(network: Hex) {
-  return { name: 'Atoll', version: '1', salt: network } as const;
-}
-
-export const typedDataTypes = {
-  Hello: [
-    { name: 'contributor', type: 'address' },
-    { name: 'nonce', type: 'bytes32' },
-  ],
-  Commit: [
-    { name: 'assignment', type: 'bytes32' },
-    { name: 'commitment', type: 'bytes32' },
-  ],
-  Reveal: [
-    { name: 'assignment', type: 'bytes32' },
-    { name: 'salt', type: 'bytes32' },
-    { name: 'digest', type: 'bytes32' },
-  ],
-} as const;
-
-export interface SignedMessages {
-  Hello: { contributor: Hex; nonce: Hex };
-  Commit: { assignment: Hex; commitment: Hex };
-  Reveal: { assignment: Hex; salt: Hex; digest: Hex };
-}
-export type SignedKind = keyof SignedMessages;
+export { addressSchema, bytes32Schema, fromHex, signatureSchema, toHex } from './hex.ts';
+export { type SignedKind, type SignedMessages, typedDataTypes, typedDomain } from './typed-data.ts';
 
 /** Signs for one contributor; the key never leaves the implementation. */
 export interface Signer {
@@ -47,20 +23,30 @@ export interface Signer {
 
 /** The 32-byte EIP-712 hash that is signed. */
 export function signingHash<K extends SignedKind>(network: Hex, kind: K, message: SignedMessages[K]): Hex {
-  const definition = {
-    domain: typedDomain(network),
-    types: { [kind]: typedDataTypes[kind] },
-    primaryType: kind as string,
-    message: message as Record<string, unknown>,
-  };
-  return hashTypedData(definition as unknown as TypedDataDefinition);
+  return toHex(signingBytes(network, kind, message));
 }
 
+/** The uncompressed public key (65 bytes) that made the signature r | s over `hash`. Throws when there is none. */
+export type RecoverKey = (hash: Uint8Array, signature: Uint8Array, recovery: 0 | 1) => Uint8Array;
+
+/** In plain JavaScript, for browsers; a server passes a native one. */
+export const recoverKey: RecoverKey = (hash, signature, recovery) =>
+  secp256k1.Signature.fromCompact(signature)
+    .addRecoveryBit(recovery)
+    .recoverPublicKey(hash)
+    .toRawBytes(false);
+
 /** Half the order of secp256k1: of the two forms of a signature only the one with the lower s counts, as in OpenZeppelin's ECDSA. */
-const sMax = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0n;
+const sMax = '7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0';
 
 function isContractForm(signature: Hex): boolean {
-  return /^0x[0-9a-f]{128}1[bc]$/.test(signature) && BigInt(`0x${signature.slice(66, 130)}`) <= sMax;
+  // Of one length and case, so that they compare as numbers do.
+  return /^0x[0-9a-f]{128}1[bc]$/.test(signature) && signature.slice(66, 130) <= sMax;
+}
+
+/** The address of an uncompressed public key. */
+function addressOf(key: Uint8Array): Hex {
+  return toHex(keccak_256(key.subarray(1)).subarray(12));
 }
 
 /** Throws `bad_signature` unless `contributor` signed the message. Takes what a contract would take, and nothing else. */
@@ -70,17 +56,20 @@ export async function verifySignature<K extends SignedKind>(
   message: SignedMessages[K],
   signature: Hex,
   contributor: Hex,
+  recover: RecoverKey = recoverKey,
 ): Promise<void> {
   if (!isContractForm(signature)) {
     throw new AtollError('bad_signature', 'The signature needs v of 27 or 28 and the lower s.');
   }
-  let signer: string;
+  let key: Uint8Array;
   try {
-    signer = await recoverAddress({ hash: signingHash(network, kind, message), signature });
+    const bytes = fromHex(signature);
+    const recovery = bytes[64] === 27 ? 0 : 1;
+    key = recover(signingBytes(network, kind, message), bytes.subarray(0, 64), recovery);
   } catch (cause) {
     throw new AtollError('bad_signature', `The ${kind.toLowerCase()} carries no valid signature.`, { cause });
   }
-  if (signer.toLowerCase() !== contributor) {
+  if (addressOf(key) !== contributor) {
     throw new AtollError('bad_signature', `The ${kind.toLowerCase()} is not signed by ${contributor}.`);
   }
 }
@@ -89,6 +78,6 @@ const commitTag = utf8ToBytes('atoll/commit/1');
 
 /** sha256(tag | assignment | contributor | salt | digest). */
 export function commitmentOf(assignment: Hex, contributor: Hex, salt: Hex, digest: Uint8Array): Hex {
-  const parts = [assignment, contributor, salt].map((hex) => hexToBytes(hex));
+  const parts = [assignment, contributor, salt].map(fromHex);
   return toHex(sha256(concatBytes(commitTag, ...parts, digest)));
 }

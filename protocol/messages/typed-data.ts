@@ -1,0 +1,84 @@
+/**
+ * EIP-712 hashing of the three messages that contributors sign, and of nothing else: every field is one 32-byte word, and the domain of a network is
+ * hashed once. The same hash as viem's `hashTypedData` (a test compares them) in a tenth of its time, which a coordinator pays for every commit.
+ */
+import { keccak_256 } from '@noble/hashes/sha3.js';
+import { utf8ToBytes } from '@noble/hashes/utils.js';
+import type { Hex } from 'viem';
+import { fromHex } from './hex.ts';
+
+/** The EIP-712 domain of one network; `network` is the random id made at its first start, so nothing replays elsewhere. */
+export function typedDomain(network: Hex) {
+  return { name: 'Atoll', version: '1', salt: network } as const;
+}
+
+export const typedDataTypes = {
+  Hello: [
+    { name: 'contributor', type: 'address' },
+    { name: 'nonce', type: 'bytes32' },
+  ],
+  Commit: [
+    { name: 'assignment', type: 'bytes32' },
+    { name: 'commitment', type: 'bytes32' },
+  ],
+  Reveal: [
+    { name: 'assignment', type: 'bytes32' },
+    { name: 'salt', type: 'bytes32' },
+    { name: 'digest', type: 'bytes32' },
+  ],
+} as const;
+
+export interface SignedMessages {
+  Hello: { contributor: Hex; nonce: Hex };
+  Commit: { assignment: Hex; commitment: Hex };
+  Reveal: { assignment: Hex; salt: Hex; digest: Hex };
+}
+export type SignedKind = keyof SignedMessages;
+
+const hashOfText = (text: string) => keccak_256(utf8ToBytes(text));
+const typeHashOf = (kind: SignedKind) =>
+  hashOfText(`${kind}(${typedDataTypes[kind].map(({ name, type }) => `${type} ${name}`).join()})`);
+
+const typeHashes: Record<SignedKind, Uint8Array> = {
+  Hello: typeHashOf('Hello'),
+  Commit: typeHashOf('Commit'),
+  Reveal: typeHashOf('Reveal'),
+};
+const domainTypeHash = hashOfText('EIP712Domain(string name,string version,bytes32 salt)');
+
+const wordBytes = 32;
+
+/** keccak256 of 32-byte words; a shorter one is padded on the left. */
+function hashOfWords(words: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(words.length * wordBytes);
+  words.forEach((word, i) => bytes.set(word, (i + 1) * wordBytes - word.length));
+  return keccak_256(bytes);
+}
+
+/** A process knows one network, a test several. */
+let lastDomain: { network: Hex; separator: Uint8Array } | null = null;
+
+function separatorOf(network: Hex): Uint8Array {
+  if (lastDomain?.network === network) return lastDomain.separator;
+  const { name, version, salt } = typedDomain(network);
+  const separator = hashOfWords([domainTypeHash, hashOfText(name), hashOfText(version), fromHex(salt)]);
+  lastDomain = { network, separator };
+  return separator;
+}
+
+/** The 32 bytes that are signed. */
+export function signingBytes<K extends SignedKind>(
+  network: Hex,
+  kind: K,
+  message: SignedMessages[K],
+): Uint8Array {
+  const fields = message as Readonly<Record<string, Hex>>;
+  const words = typedDataTypes[kind].map(({ name }) => fromHex(fields[name] as Hex));
+  const struct = hashOfWords([typeHashes[kind], ...words]);
+  const bytes = new Uint8Array(2 + 2 * wordBytes);
+  bytes[0] = 0x19;
+  bytes[1] = 0x01;
+  bytes.set(separatorOf(network), 2);
+  bytes.set(struct, 2 + wordBytes);
+  return keccak_256(bytes);
+}
