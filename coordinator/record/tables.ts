@@ -83,6 +83,7 @@ const units: Kinds<UnitRow> = {
   bytes: 'bytes',
   program: 'text',
   operations: 'integer',
+  quality: 'integer',
   memoryBytes: 'integer',
   checkpoint: 'text',
   phase: 'text',
@@ -125,6 +126,7 @@ const replicas: Kinds<ReplicaRow> = {
   digest: 'text',
   result: 'bytes',
   revealSignature: 'text',
+  credit: 'bigint',
   settledAt: 'integer',
 };
 
@@ -177,7 +179,7 @@ export const tables: { readonly [T in TableName]: Table } = {
     'units',
     units,
     ['cid'],
-    ['bytes', 'program', 'operations', 'memoryBytes', 'checkpoint', 'queue', 'plannedAt'],
+    ['bytes', 'program', 'operations', 'quality', 'memoryBytes', 'checkpoint', 'queue', 'plannedAt'],
   ),
   replicas: describeTable<Rows['replicas']>(
     'replicas',

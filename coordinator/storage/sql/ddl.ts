@@ -47,7 +47,7 @@ export function tablesOfRecord(dialect: DialectName): string[] {
     ...contributorTables(t),
     ...ledgerTables(t),
     ...(dialect === 'sqlite' ? appendOnlySqlite : appendOnlyPostgres),
-    ...smallTables(t),
+    ...shelfTable(t),
   ];
 }
 
@@ -93,6 +93,7 @@ const unitTables = ({ int, bytes, end }: Types) => [
     bytes ${bytes} NOT NULL,
     program TEXT NOT NULL,
     operations ${int} NOT NULL,
+    quality ${int} NOT NULL,
     memory_bytes ${int} NOT NULL,
     checkpoint TEXT,
     phase TEXT NOT NULL,
@@ -120,7 +121,7 @@ const unitTables = ({ int, bytes, end }: Types) => [
   "CREATE INDEX units_digest ON units (digest) WHERE phase = 'accepted'",
 ];
 
-const replicaTables = ({ int, bytes, end }: Types) => [
+const replicaTables = ({ int, big, bytes, end }: Types) => [
   `CREATE TABLE replicas (
     assignment TEXT PRIMARY KEY,
     unit TEXT NOT NULL,
@@ -141,6 +142,7 @@ const replicaTables = ({ int, bytes, end }: Types) => [
     digest TEXT,
     result ${bytes},
     reveal_signature TEXT,
+    credit ${big} NOT NULL,
     settled_at ${int}
   ) ${end}`,
   'CREATE INDEX replicas_unit ON replicas (unit)',
@@ -221,35 +223,16 @@ const appendOnlyPostgres = [
     EXECUTE FUNCTION transfers_append_only()`,
 ];
 
-const smallTables = ({ int, endKeyed }: Types) => [
-  `CREATE TABLE api_keys (
-    id TEXT PRIMARY KEY,
-    hash TEXT NOT NULL,
-    owner TEXT,
-    name TEXT NOT NULL,
-    scopes TEXT NOT NULL,
+const shelfTable = ({ int, endKeyed }: Types) => [
+  `CREATE TABLE shelf (
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    value TEXT NOT NULL,
     created_at ${int} NOT NULL,
-    last_used_at ${int},
-    revoked_at ${int}
+    expires_at ${int},
+    PRIMARY KEY (kind, key)
   ) ${endKeyed}`,
-  'CREATE INDEX api_keys_owner ON api_keys (owner)',
-  `CREATE TABLE wallet_links (contributor TEXT PRIMARY KEY, wallet TEXT NOT NULL, linked_at ${int} NOT NULL) ${endKeyed}`,
-  'CREATE INDEX wallet_links_wallet ON wallet_links (wallet)',
-  `CREATE TABLE nonces (nonce TEXT PRIMARY KEY, purpose TEXT NOT NULL, expires_at ${int} NOT NULL) ${endKeyed}`,
-  'CREATE INDEX nonces_expiry ON nonces (expires_at)',
-  `CREATE TABLE idempotency (
-    id TEXT PRIMARY KEY,
-    request TEXT NOT NULL,
-    status ${int} NOT NULL,
-    body TEXT NOT NULL,
-    expires_at ${int} NOT NULL
-  ) ${endKeyed}`,
-  'CREATE INDEX idempotency_expiry ON idempotency (expires_at)',
-  `CREATE TABLE wallet_sessions (
-    hash TEXT PRIMARY KEY,
-    wallet TEXT NOT NULL,
-    created_at ${int} NOT NULL,
-    expires_at ${int} NOT NULL
-  ) ${endKeyed}`,
-  'CREATE INDEX wallet_sessions_expiry ON wallet_sessions (expires_at)',
+  'CREATE INDEX shelf_owner ON shelf (kind, owner, key)',
+  'CREATE INDEX shelf_expiry ON shelf (expires_at) WHERE expires_at IS NOT NULL',
 ];

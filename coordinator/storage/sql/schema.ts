@@ -8,7 +8,7 @@ import type { Hex } from 'viem';
 import type { SlotKind } from '../../planner/plan.ts';
 import type { Rows, Transfer } from '../../record/rows.ts';
 import type { Snake } from '../../record/tables.ts';
-import type { SmallRows } from '../small.ts';
+import type { ShelfRecord } from '../shelf.ts';
 
 type StoredValue<V> = V extends boolean ? number : V extends bigint ? string : V;
 /** A row under its columns' names. */
@@ -51,9 +51,7 @@ interface TransfersTable extends Omit<StoredRow<Transfer>, 'seq'> {
   hash: Hex | null;
 }
 
-type SmallTables = { [T in keyof SmallRows]: StoredRow<SmallRows[T]> };
-
-export interface Database extends SmallTables {
+export interface Database {
   meta: { key: string; value: string };
   jobs: JobsTable;
   slots: SlotsTable;
@@ -65,6 +63,7 @@ export interface Database extends SmallTables {
   devices: StoredRow<Rows['devices']>;
   accounts: StoredRow<Rows['accounts']>;
   transfers: TransfersTable;
+  shelf: StoredRow<ShelfRecord>;
 }
 
 export type Db = Kysely<Database>;
