@@ -69,4 +69,11 @@ export const limits = {
   sseClientsMax: 1_000,
   eventsReplayMax: 1_000,
   pageSizeMax: 200,
+
+  // Between coordinator processes.
+  /** Messages that wait to be sent; the oldest are dropped beyond. */
+  busQueueMax: 20_000,
+  busBatchBytesMax: 512 << 10,
+  /** Contributors or units named by one message. */
+  busListMax: 1_000,
 } as const;
