@@ -10,6 +10,8 @@ import type { Phase, ReplicaState } from '../consensus/consensus.ts';
 
 export interface UnitRow {
   cid: Cid;
+  /** The job that planned it first, and whose pool pays for it. */
+  job: Cid;
   /** Canonical bytes of the `Workunit`. */
   bytes: Uint8Array;
   program: string;
@@ -36,7 +38,7 @@ export interface UnitRow {
   /** Replicas still to be leased, for whatever purpose: kept for the queue's index. */
   wanted: number;
   dueAt: number | null;
-  /** The order in which units were planned. */
+  /** The order in which units are offered: the tag of a fair queue (scheduler/fairness.ts), a fraction. */
   queue: number;
   paused: boolean;
   /** Accepted, and yet to be told to nobody: a replay of it cannot be told from a unit that is open. */

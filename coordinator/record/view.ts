@@ -29,15 +29,29 @@ export interface View {
   contributor(address: Hex): Rows['contributors'] | null;
   device(contributor: Hex, device: string): Rows['devices'] | null;
   account(id: string): Rows['accounts'] | null;
-  /** Replicas of a contributor that are leased, committed or revealed and not settled. */
+  /** Replicas of a contributor that are leased, committed or revealed, oldest first. */
   openReplicas(contributor: Hex): readonly ReplicaRow[];
   /** Inserts a row, or replaces the one with its key. */
   put<T extends TableName>(table: T, row: Rows[T]): void;
   /** Appends to the ledger; the balances of both accounts follow. */
   post(transfer: NewTransfer): void;
-  /** These blocks may be served from now on. */
-  publish(blocks: readonly Cid[]): void;
+  /** The blocks of a unit's accepted outputs: kept, and served once the unit is no longer sealed. */
+  attach(unit: Cid, blocks: readonly Cid[]): void;
+  /** What was attached to a unit may be served from now on. */
+  publish(unit: Cid): void;
 }
+
+/** Units that an operation wants to be shown; they come as its `offered`. */
+export type Search =
+  /**
+   * Units with `wanted` > 0 that are not paused: up to `most` of the first `window` in the order of `queue`, beginning at the random place
+   * first + floor(random / 2^32 * window) and going on at the window's start. Those that the owner has an active replica of may be left out.
+   */
+  | { kind: 'work'; contributor: Hex; owner: Hex; random: number; window: number; most: number }
+  /** Units whose `dueAt` is before `before`, the most overdue first. Another process may have some of them in hand: they are left out. */
+  | { kind: 'due'; before: number; most: number }
+  /** Accepted units of which the contributor has an `agreed` replica, by unit id, after `after`. */
+  | { kind: 'touched'; contributor: Hex; after: Cid; most: number };
 
 /** What an operation will read, as far as is known before it runs. A hint that is missing costs time, never correctness. */
 export interface Hints {
@@ -45,13 +59,14 @@ export interface Hints {
   units?: readonly Cid[];
   contributors?: readonly Hex[];
   accounts?: readonly string[];
-  /** The contributor asks for work: its open replicas and the units of the queue's window. */
-  asks?: { contributor: Hex; random: number };
+  /** Contributors whose open replicas will be read. */
+  open?: readonly Hex[];
+  search?: Search;
 }
 
 export interface Operation<T> {
   hints: Hints;
-  /** `offered`: units of the queue's window, for an operation that asks; empty for others. */
+  /** `offered`: what the search found; empty without one. Its rows are read through the view, since an earlier operation may have changed them. */
   run(view: View, offered: readonly Cid[]): T;
 }
 

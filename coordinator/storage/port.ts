@@ -12,6 +12,7 @@ import type { Outcome } from '#protocol/messages/frames.ts';
 import type { Hex } from 'viem';
 import type { Phase, ReplicaState, Transition } from '../consensus/consensus.ts';
 import type { Slot } from '../planner/plan.ts';
+import type { Origin } from '../record/accounts.ts';
 
 export interface JobRecord {
   id: Cid;
@@ -29,6 +30,10 @@ export interface NewUnit {
   bytes: Uint8Array;
   program: string;
   operations: number;
+  /** Memory that computing it takes; 0 when unknown. */
+  memoryBytes?: number;
+  /** The checkpoint it reads. */
+  checkpoint?: Cid;
   /** Input blocks that come with it and may be served from now on. */
   blocks: readonly Cid[];
 }
@@ -125,6 +130,8 @@ export interface LeaseRequest {
   online: number;
   /** Leases that this connection already has; null when another connection of the contributor may be at work on the rest. */
   held: ReadonlySet<Hex> | null;
+  /** Of the connection that asks; as greeted unless given. */
+  origin?: Origin;
 }
 
 export type LeaseOutcome =
@@ -169,7 +176,7 @@ export interface Storage {
 
   /** Nobody could reach the coordinator while it was down: no open deadline is nearer than `graceMs`. */
   resume(now: number, graceMs: number): Promise<void>;
-  greet(contributor: Hex, now: number): Promise<ContributorRecord>;
+  greet(contributor: Hex, now: number, origin?: Origin): Promise<ContributorRecord>;
   lease(request: LeaseRequest): Promise<LeaseOutcome>;
   commit(message: {
     assignment: Hex;
@@ -193,9 +200,11 @@ export interface Storage {
   /** Gives back all uncommitted leases of a contributor that went away. */
   releaseAll(contributor: Hex, why: string, now: number): Promise<Change[]>;
   tick(now: number): Promise<Change[]>;
-  /** The outputs are stored: verdicts, credit and the right to serve `blocks`, all at once. */
+  /** The outputs are stored: verdicts and credit. The results stay sealed: nothing of them is shown or served. */
   accept(unit: Cid, attempt: number, blocks: readonly Cid[], now: number): Promise<Attempted>;
   reissue(unit: Cid, attempt: number, why: string, now: number): Promise<Attempted>;
+  /** Accepted results that may be shown and whose blocks may be served from now on. */
+  unseal(units: readonly Cid[]): Promise<void>;
   agreedUnits(): Promise<Cid[]>;
 
   unit(cid: Cid): Promise<UnitRecord | null>;

@@ -102,6 +102,8 @@ function writes(
     tick: (now) => group.run(() => contributions.tick(now)),
     accept: (unit, attempt, blocks, now) => group.run(() => contributions.accept(unit, attempt, blocks, now)),
     reissue: (unit, attempt, why, now) => group.run(() => contributions.reissue(unit, attempt, why, now)),
+    // Here nothing is sealed: what is accepted is served.
+    unseal: () => Promise.resolve(),
     seal: (most) => group.run(() => seal(sql, most)),
     check: (now) => group.run(() => noteCheck(sql, now)),
   };

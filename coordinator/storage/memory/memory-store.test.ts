@@ -1,0 +1,119 @@
+/** The record on maps: a unit's whole life, and that an operation that throws leaves nothing. */
+import { describe, expect, test } from 'vitest';
+import { cidOfSync, rawCode } from '#protocol/codec/cid.ts';
+import type { Hex } from 'viem';
+import { defaultRules } from '../../consensus/consensus.ts';
+import { createRecord } from '../../record/record.ts';
+import type { UnitRow } from '../../record/rows.ts';
+import { plannedRow } from '../../record/units.ts';
+import type { NewUnit } from '../port.ts';
+import { DueIndex, QueueIndex } from './indexes.ts';
+import { MemoryStore } from './memory-store.ts';
+
+const hex = (n: number, bytes = 32): Hex => `0x${n.toString(16).padStart(2 * bytes, '0')}`;
+const cidOf = (text: string) => cidOfSync(new TextEncoder().encode(text), rawCode);
+const job = cidOf('job');
+const programs = new Set(['p@1']);
+
+function planned(n: number): UnitRow {
+  const bytes = new TextEncoder().encode(`unit ${n}`);
+  const slot = { round: 1, kind: 'train' as const, lane: n };
+  const unit: NewUnit = {
+    slot,
+    cid: cidOf(`unit ${n}`),
+    bytes,
+    program: 'p@1',
+    operations: 1_000,
+    blocks: [],
+  };
+  return plannedRow(job, unit, n, 0, defaultRules);
+}
+
+describe('units', () => {
+  test('lease, commit, reveal, accept: credit, and nothing is published before it is unsealed', async () => {
+    const store = new MemoryStore();
+    const record = createRecord(store);
+    const unit = planned(0);
+    store.put('units', unit);
+    const result = Uint8Array.of(1);
+    const held: { assignment: Hex; contributor: Hex; signature: Hex; now: number }[] = [];
+    for (const who of [1, 2]) {
+      const contributor = hex(who, 20);
+      await record.greet(contributor, 0);
+      const request = { contributor, programs, assignment: hex(100 + who), random: 7, now: 0, online: 2 };
+      expect((await record.lease({ ...request, held: null })).type).toBe('lease');
+      expect((await record.lease({ ...request, assignment: hex(9), held: null })).type).toBe('none');
+      held.push({ assignment: request.assignment, contributor, signature: hex(0), now: 1 });
+    }
+    for (const each of held) expect((await record.commit({ ...each, commitment: hex(5) })).ok).toBe(true);
+    for (const each of held) {
+      expect((await record.reveal({ ...each, salt: hex(6), digest: job, result })).ok).toBe(true);
+    }
+    const accepted = await record.accept(unit.cid, 1, [job], 9);
+    expect(accepted.ok && accepted.verdicts.map((verdict) => verdict.outcome)).toEqual(['agreed', 'agreed']);
+    expect(store.unit(unit.cid)).toMatchObject({ phase: 'accepted', result, sealed: true });
+    expect(store.published.has(job)).toBe(false);
+    await record.unseal([unit.cid]);
+    expect(store.published.has(job)).toBe(true);
+    expect(await record.greet(hex(1, 20), 10)).toMatchObject({ agreed: 1, credit: 1_000n });
+    expect([...store.accounts.values()].reduce((sum, account) => sum + account.balance, 0n)).toBe(0n);
+  });
+
+  test('an operation that throws leaves nothing behind', () => {
+    const store = new MemoryStore();
+    store.put('units', planned(0));
+    const before = store.unit(planned(0).cid);
+    const fail = () =>
+      store.runNow({
+        hints: {},
+        run(view) {
+          view.put('units', { ...planned(0), wanted: 0, dueAt: 5 });
+          view.put('units', planned(1));
+          view.post({
+            ...{ kind: 'earned', debit: 'issued', credit: 'credit:0x', amount: 1n },
+            ...{ job, unit: null, assignment: null, reason: 'test' },
+          });
+          view.attach(planned(0).cid, [job]);
+          view.publish(planned(0).cid);
+          throw new Error('halfway');
+        },
+      });
+    expect(fail).toThrow('halfway');
+    expect(store.unit(planned(0).cid)).toBe(before);
+    expect(store.units.size).toBe(1);
+    expect([store.accounts.size, store.transfers.length, store.blocks.size, store.published.size]).toEqual([
+      0, 0, 0, 0,
+    ]);
+    const work = { kind: 'work', contributor: hex(1, 20), owner: hex(1, 20), random: 0 } as const;
+    const offered = store.runNow({
+      hints: { search: { ...work, window: 4, most: 4 } },
+      run: (_view, found) => found,
+    });
+    expect(offered).toEqual([planned(0).cid]);
+  });
+});
+
+describe('indexes', () => {
+  test('the window is the first of the queue, whatever the order of arrival and however many have gone', () => {
+    const queue = new QueueIndex();
+    for (const n of [5, 3, 9, 1, 7]) queue.set(cidOf(String(n)), n);
+    expect(queue.from(0, 3, 9)).toEqual([1, 3, 5].map((n) => cidOf(String(n))));
+    queue.set(cidOf('1'), null);
+    queue.set(cidOf('9'), 2);
+    expect(queue.from(0, 3, 9)).toEqual([9, 3, 5].map((n) => cidOf(String(n))));
+    expect(queue.from(2 ** 31, 3, 2)).toHaveLength(2);
+    for (let n = 10; n < 5_000; n++) queue.set(cidOf(String(n)), n);
+    for (let n = 10; n < 5_000; n++) queue.set(cidOf(String(n)), null);
+    expect(queue.from(0, 99, 99)).toHaveLength(4);
+  });
+
+  test('deadlines come in order, as they were last set', () => {
+    const due = new DueIndex();
+    for (const n of [50, 20, 90, 10, 70]) due.set(cidOf(String(n)), n);
+    due.set(cidOf('10'), 60);
+    due.set(cidOf('20'), null);
+    expect(due.before(65, 9)).toEqual([cidOf('50'), cidOf('10')]);
+    expect(due.before(65, 1)).toEqual([cidOf('50')]);
+    expect(due.before(1_000, 9)).toHaveLength(4);
+  });
+});
