@@ -94,6 +94,7 @@ const blankReplica = {
   salt: null,
   result: null,
   revealSignature: null,
+  credit: 0n,
   settledAt: null,
   owner: '0x',
 } as const satisfies Partial<ReplicaRow>;
@@ -159,6 +160,7 @@ export function plannedRow(job: Cid, unit: NewUnit, queue: number, now: number, 
   const { cid, bytes, program, operations } = unit;
   return {
     ...{ cid, job, bytes, program, operations },
+    quality: unit.quality ?? 1_000,
     memoryBytes: unit.memoryBytes ?? 0,
     checkpoint: unit.checkpoint ?? null,
     ...{ phase, attempt, target, splits, until, digest, reason },

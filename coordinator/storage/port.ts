@@ -30,6 +30,8 @@ export interface NewUnit {
   bytes: Uint8Array;
   program: string;
   operations: number;
+  /** Of the job's data, in permille; 1000 unless given. */
+  quality?: number;
   /** Memory that computing it takes; 0 when unknown. */
   memoryBytes?: number;
   /** The checkpoint it reads. */
