@@ -80,6 +80,7 @@ export function describeTable<Row>(
 
 const units: Kinds<UnitRow> = {
   cid: 'text',
+  job: 'text',
   bytes: 'bytes',
   program: 'text',
   operations: 'integer',
@@ -97,7 +98,7 @@ const units: Kinds<UnitRow> = {
   reason: 'text',
   wanted: 'integer',
   dueAt: 'integer',
-  queue: 'integer',
+  queue: 'real',
   paused: 'boolean',
   sealed: 'boolean',
   rechecks: 'integer',
@@ -179,7 +180,7 @@ export const tables: { readonly [T in TableName]: Table } = {
     'units',
     units,
     ['cid'],
-    ['bytes', 'program', 'operations', 'quality', 'memoryBytes', 'checkpoint', 'queue', 'plannedAt'],
+    ['job', 'bytes', 'program', 'operations', 'quality', 'memoryBytes', 'checkpoint', 'plannedAt'],
   ),
   replicas: describeTable<Rows['replicas']>(
     'replicas',

@@ -87,9 +87,10 @@ const jobTables = ({ int, real, bytes, end, endKeyed }: Types) => [
 ];
 
 /** A unit may serve several slots, and several jobs: its id is what it computes. */
-const unitTables = ({ int, bytes, end }: Types) => [
+const unitTables = ({ int, real, bytes, end, endKeyed }: Types) => [
   `CREATE TABLE units (
     cid TEXT PRIMARY KEY,
+    job TEXT NOT NULL,
     bytes ${bytes} NOT NULL,
     program TEXT NOT NULL,
     operations ${int} NOT NULL,
@@ -107,7 +108,7 @@ const unitTables = ({ int, bytes, end }: Types) => [
     reason TEXT NOT NULL,
     wanted ${int} NOT NULL,
     due_at ${int},
-    queue ${int} NOT NULL,
+    queue ${real} NOT NULL,
     paused ${int} NOT NULL,
     sealed ${int} NOT NULL,
     rechecks ${int} NOT NULL,
@@ -119,6 +120,8 @@ const unitTables = ({ int, bytes, end }: Types) => [
   'CREATE INDEX units_due ON units (due_at) WHERE due_at IS NOT NULL',
   "CREATE INDEX units_agreed ON units (cid) WHERE phase = 'agreed'",
   "CREATE INDEX units_digest ON units (digest) WHERE phase = 'accepted'",
+  // Blocks of accepted outputs: served, in `blocks`, once their unit is no longer sealed.
+  `CREATE TABLE outputs (unit TEXT NOT NULL, cid TEXT NOT NULL, PRIMARY KEY (unit, cid)) ${endKeyed}`,
 ];
 
 const replicaTables = ({ int, big, bytes, end }: Types) => [

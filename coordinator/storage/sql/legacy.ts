@@ -37,9 +37,9 @@ const move = [
   `INSERT INTO rounds (job, round, root, checkpoint, summary, closed_at, tx, block_number)
     SELECT job, round, root, checkpoint, summary, closed_at, tx, block_number FROM rounds_v1`,
   'INSERT INTO blocks SELECT cid FROM blocks_v1',
-  `INSERT INTO units (cid, bytes, program, operations, quality, memory_bytes, checkpoint, phase, attempt, target, quorum, splits, until, digest, result,
+  `INSERT INTO units (cid, job, bytes, program, operations, quality, memory_bytes, checkpoint, phase, attempt, target, quorum, splits, until, digest, result,
       reason, wanted, due_at, queue, paused, sealed, rechecks, overturned, planned_at, accepted_at)
-    SELECT cid, bytes, program, operations, 1000, 0, NULL, phase, attempt, target, 2, splits, until, digest, result,
+    SELECT cid, coalesce((SELECT min(s.job) FROM slots_v1 s WHERE s.unit = units_v1.cid), ''), bytes, program, operations, 1000, 0, NULL, phase, attempt, target, 2, splits, until, digest, result,
       reason, wanted, due_at, queue, paused, 0, 0, 0, planned_at, accepted_at FROM units_v1 ORDER BY rowid`,
   `INSERT INTO replicas (assignment, unit, attempt, purpose, contributor, owner, prefix, device, vendor, weight, state, leased_at, deadline,
       commitment, commit_signature, salt, digest, result, reveal_signature, credit, settled_at)

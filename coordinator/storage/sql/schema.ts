@@ -57,6 +57,7 @@ export interface Database {
   slots: SlotsTable;
   rounds: RoundsTable;
   blocks: { cid: Cid };
+  outputs: { unit: Cid; cid: Cid };
   units: StoredRow<Rows['units']>;
   replicas: StoredRow<Rows['replicas']>;
   contributors: StoredRow<Rows['contributors']>;
