@@ -22,7 +22,7 @@ class Bench {
 
   lease(name: string, deadline = 50): this {
     const grant = { assignment: id(name), contributor: id(`by ${name}`), weight: 1, deadline };
-    return this.do(consensus.grantLease(this.unit, grant));
+    return this.do(consensus.grantLease(this.unit, grant, rules));
   }
 
   commit(name: string, now = 10): this {
@@ -104,10 +104,10 @@ describe('order', () => {
       weight: 1,
       deadline: 99,
     });
-    expect(consensus.grantLease(bench.unit, again('a2')).ok).toBe(false);
+    expect(consensus.grantLease(bench.unit, again('a2'), rules).ok).toBe(false);
     bench.tick(60);
     expect(bench.states()).toEqual(['expired']);
-    bench.do(consensus.grantLease(bench.unit, again('a2')));
+    bench.do(consensus.grantLease(bench.unit, again('a2'), rules));
   });
 
   test('a late commit is stale, and the replica is leased to somebody else', () => {
@@ -124,12 +124,12 @@ describe('order', () => {
   test('a late lease cannot touch a verdict: nothing is granted, committed or revealed once it stands', () => {
     const bench = new Bench().lease('a').lease('b');
     const grant = { assignment: id('late'), contributor: id('late'), weight: 9, deadline: 999 };
-    expect(consensus.grantLease(bench.unit, grant)).toMatchObject({ ok: false, code: 'conflict' });
+    expect(consensus.grantLease(bench.unit, grant, rules)).toMatchObject({ ok: false, code: 'conflict' });
     bench.commit('a').commit('b');
-    expect(consensus.grantLease(bench.unit, grant).ok).toBe(false);
+    expect(consensus.grantLease(bench.unit, grant, rules).ok).toBe(false);
     bench.reveal('a', 'x').reveal('b', 'x');
     for (const unit of [bench.unit, bench.do(consensus.accept(bench.unit)).unit]) {
-      expect(consensus.grantLease(unit, grant).ok).toBe(false);
+      expect(consensus.grantLease(unit, grant, rules).ok).toBe(false);
       expect(consensus.commit(unit, id('a'), 30, rules).ok).toBe(false);
       expect(consensus.reveal(unit, id('a'), 'y', 30, rules).ok).toBe(false);
       expect(consensus.withhold(unit, id('a'), 'no', 30, rules).ok).toBe(false);
@@ -154,9 +154,11 @@ describe('withholding', () => {
     const bench = new Bench().lease('a').lease('b').commit('a').commit('b').tick(111);
     expect(bench.states()).toEqual(['withheld', 'withheld']);
     const again = { assignment: id('a2'), contributor: id('by a'), weight: 1, deadline: 300 };
-    bench.do(consensus.grantLease(bench.unit, again));
-    expect(consensus.grantLease(bench.unit, { ...again, assignment: id('a3') }).ok).toBe(false);
-    bench.do(consensus.grantLease(bench.unit, { ...again, assignment: id('b2'), contributor: id('by b') }));
+    bench.do(consensus.grantLease(bench.unit, again, rules));
+    expect(consensus.grantLease(bench.unit, { ...again, assignment: id('a3') }, rules).ok).toBe(false);
+    bench.do(
+      consensus.grantLease(bench.unit, { ...again, assignment: id('b2'), contributor: id('by b') }, rules),
+    );
     bench.commit('a2', 150).commit('b2', 150).reveal('a2', 'x', 160).reveal('b2', 'x', 160);
     expect(bench.unit.phase).toBe('agreed');
   });
@@ -203,12 +205,16 @@ test('whatever happens: a verdict needs two different contributors and two third
         const steps: Record<typeof kind, () => Step> = {
           lease: () => {
             const assignment = id(`${who}/${grants++}`);
-            return consensus.grantLease(unit, {
-              assignment,
-              contributor: id(String(who)),
-              weight: 1,
-              deadline: now + 100,
-            });
+            return consensus.grantLease(
+              unit,
+              {
+                assignment,
+                contributor: id(String(who)),
+                weight: 1,
+                deadline: now + 100,
+              },
+              rules,
+            );
           },
           commit: () => consensus.commit(unit, own, now, rules),
           reveal: () => consensus.reveal(unit, own, digest, now, rules),

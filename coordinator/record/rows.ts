@@ -6,7 +6,7 @@
  */
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
-import type { Phase, ReplicaState } from '../consensus/consensus.ts';
+import type { Phase, Purpose, ReplicaState } from '../consensus/consensus.ts';
 
 export interface UnitRow {
   cid: Cid;
@@ -50,9 +50,6 @@ export interface UnitRow {
   plannedAt: number;
   acceptedAt: number | null;
 }
-
-/** `vote`: decides the unit. `recheck`: a replay of an accepted one. `referee`: by one whose word is final. */
-export type Purpose = 'vote' | 'recheck' | 'referee';
 
 export interface ReplicaRow {
   assignment: Hex;

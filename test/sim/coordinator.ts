@@ -126,7 +126,11 @@ export class SimCoordinator {
     if (!pick) return null;
     const unit = this.open.get(pick.unit) as SimUnit;
     const ms = leaseMs(unit.operations, account.speed, this.#scheduling);
-    const step = grantLease(unit.state, { assignment, contributor, weight: 1, deadline: now + ms });
+    const step = grantLease(
+      unit.state,
+      { assignment, contributor, weight: 1, deadline: now + ms },
+      this.#rules,
+    );
     if (!this.#apply(unit, step)) return null;
     this.#leasedAt.set(assignment, { unit, at: now });
     account.leased++;

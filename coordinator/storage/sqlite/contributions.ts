@@ -94,7 +94,7 @@ export class Contributions {
     const loaded = this.#units.load(pick.unit);
     const lasts = leaseMs(pick.operations, row.speed, this.#scheduling);
     const grant = { assignment: request.assignment, contributor, weight: 1, deadline: now + lasts };
-    const applied = this.#units.apply(loaded, grantLease(loaded.state, grant), now);
+    const applied = this.#units.apply(loaded, grantLease(loaded.state, grant, this.#rules), now);
     if (!applied.ok) return { type: 'none', reason: applied.reason, retryMs: idleRetryMs(request.online) };
     return {
       type: 'lease',

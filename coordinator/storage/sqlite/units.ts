@@ -93,12 +93,23 @@ export class UnitTable {
     const row = this.row(cid);
     if (!row) throw new AtollError('not_found', 'There is no such unit.', { details: { unit: cid } });
     const replicas = this.#sql.all<Replica>(
-      'SELECT assignment, contributor, weight, state, deadline, digest FROM replicas WHERE unit = ? AND attempt = ? ORDER BY rowid',
+      "SELECT assignment, contributor, contributor AS owner, 'vote' AS purpose, weight, state, deadline, digest FROM replicas WHERE unit = ? AND attempt = ? ORDER BY rowid",
       cid,
       row.attempt,
     );
     const { phase, attempt, target, splits, until, digest, reason } = row;
-    return { row, state: { phase, attempt, target, splits, until, digest, reason, replicas } };
+    const state = {
+      phase,
+      attempt,
+      target,
+      quorum: 2,
+      splits,
+      until,
+      digest,
+      rechecks: 0,
+      overturned: false,
+    };
+    return { row, state: { ...state, reason, replicas } };
   }
 
   /** Writes a step's outcome; what it settled comes back as verdicts. */

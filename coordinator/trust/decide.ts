@@ -1,0 +1,125 @@
+/**
+ * Replication, decided in secret: how many replicas a unit gets, who may take its seats, and when more is looked at than was asked for.
+ *
+ * Every decision is drawn when the work has been handed out or handed in, from random numbers of the coordinator, so that a contributor
+ * cannot know which of its results will be compared with others. `random` is 32 bits.
+ */
+import type { Plan, Rules, UnitState } from '../consensus/types.ts';
+import { counting, isProven as isProvenReplica } from '../consensus/replicas.ts';
+import { isProven } from './standing.ts';
+import type { Climate, Standing, TrustRules } from './types.ts';
+
+/** 1 good, 2 fair, 3 poor, 4 bad: by the share of liars among those whose results have been judged. */
+export type Level = 1 | 2 | 3 | 4;
+
+export function liarShare({ liars, judged }: Climate, rules: TrustRules): number {
+  return (liars + rules.priorLiars) / (judged + rules.priorJudged);
+}
+
+export function levelOf(climate: Climate, rules: TrustRules): Level {
+  if (!rules.defences.climate) return 1;
+  const share = liarShare(climate, rules);
+  const [fair, poor, bad] = rules.levels;
+  if (share < fair) return 1;
+  if (share < poor) return 2;
+  return share < bad ? 3 : 4;
+}
+
+/** There are enough proven contributors to have one in every vote. */
+export function hasAnchors(climate: Climate, rules: TrustRules): boolean {
+  return rules.defences.anchors && climate.provenOnline >= rules.anchorsMin;
+}
+
+/** The probability that a unit of a proven contributor is given to somebody else too. */
+export function samplingChance(standing: Standing, climate: Climate, rules: TrustRules): number {
+  const { samplingFloor, samplingSlope, levels } = rules;
+  const excess = rules.defences.climate ? 3 * (liarShare(climate, rules) - levels[0]) : 0;
+  return Math.min(1, Math.max(samplingFloor, samplingSlope / Math.max(1, standing.verified), excess));
+}
+
+/** Drawn when the first replica of an attempt is leased, from who takes it and from the climate. */
+export function decide(standing: Standing, climate: Climate, random: number, rules: TrustRules): Plan {
+  if (standing.referee) return { target: 1, quorum: 1 };
+  if (climate.online < rules.smallOnline) return { target: 2, quorum: 2 };
+  const level = levelOf(climate, rules);
+  if (worksAlone(standing, level, rules)) {
+    const checked = random / 2 ** 32 < samplingChance(standing, climate, rules);
+    return checked ? { target: 2, quorum: 2 } : { target: 1, quorum: 1 };
+  }
+  const size = hasAnchors(climate, rules)
+    ? ([2, 2, 3, 3] as const)[level - 1]
+    : unanchored(level, climate, rules);
+  return { target: size as number, quorum: size as number };
+}
+
+function worksAlone(standing: Standing, level: Level, rules: TrustRules): boolean {
+  return rules.defences.adaptive && level <= 2 && isProven(standing, rules);
+}
+
+/** Strangers among themselves: as many as the climate asks for and the network can spare. */
+function unanchored(level: Level, { online }: Climate, rules: TrustRules): number {
+  const asked = ([2, 3, 4, 5] as const)[level - 1] as number;
+  return Math.max(2, Math.min(asked, Math.floor(online / rules.onlinePerReplica)));
+}
+
+/** Who may take the next replica of a unit. */
+export type Seat = 'any' | 'proven' | 'referee';
+
+/**
+ * The last seat of a vote that has no proven contributor yet is kept for one; so are all seats after a split and those of checks, the
+ * referee's first of all where one is there. After `seatMs` without a taker a seat goes to anybody. `waitedMs` is the time since the unit
+ * was planned or, for a check, accepted.
+ */
+export function seatOf(
+  unit: UnitState,
+  climate: Climate,
+  waitedMs: number,
+  rules: TrustRules,
+  consensus: Rules,
+): Seat {
+  if (waitedMs > rules.seatMs) return 'any';
+  const strong: Seat = hasAnchors(climate, rules) ? 'proven' : 'any';
+  if (unit.phase === 'disputed') return climate.refereesOnline > 0 ? 'referee' : strong;
+  if (unit.phase === 'accepted') return strong;
+  const standing = unit.replicas.filter((r) => ['leased', 'committed', 'revealed'].includes(r.state));
+  if (counting(unit) >= consensus.replicasMax && climate.refereesOnline > 0) return 'referee';
+  if (unit.target > unit.quorum || unit.splits > 0) return strong;
+  const last = unit.target - standing.length <= 1 && standing.length > 0;
+  return last && !standing.some((r) => isProvenReplica(r, consensus)) ? strong : 'any';
+}
+
+export function mayTake(seat: Seat, standing: Standing, rules: TrustRules): boolean {
+  if (standing.outlawed) return false;
+  if (standing.referee || seat === 'any') return true;
+  return seat === 'proven' && isProven(standing, rules);
+}
+
+/** Whether a vote that turns out unanimous is looked at once more before it counts (`Hints.audit`). */
+export function auditUnanimous(
+  unit: UnitState,
+  climate: Climate,
+  random: number,
+  rules: TrustRules,
+  consensus: Rules,
+): boolean {
+  if (!rules.defences.audits || climate.online < rules.smallOnline || unit.quorum === 1) return false;
+  const proven = unit.replicas.filter((r) => r.weight > 0 && isProvenReplica(r, consensus)).length;
+  if (proven >= 2) return false;
+  return random / 2 ** 32 < (rules.auditChance * levelOf(climate, rules)) / (proven + 1);
+}
+
+/** Replays of a unit that is being accepted: canaries by chance, and one for certain where an outlaw is among those who agreed. */
+export function rechecksAfter(
+  unit: UnitState,
+  byOutlaw: boolean,
+  climate: Climate,
+  random: number,
+  rules: TrustRules,
+): number {
+  if (byOutlaw && rules.defences.secondLooks) return 1;
+  if (!rules.defences.canaries || climate.online < rules.smallOnline) return 0;
+  if (unit.replicas.some((r) => r.purpose === 'referee' && r.digest === unit.digest)) return 0;
+  const supporters = unit.replicas.filter((r) => r.digest !== null && r.digest === unit.digest).length;
+  const chance = supporters === 1 ? rules.canaryChance : rules.canaryChance / 10;
+  return random / 2 ** 32 < chance ? 1 : 0;
+}
