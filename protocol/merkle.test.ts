@@ -1,8 +1,8 @@
 /** The Merkle tree on its own. That the contract agrees with it is shown in contracts/test/round-anchor.test.ts. */
 import * as fc from 'fast-check';
-import type { Hex } from 'viem';
+import { encodeAbiParameters, type Hex, keccak256, parseAbiParameters, toHex } from 'viem';
 import { describe, expect, it } from 'vitest';
-import { merkleTree, resultLeaf, verifyProof } from './merkle.ts';
+import { merkleTree, resultLeaf, rewardLeaf, verifyProof } from './merkle.ts';
 import { bytes32Arb, cidArb } from './testing/arbitraries.ts';
 
 const leavesArb = fc.uniqueArray(bytes32Arb, { minLength: 1, maxLength: 40 });
@@ -74,6 +74,18 @@ describe('merkle tree', () => {
         if (unit.slice(6) !== digest.slice(6)) {
           expect(resultLeaf(unit, digest)).not.toBe(resultLeaf(digest, unit));
         }
+      }),
+    );
+  });
+
+  it('has leaves of rewards as a contract computes them', () => {
+    const tag = keccak256(toHex('atoll/reward/1'));
+    const addressArb = bytes32Arb.map((bytes) => bytes.slice(0, 42) as Hex);
+    fc.assert(
+      fc.property(addressArb, fc.bigInt(0n, 2n ** 256n - 1n), (address, amount) => {
+        const words = parseAbiParameters('bytes32, address, uint256');
+        const inner = keccak256(encodeAbiParameters(words, [tag, address, amount]));
+        expect(rewardLeaf(address, amount)).toBe(keccak256(inner));
       }),
     );
   });

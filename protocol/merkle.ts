@@ -1,5 +1,5 @@
 /**
- * Merkle tree over a round's accepted results, with the shape of OpenZeppelin's `MerkleProof`: double-hashed, tagged leaves; sorted pairs; keccak256.
+ * Merkle trees over a round's accepted results and over all rewards, with the shape of OpenZeppelin's `MerkleProof`: double-hashed, tagged leaves; sorted pairs; keccak256.
  * Leaves are sorted, so the root does not depend on the order in which units were accepted.
  */
 import { keccak_256 } from '@noble/hashes/sha3.js';
@@ -9,10 +9,17 @@ import { type Cid, digestOfCid } from './codec/cid.ts';
 import { toHex } from './messages/hex.ts';
 
 const leafTag = keccak_256(utf8ToBytes('atoll/result/1'));
+const rewardTag = keccak_256(utf8ToBytes('atoll/reward/1'));
 
 /** keccak256(keccak256(tag | unit | digest)), each 32 bytes. */
 export function resultLeaf(unit: Cid, digest: Cid): Hex {
   return toHex(keccak_256(keccak_256(concatBytes(leafTag, digestOfCid(unit), digestOfCid(digest)))));
+}
+
+/** keccak256(keccak256(tag | address | amount)), each 32 bytes as in Solidity's ABI; the amount is what the address has earned in all. */
+export function rewardLeaf(address: Hex, amount: bigint): Hex {
+  const words = address.slice(2).padStart(64, '0') + amount.toString(16).padStart(64, '0');
+  return toHex(keccak_256(keccak_256(concatBytes(rewardTag, hexToBytes(`0x${words}`)))));
 }
 
 export interface MerkleTree {

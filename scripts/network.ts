@@ -17,7 +17,7 @@ import type { Cid } from '#protocol/codec/cid.ts';
 import { AtollError } from '#protocol/errors.ts';
 import { type ChainInfo, chainSchema, type RoundSummary } from '#protocol/http/api.ts';
 import { limits } from '#protocol/limits.ts';
-import type { Job } from '#protocol/messages/job.ts';
+import type { DataOrigin, Job } from '#protocol/messages/job.ts';
 import { generateCorpus } from './corpus/generate.ts';
 import { type LocalContributors, startLocalContributors } from './local-contributors.ts';
 import type { StartOptions } from './start-options.ts';
@@ -53,6 +53,8 @@ export interface Text {
   bytes: Uint8Array;
   /** Known only of a text that was made. */
   sourceEntropy?: number;
+  /** Stated only where it is known: nobody says whose a given file is. */
+  data?: DataOrigin;
 }
 
 /**
@@ -62,7 +64,7 @@ export interface Text {
 export async function loadText(options: StartOptions): Promise<Text> {
   const text = await readText(options);
   try {
-    createPlan({ ...jobOf(options, text.name), corpus: { size: 0, blocks: [] } }, text.bytes);
+    createPlan({ ...jobOf(options, text), corpus: { size: 0, blocks: [] } }, text.bytes);
   } catch (error) {
     if (options.data === null || !(error instanceof AtollError)) throw error;
     throw new AtollError(error.code, `${options.data}: ${error.message}`, { cause: error });
@@ -73,7 +75,7 @@ export async function loadText(options: StartOptions): Promise<Text> {
 async function readText({ data, seed }: StartOptions): Promise<Text> {
   if (data === null) {
     const { text, entropyPerByte } = generateCorpus({ bytes: corpusBytes, seed });
-    return { name: 'made corpus', bytes: text, sourceEntropy: entropyPerByte };
+    return { name: 'made corpus', bytes: text, sourceEntropy: entropyPerByte, data: madeHere(seed) };
   }
   const unreadable = (reason: string) =>
     new AtollError(
@@ -94,8 +96,16 @@ async function readText({ data, seed }: StartOptions): Promise<Text> {
   }
 }
 
+/** The made corpus is written by this program, which is under the same licence. */
+function madeHere(seed: number): DataOrigin {
+  return { source: `Atoll scripts/corpus, seed ${seed}`, licence: 'Apache-2.0', quality: 1000 };
+}
+
 /** The job that the options ask for, but for its text. Equal options and text make the same job, which then goes on. */
-export function jobOf(options: StartOptions, name: string): Omit<Job, 'corpus'> {
+export function jobOf(
+  options: StartOptions,
+  { name, data }: Pick<Text, 'name' | 'data'>,
+): Omit<Job, 'corpus'> {
   return {
     v: 1,
     kind: 'train',
@@ -116,6 +126,7 @@ export function jobOf(options: StartOptions, name: string): Omit<Job, 'corpus'> 
       outerMomentum: floatToBits(0.7),
       heldOut: options.heldOut,
     },
+    ...(data ? { data } : {}),
     seed: options.seed,
   };
 }
@@ -153,7 +164,7 @@ export async function openNetwork(
     });
     undo.push(() => coordinator.close());
     signal.throwIfAborted();
-    const job = await coordinator.ensureJob(jobOf(options, text.name), text.bytes, {
+    const job = await coordinator.ensureJob(jobOf(options, text), text.bytes, {
       alone: true,
       ...(options.rounds === null ? {} : { stopAfterRounds: options.rounds }),
       ...(text.sourceEntropy === undefined ? {} : { sourceEntropy: text.sourceEntropy }),

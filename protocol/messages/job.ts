@@ -1,10 +1,12 @@
 /**
- * A training job as a canonical document; its id is its CID. Everything that decides a bit of the outcome is in here, and nothing else.
+ * A training job as a canonical document; its id is its CID. Everything that decides a bit of the outcome is in here, and beside it only
+ * its name and the origin of its text.
  * Real numbers are f32 bits (u32), because a decimal is not portable.
  */
 import * as v from 'valibot';
 import { encodeCanonical, parseExact } from '../codec/cbor.ts';
 import { type Cid, cborCode, cidOfSync } from '../codec/cid.ts';
+import { limits } from '../limits.ts';
 import { fileSchema, fileToLinks } from './file.ts';
 import { modelConfigSchema, policySchema, within } from './model.ts';
 import { u32Schema } from './workunit.ts';
@@ -35,6 +37,17 @@ export const trainingSchema = v.strictObject({
 });
 export type Training = v.InferOutput<typeof trainingSchema>;
 
+/** Where the text comes from and what it is worth. It decides no bit of the outcome, but belongs to what a model is made of. */
+export const dataSchema = v.strictObject({
+  /** Where it can be had, or what it is called. */
+  source: v.pipe(v.string(), v.minLength(1), v.maxLength(limits.reasonCharsMax)),
+  /** An SPDX identifier where there is one. */
+  licence: v.pipe(v.string(), v.minLength(1), v.maxLength(limits.labelCharsMax)),
+  /** What work on it earns of its operations, in permille. */
+  quality: within(0, 1000),
+});
+export type DataOrigin = v.InferOutput<typeof dataSchema>;
+
 export const jobSchema = v.strictObject({
   v: v.literal(1),
   kind: v.literal('train'),
@@ -44,6 +57,8 @@ export const jobSchema = v.strictObject({
   training: trainingSchema,
   /** UTF-8 text, as bytes; one byte is one token. */
   corpus: fileSchema,
+  /** Origin of the corpus; unknown, and of full quality, unless given. */
+  data: v.exactOptional(dataSchema),
   seed: u32Schema,
 });
 export type Job = v.InferOutput<typeof jobSchema>;

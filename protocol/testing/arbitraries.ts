@@ -71,7 +71,7 @@ const modelArb = fc
   })
   .map(({ L, head, NH, T, V }) => ({ L, C: head * NH, NH, T, V }));
 
-export const jobArb: fc.Arbitrary<Job> = fc.record({
+const plainJobArb: fc.Arbitrary<Job> = fc.record({
   v: fc.constant(1 as const),
   kind: fc.constant('train' as const),
   name: textArb(limits.labelCharsMax).filter((text) => text.length > 0),
@@ -94,6 +94,18 @@ export const jobArb: fc.Arbitrary<Job> = fc.record({
   corpus: fc.record({ size: countArb, blocks: fc.array(cidArb, { maxLength: 8 }) }),
   seed: u32Arb,
 });
+
+const dataArb = fc.record({
+  source: textArb(limits.reasonCharsMax).filter((text) => text.length > 0),
+  licence: textArb(limits.labelCharsMax).filter((text) => text.length > 0),
+  quality: fc.integer({ min: 0, max: 1000 }),
+});
+
+/** With and without the origin of its text. */
+export const jobArb: fc.Arbitrary<Job> = fc.oneof(
+  plainJobArb,
+  fc.record({ job: plainJobArb, data: dataArb }).map(({ job, data }) => ({ ...job, data })),
+);
 
 export const atollErrorArb = fc
   .record({

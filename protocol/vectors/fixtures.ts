@@ -7,7 +7,7 @@
 import type { Hex } from 'viem';
 import { type Cid, cborCode, cidOfSync, digestOfCid, rawCode } from '../codec/cid.ts';
 import { AtollError, toProblem } from '../errors.ts';
-import { merkleTree, resultLeaf } from '../merkle.ts';
+import { merkleTree, resultLeaf, rewardLeaf } from '../merkle.ts';
 import { commitmentOf, type SignedKind, type SignedMessages, signingHash } from '../messages/contribution.ts';
 import { encodeFrame, type FromContributor, type FromCoordinator } from '../messages/frames.ts';
 import { toHex } from '../messages/hex.ts';
@@ -78,6 +78,12 @@ export const job: Job = {
   seed: 7,
 };
 
+/** A job that says where its text comes from. */
+export const jobWithData: Job = {
+  ...job,
+  data: { source: 'https://example.org/corpus', licence: 'CC0-1.0', quality: 900 },
+};
+
 const hash = digestOfCid(resultDigest(result));
 const commitment = commitmentOf(assignment, contributor, salt, hash);
 
@@ -137,6 +143,7 @@ function documents() {
     { name: 'workunit', hex: toHex(encodeWorkunit(workunit)), cid: workunitId(workunit) },
     { name: 'result', hex: toHex(encodeResult(result)), cid: resultDigest(result) },
     { name: 'job', hex: toHex(encodeJob(job)), cid: jobId(job) },
+    { name: 'job with data', hex: toHex(encodeJob(jobWithData)), cid: jobId(jobWithData) },
   ];
 }
 
@@ -188,6 +195,17 @@ function merkle() {
   });
 }
 
+/** Cumulative rewards, among them none and one beyond 2^64. */
+function rewards() {
+  const amounts = ['1', '0', '18446744073709551617', '42', '7'];
+  const leaves = amounts.map((amount, i) => {
+    const address: Hex = `0x${String(i + 1).repeat(40)}`;
+    return { address, amount, leaf: rewardLeaf(address, BigInt(amount)) };
+  });
+  const tree = merkleTree(leaves.map(({ leaf }) => leaf));
+  return { root: tree.root, rewards: leaves.map((entry) => ({ ...entry, proof: tree.proof(entry.leaf) })) };
+}
+
 /** Each golden file's name and what it must hold. */
 export async function goldenFiles(): Promise<Record<string, unknown>> {
   return {
@@ -195,5 +213,6 @@ export async function goldenFiles(): Promise<Record<string, unknown>> {
     'frames.json': frames(),
     'contribution.json': await contribution(),
     'merkle.json': merkle(),
+    'rewards.json': rewards(),
   };
 }

@@ -26,6 +26,7 @@ describe('golden vectors', () => {
     expect(decodeWorkunit(hexOf('workunit'))).toEqual(fixtures.workunit);
     expect(decodeResult(hexOf('result'))).toEqual(fixtures.result);
     expect(decodeJob(hexOf('job'))).toEqual(fixtures.job);
+    expect(decodeJob(hexOf('job with data'))).toEqual(fixtures.jobWithData);
   });
 
   it('decode to the fixed frames', async () => {
@@ -52,5 +53,7 @@ describe('golden vectors', () => {
     for (const { root, results } of trees) {
       for (const { leaf, proof } of results) expect(verifyProof(root, leaf, proof)).toBe(true);
     }
+    const { root, rewards } = await committed<{ root: Hex; rewards: { leaf: Hex; proof: Hex[] }[] }>('rewards.json');
+    for (const { leaf, proof } of rewards) expect(verifyProof(root, leaf, proof)).toBe(true);
   });
 });

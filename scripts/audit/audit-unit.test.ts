@@ -45,7 +45,10 @@ let chain: EmbeddedAnchor;
 beforeAll(async () => {
   const args = ['--model', '1,8,1,8', '--lanes', '1', '--steps', '2', '--batch', '1', '--held-out', '2'];
   const { text } = generateCorpus({ bytes: 2_000, seed: 1 });
-  const wanted = { ...jobOf(parseOptions(args, {}, '/'), 'tiny'), corpus: await writeFile(store, text) };
+  const wanted = {
+    ...jobOf(parseOptions(args, {}, '/'), { name: 'tiny' }),
+    corpus: await writeFile(store, text),
+  };
   const device = await createDevice('reference');
   const execute = (unit: Workunit) => {
     units.set(workunitId(unit), unit);
