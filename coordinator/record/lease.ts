@@ -69,9 +69,10 @@ function grant(
   const { assignment, contributor, now } = request;
   const loaded = loadUnit(view, cid);
   const lasts = leaseMs(loaded.row.operations, speed, rules.scheduling);
-  const step = grantLease(loaded.state, { assignment, contributor, weight: 1, deadline: now + lasts });
+  const asked = { assignment, contributor, owner: account.owner, weight: 1, deadline: now + lasts };
+  const step = grantLease(loaded.state, asked, rules.consensus);
   const { prefix, device, vendor } = origin;
-  const fields = { owner: account.owner, prefix, device, vendor, leasedAt: now };
+  const fields = { prefix, device, vendor, leasedAt: now };
   const applied = applyStep(view, loaded, step, now, { assignment, fields });
   if (!applied.ok) return none(applied.reason, request);
   const { transitions } = applied;

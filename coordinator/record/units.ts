@@ -37,13 +37,15 @@ export function loadUnit(view: View, cid: Cid): LoadedUnit {
   const row = view.unit(cid);
   if (!row) throw new AtollError('not_found', 'There is no such unit.', { details: { unit: cid } });
   const rows = view.replicas(cid).filter((replica) => replica.attempt === row.attempt);
-  const { phase, attempt, target, splits, until, digest, reason } = row;
+  const { phase, attempt, target, quorum, splits, until, digest, rechecks, overturned, reason } = row;
   const replicas = rows.map(replicaState);
-  return { row, rows, state: { phase, attempt, target, splits, until, digest, reason, replicas } };
+  const counts = { phase, attempt, target, quorum, splits, until, digest, rechecks, overturned };
+  return { row, rows, state: { ...counts, reason, replicas } };
 }
 
-function replicaState({ assignment, contributor, weight, state, deadline, digest }: ReplicaRow): Replica {
-  return { assignment, contributor, weight, state, deadline, digest };
+function replicaState(row: ReplicaRow): Replica {
+  const { assignment, contributor, owner, purpose, weight, state, deadline, digest } = row;
+  return { assignment, contributor, owner, purpose, weight, state, deadline, digest };
 }
 
 /** Writes a step's outcome; what it settled comes back as verdicts. A refused step writes nothing. */
@@ -77,14 +79,13 @@ export function saveUnit(
       if (verdict) verdicts.push(verdict);
     }
   }
-  const { phase, attempt, target, splits, until, digest, reason } = after;
-  const kept = { phase, attempt, target, splits, until, digest, reason };
+  const { phase, attempt, target, quorum, splits, until, digest, rechecks, overturned, reason } = after;
+  const kept = { phase, attempt, target, quorum, splits, until, digest, rechecks, overturned, reason };
   view.put('units', { ...row, ...kept, wanted: wanted(after), dueAt: dueAt(after) });
   return verdicts;
 }
 
 const blankReplica = {
-  purpose: 'vote',
   prefix: '',
   device: '',
   vendor: '',
@@ -96,7 +97,6 @@ const blankReplica = {
   revealSignature: null,
   credit: 0n,
   settledAt: null,
-  owner: '0x',
 } as const satisfies Partial<ReplicaRow>;
 
 function changed(a: Replica, b: Replica): boolean {
