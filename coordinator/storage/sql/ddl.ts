@@ -206,6 +206,14 @@ const ledgerTables = ({ int, big, serial, end, endKeyed }: Types) => [
   'CREATE INDEX transfers_debit ON transfers (debit, id)',
   'CREATE INDEX transfers_credit ON transfers (credit, id)',
   'CREATE INDEX transfers_unit ON transfers (unit)',
+  // Sums over the sealed transfers, kept by the sealer: what each contributor has, and what of each job is its own.
+  `CREATE TABLE rewards (contributor TEXT PRIMARY KEY, amount ${big} NOT NULL) ${endKeyed}`,
+  `CREATE TABLE shares (
+    job TEXT NOT NULL,
+    contributor TEXT NOT NULL,
+    amount ${big} NOT NULL,
+    PRIMARY KEY (job, contributor)
+  ) ${endKeyed}`,
 ];
 
 const transferColumns = 'id kind debit credit amount job unit assignment reason at'.split(' ');

@@ -64,6 +64,8 @@ export interface Database {
   devices: StoredRow<Rows['devices']>;
   accounts: StoredRow<Rows['accounts']>;
   transfers: TransfersTable;
+  rewards: { contributor: Hex; amount: string };
+  shares: { job: Cid; contributor: Hex; amount: string };
   shelf: StoredRow<ShelfRecord>;
 }
 
