@@ -9,7 +9,15 @@
  */
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
-import { commitCheck, grantCheck, isChecked, revealCheck, settleChecks, tickChecks } from './checks.ts';
+import {
+  commitCheck,
+  grantCheck,
+  isChecked,
+  recheck,
+  revealCheck,
+  settleChecks,
+  tickChecks,
+} from './checks.ts';
 import {
   counting,
   countVotes,
@@ -22,6 +30,7 @@ import {
   withReplica,
 } from './replicas.ts';
 import {
+  defaultRules,
   done,
   type Grant,
   type Hints,
@@ -204,7 +213,10 @@ export function equivocate(
   return settle(next, [{ type: 'equivocated', assignment, contributor, reason: why }], now, rules, hints);
 }
 
-/** Takes the open replicas of a contributor that has been outlawed out of the count. */
+/**
+ * Takes a contributor that has been outlawed out of the unit: its open replicas end, its digests weigh nothing from now on, and what it has
+ * helped to accept is checked once more.
+ */
 export function expel(
   unit: UnitState,
   contributor: Hex,
@@ -215,19 +227,25 @@ export function expel(
 ): Step {
   const transitions: Transition[] = [];
   let next = unit;
-  for (const { assignment, state, contributor: own } of unit.replicas) {
-    if (own !== contributor) continue;
+  let helped = false;
+  for (const { assignment, state, digest, contributor: own } of unit.replicas) {
+    if (own !== contributor || isLost(state)) continue;
     if (state === 'leased') {
       next = withReplica(next, assignment, { state: 'released' });
       transitions.push({ type: 'released', assignment, reason: why });
-    } else if (state === 'committed' || (state === 'revealed' && unit.phase === 'revealing')) {
-      next = withReplica(next, assignment, { state: 'withheld', digest: null });
+    } else if (state === 'committed') {
+      next = withReplica(next, assignment, { state: 'withheld' });
       transitions.push({ type: 'withheld', assignment, contributor, reason: why });
-    } else if (state === 'revealed') {
+    } else {
       next = withReplica(next, assignment, { weight: 0 });
+      helped ||= digest !== null && digest === unit.digest;
     }
   }
-  return settle(next, transitions, now, rules, hints);
+  const settled = settle(next, transitions, now, rules, hints);
+  if (!settled.ok || !helped || !rules.defences.secondLooks || !isChecked(settled.unit)) return settled;
+  const checked = recheck(settled.unit, 1, why);
+  if (!checked.ok) return settled;
+  return done(checked.unit, [...settled.transitions, ...checked.transitions]);
 }
 
 export function release(
@@ -267,9 +285,11 @@ export function tick(unit: UnitState, now: number, rules: Rules, hints: Hints = 
   return settle(next, transitions, now, rules, hints);
 }
 
-/** The agreed outputs are stored: the verdict stands, and is looked at again `rechecks` times. */
-export function accept(unit: UnitState, rechecks = 0): Step {
+/** The agreed outputs are stored: the verdict stands, and is looked at again `canaries` times, and once where a liar helped. */
+export function accept(unit: UnitState, canaries = 0, rules: Rules = defaultRules): Step {
   if (unit.phase !== 'agreed') return refused('conflict', 'The unit has no agreed digest to accept.');
+  const byLiar = unit.replicas.some((r) => r.weight === 0 && r.digest === unit.digest);
+  const rechecks = Math.max(canaries, byLiar && rules.defences.secondLooks ? 1 : 0);
   const replicas = unit.replicas.map((r) => ({ ...r, state: finalState(r, unit.digest as Cid) }));
   const reason = 'the agreed outputs are stored';
   return done({ ...unit, phase: 'accepted', reason, rechecks, replicas }, [{ type: 'accepted', reason }]);
@@ -345,7 +365,8 @@ function tally(unit: UnitState, transitions: Transition[], now: number, rules: R
   const splits = unit.splits + (votes.digests > 1 ? 1 : 0);
   const target = counting(unit) + (tooMany ? 1 : more);
   const next: UnitState = { ...unit, phase: 'gathering', target, quorum, splits, until: null, reason: seen };
-  return done(next, [...transitions, { type: 'split', wanted: wanted(next), reason: seen }]);
+  const type = votes.digests === 1 && votes.revealed === counting(unit) ? 'sampled' : 'split';
+  return done(next, [...transitions, { type, wanted: wanted(next), reason: seen }]);
 }
 
 function heaviest(unit: UnitState, rules: Rules): number {

@@ -60,7 +60,10 @@ export interface UnitState {
   replicas: readonly Replica[];
 }
 
-/** How many must commit, and how many must be equal: drawn in secret when the first replica is leased (trust/decide.ts). */
+/**
+ * How many must commit before the reveals open, and how many must be equal: drawn in secret when the first replica is leased (trust/decide.ts).
+ * With a target of 1 and a quorum of 2 the first reveals at once, as one that works alone does, and is checked all the same.
+ */
 export interface Plan {
   target: number;
   quorum: number;
@@ -93,6 +96,8 @@ export interface Rules {
     ownerOnce: boolean;
     /** A referee's digest decides. */
     referee: boolean;
+    /** What a proven liar has helped to accept is looked at again. */
+    secondLooks: boolean;
   };
 }
 
@@ -107,7 +112,7 @@ export const defaultRules: Rules = {
   disputeMax: 15,
   strongProven: 2,
   strongAny: 5,
-  defences: { weights: true, ownerCap: true, ownerOnce: true, referee: true },
+  defences: { weights: true, ownerCap: true, ownerOnce: true, referee: true, secondLooks: true },
 };
 
 export type Transition =
@@ -116,7 +121,7 @@ export type Transition =
   | { type: 'expired' | 'withheld' | 'equivocated'; assignment: Hex; contributor: Hex; reason: string }
   | { type: 'opened'; replicas: { assignment: Hex; contributor: Hex }[]; reason: string }
   | { type: 'agreed'; digest: Cid; reason: string }
-  /** `sampled`: the vote was unanimous, and one more is asked before it counts. `recheck`: of an accepted unit. */
+  /** `sampled`: all so far are of one mind, and one more is asked before it counts. `recheck`: of an accepted unit. */
   | { type: 'split' | 'sampled' | 'recheck' | 'disputed'; wanted: number; reason: string }
   /** A check agrees with the accepted digest. */
   | { type: 'confirmed'; assignment: Hex; contributor: Hex; reason: string }

@@ -44,7 +44,7 @@ export function decide(standing: Standing, climate: Climate, random: number, rul
   const level = levelOf(climate, rules);
   if (worksAlone(standing, level, rules)) {
     const checked = random / 2 ** 32 < samplingChance(standing, climate, rules);
-    return checked ? { target: 2, quorum: 2 } : { target: 1, quorum: 1 };
+    return { target: 1, quorum: checked ? 2 : 1 };
   }
   const size = hasAnchors(climate, rules)
     ? ([2, 2, 3, 3] as const)[level - 1]
@@ -108,15 +108,8 @@ export function auditUnanimous(
   return random / 2 ** 32 < (rules.auditChance * levelOf(climate, rules)) / (proven + 1);
 }
 
-/** Replays of a unit that is being accepted: canaries by chance, and one for certain where an outlaw is among those who agreed. */
-export function rechecksAfter(
-  unit: UnitState,
-  byOutlaw: boolean,
-  climate: Climate,
-  random: number,
-  rules: TrustRules,
-): number {
-  if (byOutlaw && rules.defences.secondLooks) return 1;
+/** Canaries of a unit that is being accepted: replays that nobody can tell from work that is open. */
+export function canariesAfter(unit: UnitState, climate: Climate, random: number, rules: TrustRules): number {
   if (!rules.defences.canaries || climate.online < rules.smallOnline) return 0;
   if (unit.replicas.some((r) => r.purpose === 'referee' && r.digest === unit.digest)) return 0;
   const supporters = unit.replicas.filter((r) => r.digest !== null && r.digest === unit.digest).length;

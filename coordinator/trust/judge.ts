@@ -59,6 +59,8 @@ function eventOf(
     }
     case 'withheld':
       return { type: 'withheld' };
+    case 'expired':
+      return { type: 'lapsed' };
     default:
       return null;
   }

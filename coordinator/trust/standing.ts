@@ -91,6 +91,12 @@ function changed<C extends ContributorTrust, D extends DeviceTrust>(
       return { contributor: cleared, device: { ...device, faults: Math.max(0, device.faults - 1) } };
     }
     case 'withheld':
+      // Whoever withholds where it expects to be checked would otherwise stay proven at no cost.
+      return {
+        contributor: struck(contributor, now),
+        device: { ...device, streak: Math.floor(device.streak / 2) },
+      };
+    case 'lapsed':
       return { contributor: struck(contributor, now), device };
     case 'equivocated': {
       const lied = { ...struck(contributor, now), faults: contributor.faults + 1 };

@@ -69,7 +69,11 @@ export type TrustEvent =
   | { type: 'overturned'; proof: Proof }
   /** A result that had been rejected was right. */
   | { type: 'exonerated'; by: Confirmation | null }
+  /** A commitment was not opened. */
   | { type: 'withheld' }
+  /** A lease ran out without a commitment. */
+  | { type: 'lapsed' }
+  /** Its own signatures contradict each other. */
   | { type: 'equivocated' };
 
 /** What follows for one contributor from a step of consensus. */
@@ -123,8 +127,6 @@ export interface TrustRules {
     canaries: boolean;
     /** Unanimous votes are sampled before they count. */
     audits: boolean;
-    /** All that a proven liar has touched is looked at again. */
-    secondLooks: boolean;
     /** A proven liar gets no more work and has no weight. */
     outlaw: boolean;
     /** Only what an independent result has confirmed makes a contributor proven. */
@@ -139,7 +141,7 @@ export const defaultTrustRules: TrustRules = {
   provenStreak: 10,
   trustedVerified: 20,
   samplingFloor: 0.02,
-  samplingSlope: 0.5,
+  samplingSlope: 1,
   canaryChance: 0.02,
   auditChance: 0.02,
   // One in ten until something is known: a new network of strangers votes in larger groups.
@@ -157,6 +159,6 @@ export const defaultTrustRules: TrustRules = {
   stakeUnit: 10n ** 18n,
   defences: {
     ...{ adaptive: true, climate: true, anchors: true, canaries: true, audits: true },
-    ...{ secondLooks: true, outlaw: true, independent: true, escrow: true },
+    ...{ outlaw: true, independent: true, escrow: true },
   },
 };
