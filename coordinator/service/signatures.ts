@@ -10,6 +10,7 @@ import {
   type SignedMessages,
   verifySignature,
 } from '#protocol/messages/contribution.ts';
+import type * as secp256k1 from 'secp256k1';
 import type { Hex } from 'viem';
 
 /** Throws `bad_signature` unless `contributor` signed the message on this network. */
@@ -23,7 +24,7 @@ export type VerifySignature = <K extends SignedKind>(
 /** Null where there is no addon for this platform. The package itself would fall back to `elliptic`, which takes signatures that it should not. */
 export function nativeRecoverKey(): RecoverKey | null {
   try {
-    const native = createRequire(import.meta.url)('secp256k1/bindings') as typeof import('secp256k1');
+    const native = createRequire(import.meta.url)('secp256k1/bindings') as typeof secp256k1;
     return (hash, signature, recovery) => native.ecdsaRecover(signature, recovery, hash, false);
   } catch {
     return null;
