@@ -7,6 +7,7 @@
 import * as v from 'valibot';
 import { decodeCanonical, encodeCanonical, parseValue } from '../codec/cbor.ts';
 import { cidSchema } from '../codec/cid.ts';
+import { decodeFlat, encodeFlat } from '../codec/flat-map.ts';
 import { AtollError, problemSchema } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { addressSchema, bytes32Schema, signatureSchema } from './hex.ts';
@@ -109,7 +110,7 @@ export type FromCoordinator = v.InferOutput<typeof fromCoordinatorSchema>;
 export type FrameOf<F extends { t: string }, T extends F['t']> = Extract<F, { t: T }>;
 
 export function encodeFrame(frame: FromContributor | FromCoordinator): Uint8Array {
-  const bytes = encodeCanonical(frame);
+  const bytes = encodeFlat(frame) ?? encodeCanonical(frame);
   if (bytes.byteLength > limits.frameBytesMax) {
     throw new AtollError('too_large', `The ${frame.t} frame has ${bytes.byteLength} bytes.`);
   }
@@ -128,7 +129,8 @@ export function decodeFromCoordinator(bytes: Uint8Array): FromCoordinator {
 
 function decodeFrame<S extends v.GenericSchema>(schema: S, bytes: Uint8Array): v.InferOutput<S> {
   try {
-    return parseValue(schema, decodeCanonical(bytes, limits.frameBytesMax));
+    const flat = bytes.byteLength > limits.frameBytesMax ? null : decodeFlat(bytes);
+    return parseValue(schema, flat ?? decodeCanonical(bytes, limits.frameBytesMax));
   } catch (error) {
     if (!(error instanceof AtollError) || error.code === 'too_large') throw error;
     throw new AtollError('bad_frame', error.message, { cause: error, details: error.details });

@@ -1,0 +1,108 @@
+/** The load generator, a process of its own: as many contributors as it is told, asking as fast as they are answered or at a given pace. */
+import { serveCalls } from '../child.ts';
+import { type LoadContext, LoadContributor } from './contributor.ts';
+import type { Hex } from 'viem';
+
+export interface LoadStart {
+  url: string;
+  contributors: number;
+  eager: boolean;
+  remember?: boolean;
+}
+
+export interface LoadReport {
+  leases: number;
+  commits: number;
+  reveals: number;
+  agreed: number;
+  idle: number;
+  lost: number;
+  problems: Record<string, number>;
+  /** Milliseconds from ask to lease since the last report, sorted. */
+  leaseMs: Float64Array;
+  cpuSeconds: number;
+}
+
+/** What the coordinator has said it will not forget. */
+export interface Acknowledged {
+  commits: [assignment: Hex, commitment: Hex][];
+  reveals: [assignment: Hex, result: Uint8Array][];
+}
+
+const contributors: LoadContributor[] = [];
+let context: LoadContext | null = null;
+let pacing: NodeJS.Timeout | null = null;
+/** Handshakes at once. */
+const connectsAtOnce = 64;
+const paceMs = 10;
+
+async function start({ url, contributors: count, eager, remember = false }: LoadStart): Promise<void> {
+  const counts = { leases: 0, commits: 0, reveals: 0, agreed: 0, idle: 0, lost: 0 };
+  const shared: LoadContext = {
+    url,
+    eager,
+    remember,
+    counts,
+    leaseMs: [],
+    problems: new Map(),
+    stopped: false,
+  };
+  context = shared;
+  let next = 0;
+  const connectOne = async () => {
+    while (next < count) {
+      next++;
+      const contributor = new LoadContributor(shared);
+      contributors.push(contributor);
+      await contributor.connect();
+    }
+  };
+  await Promise.all(Array.from({ length: connectsAtOnce }, connectOne));
+}
+
+/** Everybody asks in turn, so many times a second in all; 0 stops it. */
+function pace(perSecond: number): void {
+  if (pacing) clearInterval(pacing);
+  pacing = null;
+  if (perSecond === 0) return;
+  let turn = 0;
+  let owed = 0;
+  let last = performance.now();
+  pacing = setInterval(() => {
+    const now = performance.now();
+    owed += ((now - last) / 1000) * perSecond;
+    last = now;
+    for (; owed >= 1; owed--) contributors[turn++ % contributors.length]?.ask();
+  }, paceMs);
+}
+
+function report(): LoadReport {
+  if (!context) throw new Error('The load was not started.');
+  const { counts, leaseMs, problems } = context;
+  const sorted = Float64Array.from(leaseMs).sort();
+  leaseMs.length = 0;
+  const { user, system } = process.cpuUsage();
+  return {
+    ...counts,
+    problems: Object.fromEntries(problems),
+    leaseMs: sorted,
+    cpuSeconds: (user + system) / 1e6,
+  };
+}
+
+function acknowledged(): Acknowledged {
+  const all = contributors.flatMap((contributor) => [...contributor.held]);
+  return {
+    commits: all.filter(([, held]) => held.committed).map(([id, held]) => [id, held.commitment]),
+    reveals: all.filter(([, held]) => held.revealed).map(([id, held]) => [id, held.result]),
+  };
+}
+
+function stop(): void {
+  pace(0);
+  if (context) context.stopped = true;
+  for (const contributor of contributors) contributor.close();
+  contributors.length = 0;
+}
+
+serveCalls({ start, pace, report, acknowledged, stop });
