@@ -70,6 +70,9 @@ export const limits = {
   eventsReplayMax: 1_000,
   pageSizeMax: 200,
 
+  /** Operations that wait for the database; beyond that it is behind, and says so. */
+  operationsQueueMax: 100_000,
+
   // Between coordinator processes.
   /** Messages that wait to be sent; the oldest are dropped beyond. */
   busQueueMax: 20_000,
