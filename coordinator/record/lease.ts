@@ -76,7 +76,8 @@ function grant(
   const applied = applyStep(view, loaded, step, now, { assignment, fields });
   if (!applied.ok) return none(applied.reason, request);
   const { transitions } = applied;
-  return { type: 'lease', assignment, unit: cid, bytes: loaded.row.bytes, leaseMs: lasts, transitions };
+  const { bytes, program } = loaded.row;
+  return { type: 'lease', assignment, unit: cid, program, bytes, leaseMs: lasts, transitions };
 }
 
 /** A lease that the contributor's only connection does not know of is given to it again: its page was reloaded. */
@@ -92,7 +93,8 @@ function resumeLease(
   const row = lost && view.unit(lost.unit);
   if (!lost || !row || !programs.has(row.program)) return null;
   const { assignment, unit, deadline } = lost;
-  return { type: 'lease', assignment, unit, bytes: row.bytes, leaseMs: deadline - now, transitions: [] };
+  const { bytes, program } = row;
+  return { type: 'lease', assignment, unit, program, bytes, leaseMs: deadline - now, transitions: [] };
 }
 
 /** Null for a unit that is not to be had: an offer may be out of date, and nobody gets a second replica. */

@@ -4,13 +4,14 @@
  */
 import { type Cid, cborCode, cidOfSync, digestOfCid } from '#protocol/codec/cid.ts';
 import { AtollError, type ErrorCode, toProblem } from '#protocol/errors.ts';
+import { limits } from '#protocol/limits.ts';
 import { commitmentOf, toHex } from '#protocol/messages/contribution.ts';
 import type { FrameOf, FromContributor } from '#protocol/messages/frames.ts';
 import { decodeResult } from '#protocol/messages/workunit.ts';
 import type { Hex } from 'viem';
 import { outputNames } from '../planner/programs.ts';
-import type { Attempted, Change, ReplicaRecord, Storage, Verdict } from '../storage/port.ts';
-import type { Directory, Peer } from './directory.ts';
+import type { Attempted, Change, Storage, Verdict } from '../storage/port.ts';
+import type { CommittedReplica, Directory, Peer } from './directory.ts';
 import type { Metrics } from './metrics.ts';
 import type { Clock, Logger, Random } from './ports.ts';
 import type { Pulls } from './pulls.ts';
@@ -18,6 +19,8 @@ import type { VerifySignature } from './signatures.ts';
 
 /** Verdicts repeated to a contributor that comes back: more than it can have missed. */
 const verdictsRepeated = 32;
+/** Committed replicas remembered for a connection. */
+const committedMax = 2 * limits.leasesPerContributorMax;
 
 export interface DeskPorts {
   storage: Storage;
@@ -126,13 +129,13 @@ export class Desk {
       random: random.u32(),
       now: clock.now(),
       online: directory.online,
-      held: alone ? peer.granted : null,
+      held: alone ? new Set(peer.granted.keys()) : null,
     });
     if (outcome.type === 'none') {
       return peer.send({ t: 'idle', reason: outcome.reason, retryMs: outcome.retryMs });
     }
-    const { assignment, unit, bytes, leaseMs, transitions } = outcome;
-    peer.granted.add(assignment);
+    const { assignment, unit, program, bytes, leaseMs, transitions } = outcome;
+    peer.granted.set(assignment, program);
     peer.send({ t: 'lease', assignment, unit: bytes, leaseMs });
     this.publish({ unit, transitions, verdicts: [] });
   }
@@ -145,9 +148,18 @@ export class Desk {
     const now = clock.now();
     const change = checked(await storage.commit({ assignment, contributor, commitment, signature, now }));
     this.#progress.delete(assignment);
-    peer.granted.delete(assignment);
+    this.#remember(peer, assignment, { unit: change.unit, commitment });
     peer.send({ t: 'committed', assignment });
     this.publish(change);
+  }
+
+  /** Only what this connection was leased itself, and no more than it may hold: the rest can be looked up. */
+  #remember(peer: Peer, assignment: Hex, known: Omit<CommittedReplica, 'program'>): void {
+    const program = peer.granted.get(assignment);
+    peer.granted.delete(assignment);
+    if (program === undefined) return;
+    if (peer.committed.size >= committedMax) peer.committed.clear();
+    peer.committed.set(assignment, { ...known, program });
   }
 
   /** An opening that matches the signed commitment is as good as signed; a signature is needed, and checked, only to prove one that does not. */
@@ -157,29 +169,38 @@ export class Desk {
     const { contributor } = peer;
     const digest = cidOfSync(result, cborCode);
     const digestBytes = digestOfCid(digest);
-    const replica = await storage.replica(assignment);
-    if (replica?.contributor !== contributor || replica.commitment === null) {
+    const replica = peer.committed.get(assignment) ?? (await this.#committedReplica(peer, assignment));
+    if (!replica) {
       throw new AtollError('stale_lease', 'There is no commitment of yours that waits for this reveal.');
     }
     if (commitmentOf(assignment, contributor, salt, digestBytes) !== replica.commitment) {
       await verify('Reveal', { assignment, salt, digest: toHex(digestBytes) }, signature, contributor);
-      return this.#spoil(replica, 'commitment_mismatch', 'The salt and result do not open the commitment.');
+      const why = 'The salt and result do not open the commitment.';
+      return this.#spoil(peer, assignment, 'commitment_mismatch', why);
     }
     const fault = resultFault(replica.unit, replica.program, result);
-    if (fault) return this.#spoil(replica, 'bad_request', fault);
+    if (fault) return this.#spoil(peer, assignment, 'bad_request', fault);
     const now = clock.now();
     const change = checked(
       await storage.reveal({ assignment, contributor, salt, digest, result, signature, now }),
     );
+    peer.committed.delete(assignment);
     peer.send({ t: 'revealed', assignment });
     this.publish(change);
   }
 
+  /** One that this connection did not commit itself: it was made over another, or before a restart. */
+  async #committedReplica(peer: Peer, assignment: Hex): Promise<CommittedReplica | null> {
+    const replica = await this.#ports.storage.replica(assignment);
+    if (replica?.contributor !== peer.contributor || replica.commitment === null) return null;
+    return { unit: replica.unit, program: replica.program, commitment: replica.commitment };
+  }
+
   /** The signed reveal, or the commitment that it opens, is proof that the replica is worthless: it ends at once, and the others need not wait for it. */
-  async #spoil(replica: ReplicaRecord, code: ErrorCode, why: string): Promise<void> {
+  async #spoil(peer: Peer, assignment: Hex, code: ErrorCode, why: string): Promise<void> {
     const { storage, clock } = this.#ports;
-    const { assignment, contributor } = replica;
-    const attempted = await storage.withhold(assignment, contributor, why, clock.now());
+    peer.committed.delete(assignment);
+    const attempted = await storage.withhold(assignment, peer.contributor, why, clock.now());
     if (attempted.ok) {
       const transitions = attempted.transitions.filter((transition) => transition.type !== 'withheld');
       this.publish({ ...attempted, transitions });
@@ -209,7 +230,7 @@ export class Desk {
   async #leasedUnit(peer: Peer, assignment: Hex): Promise<Cid | null> {
     const replica = await this.#ports.storage.replica(assignment);
     if (replica?.contributor !== peer.contributor || replica.state !== 'leased') return null;
-    peer.granted.add(assignment);
+    peer.granted.set(assignment, replica.program);
     return replica.unit;
   }
 

@@ -1,16 +1,26 @@
 /**
  * Who is connected. A contributor may have several connections (tabs with one key); what concerns it goes to all of them.
  */
+import type { Cid } from '#protocol/codec/cid.ts';
 import type { FromCoordinator } from '#protocol/messages/frames.ts';
 import type { Hex } from 'viem';
 import type { Clock } from './ports.ts';
+
+/** What is known of a replica whose reveal is still to come; none of it changes. */
+export interface CommittedReplica {
+  unit: Cid;
+  program: string;
+  commitment: Hex;
+}
 
 /** A greeted connection, as the rest of the service sees it. */
 export interface Peer {
   readonly contributor: Hex;
   readonly programs: ReadonlySet<string>;
-  /** Leases this connection was given. */
-  readonly granted: Set<Hex>;
+  /** Leases this connection was given, and their programs. */
+  readonly granted: Map<Hex, string>;
+  /** Replicas this connection has committed, until they are revealed: spares the database a question. */
+  readonly committed: Map<Hex, CommittedReplica>;
   send(frame: FromCoordinator): void;
 }
 

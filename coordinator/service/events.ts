@@ -24,12 +24,18 @@ interface Channel {
 /** Numbers per millisecond of uptime that cannot run into those of a later start. */
 const seqPerMs = 1024;
 
+/** A stream that broke off is back within this time, or starts over. */
+const comebackMs = 60_000;
+
 export class EventHub {
+  readonly #clock: Clock;
   #seq: number;
+  #heardAt = -Infinity;
   #listeners = 0;
   readonly #channels = new Map<Cid, Channel>();
 
   constructor(clock: Clock) {
+    this.#clock = clock;
     this.#seq = clock.now() * seqPerMs;
   }
 
@@ -40,6 +46,11 @@ export class EventHub {
 
   get listeners(): number {
     return this.#listeners;
+  }
+
+  /** Somebody listens, or may be about to come back. */
+  get isHeard(): boolean {
+    return this.#listeners > 0 || this.#clock.now() - this.#heardAt < comebackMs;
   }
 
   get isFull(): boolean {
@@ -59,6 +70,12 @@ export class EventHub {
     for (const job of this.#channels.keys()) this.publish(job, event);
   }
 
+  /** Something has happened that was not published: a stream that broke off before has a gap. */
+  lose(): void {
+    this.#seq++;
+    for (const channel of this.#channels.values()) channel.recent.length = 0;
+  }
+
   /** Events after `seq` that are still kept, and whether some are gone. */
   since(job: Cid, seq: number): { events: NumberedEvent[]; gap: boolean } {
     const { recent } = this.#channel(job);
@@ -74,7 +91,9 @@ export class EventHub {
     listeners.add(listener);
     this.#listeners++;
     return () => {
-      if (listeners.delete(listener)) this.#listeners--;
+      if (!listeners.delete(listener)) return;
+      this.#listeners--;
+      this.#heardAt = this.#clock.now();
     };
   }
 

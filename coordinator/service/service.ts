@@ -56,7 +56,9 @@ export interface JobOptions {
 const sealMax = 256;
 /** A gap between looks at the clock that no load explains. */
 const asleepMs = 10_000;
-const eventUnitsMax = 256;
+const eventUnitsMax = 64;
+/** Changed units that may wait to be shown. Under such a load nobody follows single units. */
+const changedUnitsMax = 4096;
 
 export class Service {
   readonly directory: Directory;
@@ -330,8 +332,13 @@ export class Service {
     const { online } = this.directory;
     if (online !== this.#onlineShown) this.events.publishAll({ type: 'contributors', online });
     this.#onlineShown = online;
-    const units = [...this.#changedUnits].slice(0, eventUnitsMax);
-    for (const unit of units) {
+    if (this.#changedUnits.size > (this.events.isHeard ? changedUnitsMax : 0)) {
+      this.#changedUnits.clear();
+      this.events.lose();
+    }
+    let shown = 0;
+    for (const unit of this.#changedUnits) {
+      if (shown++ === eventUnitsMax) break;
       this.#changedUnits.delete(unit);
       for (const { job, record } of await this.#ports.storage.slotsOfUnit(unit)) {
         this.events.publish(job, { type: 'unit', unit: this.queries.laneState(record) });

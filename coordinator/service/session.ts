@@ -148,7 +148,13 @@ export class Session {
     const account = await storage.greet(contributor, clock.now());
     if (this.#ended) return;
     clearTimeout(this.#helloTimer);
-    const peer: Peer = { contributor, programs, granted: new Set(), send: (out) => this.#send(out) };
+    const peer: Peer = {
+      contributor,
+      programs,
+      granted: new Map(),
+      committed: new Map(),
+      send: (out) => this.#send(out),
+    };
     this.#peer = peer;
     const credit = Number(account.credit < maxCredit ? account.credit : maxCredit);
     this.#send({ t: 'welcome', contributor, credit, agreed: account.agreed });

@@ -141,6 +141,7 @@ export type LeaseOutcome =
       type: 'lease';
       assignment: Hex;
       unit: Cid;
+      program: string;
       bytes: Uint8Array;
       leaseMs: number;
       transitions: Transition[];

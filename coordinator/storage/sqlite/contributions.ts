@@ -100,6 +100,7 @@ export class Contributions {
       type: 'lease',
       assignment: request.assignment,
       unit: pick.unit,
+      program: loaded.row.program,
       bytes: loaded.row.bytes,
       leaseMs: lasts,
       transitions: applied.transitions,
@@ -117,7 +118,8 @@ export class Contributions {
     const row = lost && this.#units.row(lost.unit);
     if (!lost || !row || !programs.has(row.program)) return null;
     const { assignment, unit, deadline } = lost;
-    return { type: 'lease', assignment, unit, bytes: row.bytes, leaseMs: deadline - now, transitions: [] };
+    const { bytes, program } = row;
+    return { type: 'lease', assignment, unit, program, bytes, leaseMs: deadline - now, transitions: [] };
   }
 
   /** Units of the window that the contributor may take, from a random place on. */
