@@ -79,8 +79,7 @@ export function newUnit(rules: Rules): UnitState {
 
 /** The next replica is the first of a vote: `Grant.plan` says how the unit is to be decided. */
 export function isUndecided(unit: UnitState): boolean {
-  if (unit.phase !== 'gathering' || unit.splits > 0) return false;
-  return unit.replicas.every((r) => mayTryAgain(r.state));
+  return unit.phase === 'gathering' && unit.replicas.every((r) => mayTryAgain(r.state));
 }
 
 export function grantLease(unit: UnitState, grant: Grant, rules: Rules): Step {

@@ -42,6 +42,12 @@ export function openChecks(unit: UnitState): number {
   return count;
 }
 
+/** Two different digests have been revealed in this attempt. */
+export function isSplit(unit: UnitState): boolean {
+  const first = unit.replicas.find(hasVoted)?.digest;
+  return unit.replicas.some((r) => hasVoted(r) && r.digest !== first);
+}
+
 /** Replicas still to be leased, for whatever purpose. */
 export function wanted(unit: UnitState): number {
   if (unit.phase === 'gathering') return Math.max(0, unit.target - counting(unit));

@@ -5,7 +5,7 @@
  * cannot know which of its results will be compared with others. `random` is 32 bits.
  */
 import type { Plan, Rules, UnitState } from '../consensus/types.ts';
-import { counting, isProven as isProvenReplica } from '../consensus/replicas.ts';
+import { counting, isProven as isProvenReplica, isSplit } from '../consensus/replicas.ts';
 import { isProven } from './standing.ts';
 import type { Climate, Standing, TrustRules } from './types.ts';
 
@@ -58,7 +58,7 @@ function worksAlone(standing: Standing, level: Level, rules: TrustRules): boolea
 
 /** Strangers among themselves: as many as the climate asks for and the network can spare. */
 function unanchored(level: Level, { online }: Climate, rules: TrustRules): number {
-  const asked = ([2, 3, 4, 5] as const)[level - 1] as number;
+  const asked = ([4, 4, 5, 5] as const)[level - 1] as number;
   return Math.max(2, Math.min(asked, Math.floor(online / rules.onlinePerReplica)));
 }
 
@@ -66,9 +66,9 @@ function unanchored(level: Level, { online }: Climate, rules: TrustRules): numbe
 export type Seat = 'any' | 'proven' | 'referee';
 
 /**
- * The last seat of a vote that has no proven contributor yet is kept for one; so are all seats after a split and those of checks, the
- * referee's first of all where one is there. After `seatMs` without a taker a seat goes to anybody. `waitedMs` is the time since the unit
- * was planned or, for a check, accepted.
+ * The last seat of a vote that has no proven contributor yet is kept for one; so are all seats after a split and those of checks. A dispute
+ * is a referee's where one is there. `waitedMs` is the time since a replica of the unit was last leased: a vote whose kept seat finds no
+ * taker for `seatMs` takes anybody. Checks wait: nothing but the end of a round depends on them.
  */
 export function seatOf(
   unit: UnitState,
@@ -77,13 +77,13 @@ export function seatOf(
   rules: TrustRules,
   consensus: Rules,
 ): Seat {
-  if (waitedMs > rules.seatMs) return 'any';
   const strong: Seat = hasAnchors(climate, rules) ? 'proven' : 'any';
   if (unit.phase === 'disputed') return climate.refereesOnline > 0 ? 'referee' : strong;
   if (unit.phase === 'accepted') return strong;
+  if (waitedMs > rules.seatMs) return 'any';
   const standing = unit.replicas.filter((r) => ['leased', 'committed', 'revealed'].includes(r.state));
   if (counting(unit) >= consensus.replicasMax && climate.refereesOnline > 0) return 'referee';
-  if (unit.target > unit.quorum || unit.splits > 0) return strong;
+  if (unit.target > unit.quorum || isSplit(unit)) return strong;
   const last = unit.target - standing.length <= 1 && standing.length > 0;
   return last && !standing.some((r) => isProvenReplica(r, consensus)) ? strong : 'any';
 }

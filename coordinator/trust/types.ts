@@ -43,7 +43,7 @@ export interface Standing {
 
 /** What is known of the network as a whole; a figure of the last second, not of this moment. */
 export interface Climate {
-  /** Contributors that have had a result judged, and those proven to have lied; of the last 30 days. */
+  /** Contributors that have had a result judged, and those with a false one (`faults` above 0); of the last 30 days. */
   judged: number;
   liars: number;
   /** Contributors online, the proven among them, and referees. */
@@ -106,7 +106,7 @@ export interface TrustRules {
   anchorsMin: number;
   /** Without anchors: contributors online for each replica of a unit. */
   onlinePerReplica: number;
-  /** A seat kept for a proven contributor or a referee is given to anybody after this time, so that nothing stands still. */
+  /** A seat of a vote kept for a proven contributor or a referee is given to anybody after this time, so that nothing stands still. */
   seatMs: number;
   /** False results on weak proof that outlaw, plus one for each `faultsPerAgreed` good ones. */
   weakFaultsMax: number;
