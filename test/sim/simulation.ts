@@ -1,346 +1,397 @@
 /**
- * One seeded run: contributors that come, compute, lie, stall and vanish, over a coordinator that is sometimes down. Checks afterwards what must
- * hold whatever happened; a failure names the seed that replays it.
+ * One seeded run: contributors that come, compute, lie, stall and vanish, over a coordinator that is sometimes down and partly cut off. Says afterwards
+ * what it came to and what does not hold; a failure names the seed that replays it.
  */
-import { type Cid, cidOfSync, rawCode } from '#protocol/codec/cid.ts';
-import { defaultRules } from '#coordinator/consensus/consensus.ts';
-import { balances, firstBreak, genesis, sealEntries } from '#coordinator/ledger/ledger.ts';
-import { floatToBits } from '#coordinator/planner/optimiser.ts';
-import { createPlan } from '#coordinator/planner/plan.ts';
-import { mix } from '#coordinator/planner/random.ts';
-import { defaultSchedulerRules } from '#coordinator/scheduler/scheduler.ts';
-import type { Job } from '#protocol/messages/job.ts';
+import type { Cid } from '#protocol/codec/cid.ts';
+import type { Outcome } from '#protocol/messages/frames.ts';
+import { defaultRecordRules } from '#coordinator/record/rules.ts';
 import type { Hex } from 'viem';
-import { honestDigest, honestOutputs, type Lease, SimCoordinator, type SimUnit } from './coordinator.ts';
+import { type Answer, createTactic, Rings, type Sight, type Strategy, type Task } from './adversaries.ts';
+import type { Authority, Lease, Sink } from './authority.ts';
+import { BoincAuthority } from './boinc.ts';
+import { cheapContents, type Contents, exactContents } from './contents.ts';
+import { Feed } from './feed.ts';
+import { Measures, type StrategyReport, type Tally } from './measures.ts';
+import { type Actor, Population, type Submission } from './population.ts';
+import { RecordAuthority } from './record-authority.ts';
 import { Dice, Timeline } from './time.ts';
-
-/** How the dishonest behave. `mixed` deals one of the others to each. */
-export const strategies = ['random', 'withholder', 'copycat', 'free-rider', 'colluder'] as const;
-export type Strategy = (typeof strategies)[number];
+import { Weather } from './weather.ts';
 
 export interface SimOptions {
   contributors: number;
+  units: number;
   /** Share of the dishonest, 0..1. */
   liars: number;
   strategy: Strategy | 'mixed';
-  rounds: number;
-  lanes: number;
   seed: number;
+  /** Lanes a round. */
+  lanes?: number;
+  referees?: number;
+  /** Real CIDs, commitments and plans; for small runs. */
+  exact?: boolean;
+  model?: 'ours' | 'boinc';
 }
 
-export interface SimReport extends SimOptions {
+export interface SimReport extends Required<SimOptions> {
   simulatedSeconds: number;
   events: number;
+  crashes: number;
+  rounds: number;
   unitsAccepted: number;
-  /** Accepted with another digest than an honest one. */
-  wrongAccepted: number;
-  unitsSplit: number;
-  replicasUsed: number;
+  /** Accepted with a false digest: ever, when the plan went on with it, and at the end. */
+  wrongEver: number;
+  wrongPublished: number;
+  wrongStanding: number;
+  overturned: number;
+  /** Checkpoints that honest contributors alone would not have come to. */
+  wrongCheckpoints: number;
+  /** Committed results of whatever purpose for each accepted unit: over all, and over the second half. */
   replicasPerUnit: number;
-  leasesLost: number;
-  downtimes: number;
-  creditHonest: number;
-  creditDishonest: number;
+  replicasPerUnitWarm: number;
+  leasesPerUnit: number;
+  strategies: Partial<Record<Strategy | 'honest', StrategyReport>>;
   /** What does not hold; empty in a good run. */
   faults: string[];
 }
 
-const hourMs = 3_600_000;
 /** Simulated time after which a run counts as stuck. */
-const patienceMs = 48 * hourMs;
-const mean = { latency: 80, away: 300_000, stay: 1_200_000, downtime: 400_000, down: 20_000 };
+const patienceMs = 4 * 24 * 3_600_000;
+const sweepMs = 1_000;
+/** One in so many computations takes this many times as long. */
+const straggler = { chance: 0.02, factor: 10 };
+const releaseChance = 0.005;
+/** A key that is outlawed is replaced after this long, by those who know how. */
+const renewMs = 10 * 60_000;
+const renews: ReadonlySet<Strategy | null> = new Set(['sybil', 'free-rider']);
+/** A contributor has so many units in hand, busy or held back. */
+const handsMax = 4;
+/** Half of those who leave forget what they have committed to. */
+const forgetChance = 0.5;
+/** Mean time until the agreed outputs are stored. */
+const pullMs = 400;
+/** Who forges an opening waits this long for others to reveal. */
+const listenMs = 5_000;
+/** Who listens to others' sockets. */
+const listeners: ReadonlySet<Strategy> = new Set(['copycat', 'equivocator']);
 
-interface Actor {
-  address: Hex;
-  strategy: Strategy | null;
-  /** Operations a millisecond. */
-  speed: number;
-  online: boolean;
-  /** Grows with every departure: what was under way then is gone. */
-  life: number;
-  busy: boolean;
-  digests: Map<Hex, Cid>;
+class Wire {
+  readonly committed = new Map<Cid, Submission>();
+  readonly revealed = new Map<Cid, { digest: Cid; salt: Hex }>();
+
+  forget(unit: Cid): void {
+    this.committed.delete(unit);
+    this.revealed.delete(unit);
+  }
+}
+
+export function withDefaults(options: SimOptions): Required<SimOptions> {
+  return { lanes: 50, referees: 2, exact: false, model: 'ours', ...options };
 }
 
 export function simulate(options: SimOptions): SimReport {
-  return new Simulation(options).run();
+  return new Simulation(withDefaults(options)).run();
 }
 
 class Simulation {
-  readonly #options: SimOptions;
+  readonly #options: Required<SimOptions>;
   readonly #dice: Dice;
   readonly #time = new Timeline();
-  readonly #actors = new Map<Hex, Actor>();
-  readonly #initial = cidOfSync(new TextEncoder().encode('initial'), rawCode);
-  readonly #plan;
-  readonly #coordinator: SimCoordinator;
+  readonly #contents: Contents;
+  readonly #population: Population;
+  readonly #weather: Weather;
+  readonly #feed: Feed;
+  readonly #measures: Measures;
+  readonly #authority: Authority;
+  readonly #submissions = new Map<Hex, Submission>();
+  /** The last commitment and reveal for each open unit, for those who listen; kept only when somebody does. */
+  readonly #wire: Wire | null;
   #events = 0;
   #assignments = 0;
-  #online = 0;
-  #isDown = false;
-  #downtimes = 0;
 
-  constructor(options: SimOptions) {
+  constructor(options: Required<SimOptions>) {
     this.#options = options;
-    this.#dice = new Dice(options.seed);
-    this.#plan = createPlan(jobOf(options), textOf(options));
-    const setup = { plan: this.#plan, initial: this.#initial, rounds: options.rounds };
-    this.#coordinator = new SimCoordinator(
-      { ...setup, rules: defaultRules, scheduling: { ...defaultSchedulerRules, newcomerSpeed: 50 } },
+    this.#dice = new Dice(options.seed, 1);
+    this.#contents = options.exact ? exactContents : cheapContents;
+    this.#measures = new Measures(this.#contents, options.units);
+    this.#population = new Population(options, new Dice(options.seed, 2), this.#contents);
+    this.#weather = new Weather(this.#time, new Dice(options.seed, 3), this.#population, {
+      arrived: (actor) => this.#arrived(actor),
+      departed: (actor) => this.#departed(actor),
+      left: (actor) => this.#authority.leave(actor.identity.address, this.#time.now),
+      restarted: (graceMs) => this.#authority.resume(this.#time.now, graceMs),
+    });
+    this.#authority = this.#createAuthority();
+    const jobs = Math.max(1, Math.ceil((4 * options.contributors) / options.lanes));
+    this.#feed = new Feed(
+      { ...options, jobs: Math.min(jobs, Math.ceil(options.units / options.lanes)) },
+      this.#contents,
       {
-        opened: (assignment, contributor) => this.#opened(assignment, contributor),
-        agreed: (unit) => this.#agreed(unit),
+        plan: (units) => this.#authority.add(units, this.#time.now),
+        publish: (units) => {
+          this.#measures.published(units);
+          this.#authority.publish(units, this.#time.now);
+        },
       },
     );
-  }
-
-  run(): SimReport {
-    for (let i = 0; i < this.#options.contributors; i++) this.#addActor(i);
-    this.#later(1_000, () => this.#sweep());
-    this.#later(this.#dice.wait(mean.downtime), () => this.#goDown());
-    while (!this.#coordinator.isDone && this.#time.now < patienceMs && this.#time.step()) this.#events++;
-    return this.#report();
-  }
-
-  #addActor(index: number): void {
-    const { contributors, liars, strategy } = this.#options;
-    const dishonest = index < Math.round(contributors * liars);
-    const dealt = strategy === 'mixed' ? (strategies[index % strategies.length] as Strategy) : strategy;
-    const actor: Actor = {
-      address: `0x${(index + 1).toString(16).padStart(40, '0')}`,
-      strategy: dishonest ? dealt : null,
-      speed: 20 * 8 ** this.#dice.fraction(),
-      online: false,
-      life: 0,
-      busy: false,
-      digests: new Map(),
-    };
-    this.#actors.set(actor.address, actor);
-    this.#later(this.#dice.wait(30_000), () => this.#arrive(actor));
-  }
-
-  #later(ms: number, run: () => void): void {
-    this.#time.after(ms, run);
-  }
-
-  #arrive(actor: Actor): void {
-    actor.online = true;
-    this.#online++;
-    this.#later(this.#dice.wait(mean.stay), () => this.#depart(actor));
-    this.#ask(actor);
-  }
-
-  /** Half of those who leave do so without a word; all come back some time. */
-  #depart(actor: Actor): void {
-    actor.online = false;
-    this.#online--;
-    actor.busy = false;
-    actor.life++;
-    if (this.#dice.chance(0.5)) actor.digests.clear();
-    this.#later(this.#dice.wait(mean.away), () => this.#arrive(actor));
-  }
-
-  #goDown(): void {
-    this.#isDown = true;
-    this.#downtimes++;
-    this.#later(this.#dice.wait(mean.down), () => {
-      this.#isDown = false;
-      this.#coordinator.afterDowntime(this.#time.now, 30_000);
-      this.#later(this.#dice.wait(mean.downtime), () => this.#goDown());
-    });
-  }
-
-  #sweep(): void {
-    if (!this.#isDown) this.#coordinator.tick(this.#time.now);
-    this.#later(1_000, () => this.#sweep());
-  }
-
-  /** Sends a message that arrives after some time, unless the sender is gone or the coordinator is down by then: then it is sent again. */
-  #send(actor: Actor, deliver: () => void): void {
-    const { life } = actor;
-    this.#later(this.#dice.wait(mean.latency), () => {
-      if (actor.life !== life || !actor.online) return;
-      if (this.#isDown) this.#later(2_000, () => this.#send(actor, deliver));
-      else deliver();
-    });
-  }
-
-  #ask(actor: Actor): void {
-    if (!actor.online || actor.busy) return;
-    this.#send(actor, () => {
-      if (actor.busy) return;
-      const assignment: Hex = `0x${(++this.#assignments).toString(16).padStart(64, '0')}`;
-      const lease = this.#coordinator.lease(
-        actor.address,
-        assignment,
-        this.#dice.u32(),
-        this.#time.now,
-        this.#online,
-      );
-      if (!lease) return this.#later(2_000 + this.#dice.wait(3_000), () => this.#ask(actor));
-      actor.busy = true;
-      this.#compute(actor, lease);
-    });
-  }
-
-  #compute(actor: Actor, lease: Lease): void {
-    const { life } = actor;
-    const straggles = this.#dice.chance(0.02) ? 20 : 1;
-    const effort = actor.strategy === 'free-rider' || actor.strategy === 'copycat' ? 0.01 : straggles;
-    this.#later((lease.unit.operations / actor.speed) * effort, () => {
-      if (actor.life !== life) return;
-      this.#send(actor, () => {
-        actor.busy = false;
-        const digest = this.#digestOf(actor, lease);
-        if (this.#dice.chance(0.01)) this.#coordinator.release(lease.assignment, this.#time.now);
-        else if (this.#coordinator.commit(actor.address, lease.assignment, this.#time.now)) {
-          actor.digests.set(lease.assignment, digest);
-        }
-        this.#ask(actor);
-      });
-    });
-  }
-
-  #digestOf(actor: Actor, { unit, assignment }: Lease): Cid {
-    const made = (text: string) => cidOfSync(new TextEncoder().encode(text), rawCode);
-    switch (actor.strategy) {
-      case 'random':
-      case 'free-rider':
-        return made(`wrong ${assignment}`);
-      case 'colluder':
-        return made(`wrong ${unit.cid}`);
-      default:
-        return honestDigest(unit.cid);
+    this.#wire = this.#population.actors.some(({ strategy }) => strategy && listeners.has(strategy))
+      ? new Wire()
+      : null;
+    const sight = this.#sight();
+    const rings = new Rings();
+    for (const actor of this.#population.actors) {
+      if (actor.strategy) actor.tactic = createTactic(actor.strategy, sight, rings);
     }
   }
 
-  #opened(assignment: Hex, contributor: Hex): void {
-    const actor = this.#actors.get(contributor) as Actor;
-    this.#later(this.#dice.wait(mean.latency), () => {
-      const digest = actor.digests.get(assignment);
-      if (digest === undefined || actor.strategy === 'withholder') return;
-      this.#send(actor, () => {
-        // A copied commitment is bound to somebody else's name: it opens nothing.
-        if (actor.strategy === 'copycat') this.#coordinator.spoil(assignment, this.#time.now);
-        else this.#coordinator.reveal(assignment, digest, this.#time.now);
+  #createAuthority(): Authority {
+    const sink: Sink = {
+      opened: (assignment) => this.#opened(assignment),
+      agreed: (unit, attempt) => this.#agreed(unit, attempt),
+      accepted: (unit, digest) => {
+        this.#measures.accepted(unit, digest);
+        this.#wire?.forget(unit);
+      },
+      overturned: (unit) => this.#measures.overturned(unit),
+      settled: (unit, digest) => this.#feed.settled(unit, digest),
+      verdict: (assignment, _contributor, outcome) => this.#verdict(assignment, outcome),
+      outlawed: (contributor) => this.#outlawed(this.#actorOf(contributor)),
+    };
+    if (this.#options.model === 'boinc') return new BoincAuthority(sink);
+    const scheduling = { ...defaultRecordRules.scheduling, newcomerSpeed: 50 };
+    return new RecordAuthority(sink, this.#contents, { ...defaultRecordRules, scheduling });
+  }
+
+  #sight(): Sight {
+    return {
+      contents: this.#contents,
+      dice: new Dice(this.#options.seed, 4),
+      now: () => this.#time.now,
+      look: (unit) => this.#authority.look(unit),
+      overheard: (unit) => this.#wire?.committed.get(unit)?.commitment ?? null,
+      revealed: (unit) => this.#wire?.revealed.get(unit) ?? null,
+    };
+  }
+
+  #actorOf(address: Hex): Actor {
+    return this.#population.byAddress.get(address) as Actor;
+  }
+
+  run(): SimReport {
+    this.#feed.begin();
+    this.#weather.begin();
+    this.#time.after(sweepMs, () => this.#sweep());
+    while (this.#feed.open > 0 && this.#time.now < patienceMs && this.#time.step()) this.#events++;
+    return this.#report();
+  }
+
+  #sweep(): void {
+    if (!this.#weather.isDown) this.#authority.tick(this.#time.now, () => this.#population.online());
+    this.#time.after(sweepMs, () => this.#sweep());
+  }
+
+  #arrived(actor: Actor): void {
+    this.#weather.send(actor, () => {
+      if (actor.isOutlawed) return;
+      this.#authority.greet(actor.identity, this.#time.now);
+      for (const submission of actor.open.values()) if (submission.isOpened) this.#reveal(submission);
+      this.#ask(actor);
+    });
+  }
+
+  #departed(actor: Actor): void {
+    actor.inHand = 0;
+    actor.isAsking = false;
+    if (!this.#dice.chance(forgetChance)) return;
+    for (const submission of actor.open.values()) this.#forget(submission, false);
+  }
+
+  #ask(actor: Actor): void {
+    if (!actor.isOnline || actor.isAsking || actor.isOutlawed || actor.inHand >= handsMax) return;
+    actor.isAsking = true;
+    this.#weather.send(actor, () => {
+      actor.isAsking = false;
+      const assignment = this.#contents.assignment(++this.#assignments);
+      const asked = this.#authority.lease(
+        actor.identity,
+        assignment,
+        this.#dice.u32(),
+        this.#time.now,
+        this.#weather.online,
+      );
+      if (asked.type === 'lease') this.#begin(actor, asked.lease);
+      else if (asked.outlawed) this.#outlawed(actor);
+      else this.#askLater(actor, asked.retryMs);
+    });
+  }
+
+  #askLater(actor: Actor, retryMs: number): void {
+    const { life } = actor;
+    actor.isAsking = true;
+    this.#time.after(Math.max(2_000, retryMs) + this.#dice.wait(3_000), () => {
+      if (actor.life !== life) return;
+      actor.isAsking = false;
+      this.#ask(actor);
+    });
+  }
+
+  /** Works on a lease, then commits; an honest contributor does one at a time. */
+  #begin(actor: Actor, { assignment, unit, ms }: Lease): void {
+    this.#measures.leased();
+    const { life, tactic } = actor;
+    const operations = this.#feed.operationsOf(unit);
+    const computeMs = operations / actor.speed;
+    const task = { assignment, unit, leaseMs: ms, computeMs };
+    const { effort, holdMs } = tactic ? tactic.begin(task) : { effort: 1, holdMs: 0 };
+    const slow = this.#dice.chance(straggler.chance) ? straggler.factor : 1;
+    const busyMs = computeMs * effort * slow;
+    actor.inHand++;
+    this.#time.after(busyMs + holdMs, () => {
+      if (actor.life !== life) return tactic?.over(task, false);
+      actor.work += operations * effort;
+      actor.inHand--;
+      this.#finish(actor, task);
+      this.#ask(actor);
+    });
+    if (busyMs === 0) this.#ask(actor);
+  }
+
+  #finish(actor: Actor, task: Task): void {
+    const { tactic, identity } = actor;
+    const { assignment, unit } = task;
+    const answer = tactic ? tactic.answer(task) : { digest: this.#contents.honest(unit) };
+    if (answer === null || (!tactic && this.#dice.chance(releaseChance))) {
+      tactic?.over(task, false);
+      // One that gives nothing says nothing either.
+      if (!tactic)
+        this.#weather.send(actor, () =>
+          this.#authority.release(assignment, identity.address, this.#time.now),
+        );
+      return;
+    }
+    const salt = this.#contents.salt(this.#dice.u32());
+    const { digest, copied } = answer as Answer;
+    const contributor = identity.address;
+    const commitment = copied ?? this.#contents.commitment(assignment, contributor, salt, digest);
+    const isFalse = !this.#contents.isHonest(unit, digest);
+    const submission: Submission = {
+      ...task,
+      actor,
+      contributor,
+      digest,
+      salt,
+      commitment,
+      isFalse,
+      isOpened: false,
+    };
+    this.#weather.send(actor, () => this.#commit(submission));
+  }
+
+  #commit(submission: Submission): void {
+    const { actor, assignment, contributor, commitment, digest, unit } = submission;
+    // Known before the coordinator answers: with one replica wanted, the open frame comes at once.
+    this.#submissions.set(assignment, submission);
+    actor.open.set(assignment, submission);
+    this.#wire?.committed.set(unit, submission);
+    if (this.#authority.commit({ assignment, contributor, commitment, digest }, this.#time.now)) {
+      this.#measures.committed(submission);
+    } else this.#forget(submission, false);
+  }
+
+  #opened(assignment: Hex): void {
+    const submission = this.#submissions.get(assignment);
+    if (!submission) return;
+    submission.isOpened = true;
+    const { actor } = submission;
+    if (actor.isOnline) this.#time.after(this.#weather.latency(), () => this.#reveal(submission));
+  }
+
+  #reveal(submission: Submission): void {
+    const { actor, assignment, contributor, unit } = submission;
+    const { life } = actor;
+    const opens = actor.tactic?.opens(submission) ?? 'reveal';
+    if (opens === 'never' || !actor.open.has(assignment) || !actor.isOnline) return;
+    const wait = opens === 'reveal' ? 0 : listenMs;
+    this.#time.after(wait, () => {
+      if (actor.life !== life) return;
+      this.#weather.send(actor, () => {
+        let { digest, salt } = submission;
+        const heard = opens === 'reveal' ? undefined : this.#wire?.revealed.get(unit);
+        if (heard) ({ digest, salt } = heard);
+        if (opens === 'equivocate') {
+          const commitment = this.#contents.commitment(assignment, contributor, salt, digest);
+          this.#authority.commit({ assignment, contributor, commitment, digest }, this.#time.now);
+        }
+        this.#wire?.revealed.set(unit, { digest, salt });
+        this.#authority.reveal({ assignment, contributor, salt, digest }, this.#time.now);
       });
     });
   }
 
-  #agreed(unit: SimUnit): void {
-    this.#later(this.#dice.wait(5 * mean.latency), () => this.#coordinator.accept(unit, this.#time.now));
+  #agreed(unit: Cid, attempt: number): void {
+    const pull = () => {
+      if (this.#weather.isDown) this.#time.after(pullMs, pull);
+      else this.#authority.accept(unit, attempt, this.#time.now);
+    };
+    this.#time.after(this.#dice.wait(pullMs), pull);
+  }
+
+  #verdict(assignment: Hex, outcome: Outcome): void {
+    const submission = this.#submissions.get(assignment);
+    if (!submission) return;
+    const { actor, contributor } = submission;
+    this.#measures.judged(submission, outcome);
+    const isAgreed = outcome === 'agreed';
+    this.#forget(submission, isAgreed);
+    this.#submissions.delete(assignment);
+    if (isAgreed && contributor === actor.identity.address) actor.tactic?.told(++actor.agreed);
+  }
+
+  /** The contributor has it no more; the coordinator's verdict may still come. */
+  #forget(submission: Submission, isAgreed: boolean): void {
+    if (submission.actor.open.delete(submission.assignment))
+      submission.actor.tactic?.over(submission, isAgreed);
+  }
+
+  #outlawed(actor: Actor): void {
+    if (actor.isOutlawed) return;
+    actor.isOutlawed = true;
+    this.#measures.outlawed(actor);
+    if (!renews.has(actor.strategy)) return;
+    this.#time.after(renewMs, () => {
+      this.#population.renew(actor);
+      actor.tactic?.told(0);
+      if (actor.isOnline) this.#arrived(actor);
+    });
   }
 
   #report(): SimReport {
-    const units = [...this.#coordinator.units.values()];
-    const acceptedUnits = units.filter((unit) => unit.state.phase === 'accepted');
-    const replicas = units.flatMap((unit) => unit.state.replicas);
-    const used = replicas.filter((r) => ['agreed', 'rejected', 'revealed', 'withheld'].includes(r.state));
-    const credit = this.#creditByHonesty();
+    const { total, warm } = this.#measures;
+    const per = (name: 'replicas' | 'leases', tally: Tally) => tally[name] / Math.max(1, tally.accepted);
+    const creditOf = (actor: Actor) =>
+      actor.addresses.reduce((sum, address) => sum + this.#authority.credit(address), 0);
     return {
       ...this.#options,
       simulatedSeconds: Math.round(this.#time.now / 1000),
       events: this.#events,
-      unitsAccepted: acceptedUnits.length,
-      wrongAccepted: acceptedUnits.filter((unit) => unit.state.digest !== honestDigest(unit.cid)).length,
-      unitsSplit: units.filter((unit) => unit.state.splits > 0).length,
-      replicasUsed: used.length,
-      replicasPerUnit: used.length / Math.max(1, acceptedUnits.length),
-      leasesLost: replicas.filter((r) => r.state === 'expired' || r.state === 'released').length,
-      downtimes: this.#downtimes,
-      ...credit,
+      crashes: this.#weather.crashes,
+      rounds: this.#feed.rounds,
+      unitsAccepted: total.accepted,
+      wrongEver: total.wrongEver,
+      wrongPublished: total.wrongPublished,
+      wrongStanding: this.#measures.wrongStanding,
+      overturned: total.overturned,
+      wrongCheckpoints: this.#feed.wrongCheckpoints(),
+      replicasPerUnit: per('replicas', total),
+      replicasPerUnitWarm: per('replicas', warm),
+      leasesPerUnit: per('leases', total),
+      strategies: this.#measures.byStrategy(this.#population.actors, creditOf),
       faults: this.#faults(),
     };
   }
 
-  #creditByHonesty(): { creditHonest: number; creditDishonest: number } {
-    let [creditHonest, creditDishonest] = [0, 0];
-    for (const { contributor, amount } of this.#coordinator.credits) {
-      if (this.#actors.get(contributor)?.strategy) creditDishonest += amount;
-      else creditHonest += amount;
-    }
-    return { creditHonest, creditDishonest };
-  }
-
-  /** What must hold after any history in which liars do not collude. */
   #faults(): string[] {
-    const faults: string[] = [];
-    const check = (holds: boolean, fault: string) => {
-      if (!holds) faults.push(fault);
-    };
-    const { strategy, rounds } = this.#options;
-    check(this.#coordinator.isDone, 'the job did not finish');
-    check(this.#coordinator.checkpoints.length === rounds, 'a round is missing');
-    check(this.#ledgerHolds(), 'the ledger does not balance or its chain is broken');
-    for (const { address, strategy: own } of this.#actors.values()) {
-      const account = this.#coordinator.account(address);
-      check(account.leased >= 0 && account.unsettled >= 0, `${address} has a negative count of leases`);
-      if (own === 'colluder' || own === null) continue;
-      check(account.agreed === 0, `${address}, a ${own}, was paid`);
-    }
-    if (strategy === 'colluder' || strategy === 'mixed') return faults;
-    for (const unit of this.#coordinator.units.values()) {
-      const { phase, digest } = unit.state;
-      check(
-        phase !== 'accepted' || digest === honestDigest(unit.cid),
-        `${unit.cid} was accepted with a wrong digest`,
-      );
-    }
-    check(
-      this.#honestCheckpoints().join() === this.#coordinator.checkpoints.join(),
-      'a checkpoint differs from an honest run',
-    );
+    const faults = this.#authority.faults();
+    if (this.#feed.open > 0) faults.push(`the work did not finish: ${this.#feed.open} units are open`);
     return faults;
   }
-
-  #ledgerHolds(): boolean {
-    const { credits, units } = this.#coordinator;
-    const entries = credits.map((credit, i) => ({ ...credit, seq: i + 1, postedAt: 0 }));
-    if (firstBreak(sealEntries({ seq: 0, hash: genesis }, entries)) !== null) return false;
-    let owed = 0n;
-    for (const { operations, state } of units.values()) {
-      owed += BigInt(operations) * BigInt(state.replicas.filter((r) => r.state === 'agreed').length);
-    }
-    return [...balances(credits).values()].reduce((sum, balance) => sum + balance, 0n) === owed;
-  }
-
-  #honestCheckpoints(): Cid[] {
-    const checkpoints: Cid[] = [];
-    const cidOf = new Map(
-      [...this.#coordinator.units.values()].map((unit) => [JSON.stringify(unit.slot), unit.cid]),
-    );
-    let state = this.#plan.start(this.#initial);
-    for (
-      let slot = this.#plan.due(state, this.#options.rounds)[0];
-      slot;
-      slot = this.#plan.due(state, this.#options.rounds)[0]
-    ) {
-      const cid = cidOf.get(JSON.stringify(slot));
-      if (cid === undefined) break;
-      state = this.#plan.apply(state, slot, honestOutputs(cid));
-      if (slot.kind === 'outer') checkpoints.push(state.checkpoint);
-    }
-    return checkpoints;
-  }
-}
-
-function jobOf({ lanes, seed }: SimOptions): Job {
-  return {
-    v: 1,
-    kind: 'train',
-    name: 'simulation',
-    model: { L: 1, C: 8, NH: 1, T: 8, V: 256 },
-    policy: 'i10sr',
-    training: {
-      ...{ lanes, steps: 4, batch: 2, heldOut: 4, warmup: 4 },
-      ...{ lr: floatToBits(1e-3), beta1: floatToBits(0.9), beta2: floatToBits(0.99), eps: floatToBits(1e-8) },
-      ...{ weightDecay: floatToBits(0.1), outerLr: floatToBits(1), outerMomentum: floatToBits(0.7) },
-    },
-    corpus: { size: 0, blocks: [] },
-    seed: mix(seed),
-  };
-}
-
-function textOf({ lanes }: SimOptions): Uint8Array {
-  return new TextEncoder().encode('A line of text to be learnt by heart.\n'.repeat(10 * lanes));
 }

@@ -1,17 +1,24 @@
-/** The simulation's clock and dice: one queue of events in time order, one seed. Equal seeds replay equal histories. */
+/**
+ * The simulation's clock and dice: one queue of events in time order, one seed. Equal seeds replay equal histories.
+ *
+ * A run has tens of millions of events, so the queue is a heap of four children over typed arrays, and the dice a counter through one mixing function.
+ */
 import { mix } from '#coordinator/planner/random.ts';
 
-/** A stream of 32-bit numbers from a seed. */
+/** A stream of 32-bit numbers from a seed (splitmix32 with two rounds of mixing). */
 export class Dice {
-  readonly #seed: number;
-  #count = 0;
+  #state: number;
 
-  constructor(seed: number) {
-    this.#seed = seed;
+  constructor(...seed: number[]) {
+    this.#state = mix(...seed);
   }
 
   u32(): number {
-    return mix(this.#seed, this.#count++);
+    this.#state = (this.#state + 0x9e3779b9) | 0;
+    let x = this.#state;
+    x = Math.imul(x ^ (x >>> 16), 0x21f0aaad);
+    x = Math.imul(x ^ (x >>> 15), 0x735a2d97);
+    return (x ^ (x >>> 15)) >>> 0;
   }
 
   /** Uniform in [0, 1). */
@@ -23,70 +30,91 @@ export class Dice {
     return this.fraction() < probability;
   }
 
+  /** A whole number from 0 to `bound` - 1. */
+  below(bound: number): number {
+    return Math.floor(this.fraction() * bound);
+  }
+
   /** Exponential waiting time with this mean. */
   wait(mean: number): number {
     return -Math.log(1 - this.fraction()) * mean;
   }
 }
 
-interface Event {
-  at: number;
-  order: number;
-  run: () => void;
-}
+type Run = () => void;
 
-/** A binary heap by time, then by order of arrival. */
+/** Events by time, then by order of arrival. */
 export class Timeline {
-  readonly #heap: Event[] = [];
-  #order = 0;
   now = 0;
+  #size = 0;
+  #order = 0;
+  #at = new Float64Array(1024);
+  #rank = new Float64Array(1024);
+  readonly #run: (Run | undefined)[] = [];
 
-  after(ms: number, run: () => void): void {
-    this.#heap.push({ at: this.now + Math.max(0, ms), order: this.#order++, run });
-    let child = this.#heap.length - 1;
+  after(ms: number, run: Run): void {
+    if (this.#size === this.#at.length) this.#grow();
+    const [at, rank] = [this.now + Math.max(0, ms), this.#order++];
+    let child = this.#size++;
     while (child > 0) {
-      const parent = (child - 1) >> 1;
-      if (!this.#isBefore(child, parent)) break;
-      this.#swap(child, parent);
+      const parent = (child - 1) >> 2;
+      // An event that arrives later never goes before one of the same time.
+      if ((this.#at[parent] as number) <= at) break;
+      this.#move(parent, child);
       child = parent;
     }
+    this.#set(child, at, rank, run);
   }
 
   /** Runs the next event; false when there is none. */
   step(): boolean {
-    const next = this.#heap[0];
-    if (!next) return false;
-    const last = this.#heap.pop() as Event;
-    if (this.#heap.length > 0) {
-      this.#heap[0] = last;
-      this.#sink();
-    }
-    this.now = next.at;
-    next.run();
+    if (this.#size === 0) return false;
+    const run = this.#run[0] as Run;
+    this.now = this.#at[0] as number;
+    const last = --this.#size;
+    const moved = this.#run[last] as Run;
+    this.#run[last] = undefined;
+    if (last > 0) this.#sink(this.#at[last] as number, this.#rank[last] as number, moved);
+    run();
     return true;
   }
 
-  #sink(): void {
+  #sink(at: number, rank: number, run: Run): void {
     let parent = 0;
     for (;;) {
-      let least = parent;
-      for (const child of [2 * parent + 1, 2 * parent + 2]) {
-        if (child < this.#heap.length && this.#isBefore(child, least)) least = child;
+      const first = 4 * parent + 1;
+      if (first >= this.#size) break;
+      let least = first;
+      for (let child = first + 1; child < Math.min(first + 4, this.#size); child++) {
+        if (this.#isBefore(child, this.#at[least] as number, this.#rank[least] as number)) least = child;
       }
-      if (least === parent) return;
-      this.#swap(parent, least);
+      if (!this.#isBefore(least, at, rank)) break;
+      this.#move(least, parent);
       parent = least;
     }
+    this.#set(parent, at, rank, run);
   }
 
-  #isBefore(a: number, b: number): boolean {
-    const [left, right] = [this.#heap[a] as Event, this.#heap[b] as Event];
-    return left.at < right.at || (left.at === right.at && left.order < right.order);
+  #isBefore(index: number, at: number, rank: number): boolean {
+    const own = this.#at[index] as number;
+    return own < at || (own === at && (this.#rank[index] as number) < rank);
   }
 
-  #swap(a: number, b: number): void {
-    const held = this.#heap[a] as Event;
-    this.#heap[a] = this.#heap[b] as Event;
-    this.#heap[b] = held;
+  #move(from: number, to: number): void {
+    this.#set(to, this.#at[from] as number, this.#rank[from] as number, this.#run[from] as Run);
+  }
+
+  #set(index: number, at: number, rank: number, run: Run): void {
+    this.#at[index] = at;
+    this.#rank[index] = rank;
+    this.#run[index] = run;
+  }
+
+  #grow(): void {
+    const at = new Float64Array(2 * this.#at.length);
+    const rank = new Float64Array(at.length);
+    at.set(this.#at);
+    rank.set(this.#rank);
+    [this.#at, this.#rank] = [at, rank];
   }
 }

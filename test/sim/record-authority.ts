@@ -1,0 +1,175 @@
+/**
+ * Our coordinator: the real operations of coordinator/record (consensus, trust, scheduler, ledger) over the memory store, and what the service does
+ * around them: checking openings, telling of transitions, keeping the figures of the network.
+ */
+import type { Cid } from '#protocol/codec/cid.ts';
+import { createOperations, type Operations } from '#coordinator/record/record.ts';
+import type { RecordRules } from '#coordinator/record/rules.ts';
+import { plannedRow } from '#coordinator/record/units.ts';
+import { MemoryStore } from '#coordinator/storage/memory/memory-store.ts';
+import type { Attempted, Change } from '#coordinator/storage/port.ts';
+import type { Hex } from 'viem';
+import type { Asked, Authority, Identity, Opening, PlannedUnit, PublicUnit, Sink } from './authority.ts';
+import type { Contents } from './contents.ts';
+
+/** Climate figures are of this age at the most. */
+const climateMs = 10_000;
+const signature: Hex = '0x';
+const result = Uint8Array.of();
+
+export class RecordAuthority implements Authority {
+  readonly store = new MemoryStore();
+  readonly #sink: Sink;
+  readonly #contents: Contents;
+  readonly #rules: RecordRules;
+  readonly #operations: Operations;
+  readonly #programs = new Set<string>();
+  readonly #outlawed = new Set<Hex>();
+  #climateAt = -Infinity;
+  #queue = 0;
+
+  constructor(sink: Sink, contents: Contents, rules: RecordRules) {
+    this.#sink = sink;
+    this.#contents = contents;
+    this.#rules = rules;
+    this.#operations = createOperations(rules);
+  }
+
+  add(units: readonly PlannedUnit[], now: number): void {
+    const slot = { round: 1, kind: 'train', lane: 0 } as const;
+    for (const { cid, bytes, program, operations, job } of units) {
+      this.#programs.add(program);
+      const unit = { slot, cid, bytes, program, operations, blocks: [] };
+      this.store.put('units', plannedRow(`job${job}`, unit, ++this.#queue, now, this.#rules.consensus));
+    }
+  }
+
+  greet(identity: Identity, now: number): void {
+    this.store.runNow(this.#operations.greet(identity.address, now, originOf(identity)));
+  }
+
+  lease(identity: Identity, assignment: Hex, random: number, now: number, online: number): Asked {
+    const { address: contributor } = identity;
+    const request = { contributor, programs: this.#programs, assignment, random, now, online, held: null };
+    const leased = this.store.runNow(this.#operations.lease({ ...request, origin: originOf(identity) }));
+    if (leased.type === 'lease') {
+      return { type: 'lease', lease: { assignment, unit: leased.unit, ms: leased.leaseMs } };
+    }
+    const outlawed = (this.store.contributor(contributor)?.outlawedAt ?? null) !== null;
+    return { type: 'none', retryMs: leased.retryMs, outlawed };
+  }
+
+  commit(message: { assignment: Hex; contributor: Hex; commitment: Hex }, now: number): boolean {
+    return this.#tell(this.store.runNow(this.#operations.commit({ ...message, signature, now })));
+  }
+
+  /** As the service does it: an opening that does not match is a reveal withheld. */
+  reveal({ assignment, contributor, salt, digest }: Opening, now: number): boolean {
+    const expected = this.#contents.commitment(assignment, contributor, salt, digest);
+    if (this.store.replica(assignment)?.commitment !== expected) {
+      const why = 'it does not open the commitment';
+      this.#tell(this.store.runNow(this.#operations.withhold(assignment, contributor, why, now)));
+      return false;
+    }
+    const message = { assignment, contributor, salt, digest, result, signature, now };
+    return this.#tell(this.store.runNow(this.#operations.reveal(message)));
+  }
+
+  release(assignment: Hex, contributor: Hex, now: number): void {
+    this.#tell(this.store.runNow(this.#operations.release(assignment, contributor, 'given back', now)));
+  }
+
+  leave(contributor: Hex, now: number): void {
+    for (const change of this.store.runNow(this.#operations.releaseAll(contributor, 'it left', now))) {
+      this.#follow(change);
+    }
+  }
+
+  tick(now: number, online: () => Iterable<Identity>): void {
+    this.store.now = now;
+    if (now - this.#climateAt >= climateMs) this.#lookAround(now, online());
+    for (const change of this.store.runNow(this.#operations.tick(now))) this.#follow(change);
+  }
+
+  #lookAround(now: number, present: Iterable<Identity>): void {
+    this.#climateAt = now;
+    let [judged, liars, online] = [0, 0, 0];
+    for (const row of this.store.contributors.values()) {
+      if (row.agreed + row.rejected > 0) judged++;
+      if (row.outlawedAt !== null) liars++;
+    }
+    for (const _ of present) online++;
+    this.store.climate = { judged, liars, online, provenOnline: 0, refereesOnline: 0 };
+  }
+
+  accept(unit: Cid, attempt: number, now: number): void {
+    this.#tell(this.store.runNow(this.#operations.accept(unit, attempt, [], now)));
+  }
+
+  publish(units: readonly Cid[]): void {
+    this.store.runNow(this.#operations.unseal(units));
+  }
+
+  resume(now: number, graceMs: number): void {
+    while (this.store.runNow(this.#operations.resume(now, graceMs)));
+  }
+
+  look(cid: Cid): PublicUnit {
+    const row = this.store.unit(cid);
+    if (!row) return { isAccepted: false, digest: null, plannedAt: 0 };
+    const isShown = row.phase === 'accepted' && !row.sealed;
+    return { isAccepted: isShown, digest: isShown ? row.digest : null, plannedAt: row.plannedAt };
+  }
+
+  credit(address: Hex): number {
+    const balance = (account: string) => this.store.account(`${account}:${address}`)?.balance ?? 0n;
+    return Number(balance('credit') + balance('escrow'));
+  }
+
+  faults(): string[] {
+    let sum = 0n;
+    for (const { balance } of this.store.accounts.values()) sum += balance;
+    return sum === 0n ? [] : [`the ledger is out of balance by ${sum}`];
+  }
+
+  #tell(attempted: Attempted): boolean {
+    if (attempted.ok) this.#follow(attempted);
+    return attempted.ok;
+  }
+
+  #follow({ unit, transitions, verdicts }: Change): void {
+    for (const transition of transitions) {
+      switch (transition.type) {
+        case 'opened':
+          for (const { assignment, contributor } of transition.replicas) {
+            this.#sink.opened(assignment, contributor);
+          }
+          break;
+        case 'agreed':
+          this.#sink.agreed(unit, this.store.unit(unit)?.attempt as number);
+          break;
+        case 'accepted':
+          this.#sink.accepted(unit, this.store.unit(unit)?.digest as Cid);
+          break;
+        default:
+      }
+    }
+    for (const { assignment, contributor, outcome } of verdicts) {
+      this.#sink.verdict(assignment, contributor, outcome);
+      if (outcome === 'rejected') this.#noteOutlaw(contributor);
+    }
+    const row = this.store.unit(unit);
+    if (row?.phase === 'accepted' && row.rechecks === 0) this.#sink.settled(unit, row.digest as Cid);
+  }
+
+  #noteOutlaw(contributor: Hex): void {
+    if (this.#outlawed.has(contributor)) return;
+    if ((this.store.contributor(contributor)?.outlawedAt ?? null) === null) return;
+    this.#outlawed.add(contributor);
+    this.#sink.outlawed(contributor);
+  }
+}
+
+function originOf({ owner, prefix, device, vendor }: Identity) {
+  return { owner, prefix, device, vendor, memoryBytes: null };
+}
