@@ -82,6 +82,7 @@ const jobTables = ({ int, real, bytes, end, endKeyed }: Types) => [
     block_number ${int},
     PRIMARY KEY (job, round)
   ) ${endKeyed}`,
+  'CREATE INDEX rounds_checkpoint ON rounds (checkpoint)',
   // Blocks that may be served.
   `CREATE TABLE blocks (cid TEXT PRIMARY KEY) ${endKeyed}`,
 ];
