@@ -20,6 +20,8 @@ export const limits = {
   labelCharsMax: 120,
   reasonCharsMax: 300,
   programsMax: 64,
+  /** Checkpoints that an `ask` may say are at hand. */
+  holdsMax: 8,
 
   /** Hello must follow the challenge within this time. */
   helloMsMax: 15_000,

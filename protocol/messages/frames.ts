@@ -31,6 +31,7 @@ export const deviceInfoSchema = v.object({
   label,
   vendor: label,
   software: v.boolean(),
+  /** What a unit may take, as far as the device tells. */
   memoryBytes: v.optional(count),
 });
 export type DeviceInfo = v.InferOutput<typeof deviceInfoSchema>;
@@ -46,7 +47,11 @@ export const fromContributorSchema = v.variant('t', [
     probe: bytes32Schema,
     programs: v.pipe(v.array(programIdSchema), v.maxLength(limits.programsMax)),
   }),
-  v.object({ t: v.literal('ask') }),
+  v.object({
+    t: v.literal('ask'),
+    /** Checkpoints it has at hand, the newest first: work on one of them costs no download. */
+    holds: v.optional(v.pipe(v.array(cidSchema), v.maxLength(limits.holdsMax))),
+  }),
   v.object({
     t: v.literal('commit'),
     assignment: bytes32Schema,

@@ -156,7 +156,10 @@ export const fromContributorArbs: {
     probe: bytes32Arb,
     programs: fc.array(programIdArb, { maxLength: limits.programsMax }),
   }),
-  ask: fc.record({ t: t('ask') }),
+  ask: fc.record(
+    { t: t('ask'), holds: fc.array(cidArb, { maxLength: limits.holdsMax }) },
+    { requiredKeys: ['t'] },
+  ),
   commit: fc.record({
     t: t('commit'),
     assignment: bytes32Arb,

@@ -38,7 +38,11 @@ const api = {
       transport: webSocketTransport(url, systemClock),
       source: httpBlocks(url),
       cache: new MemoryBlockCache(),
-      compute: kernelCompute(backend, { allowSoftware, threads, gpu: pageGpu, tuning: storedTuning(tell) }),
+      compute: kernelCompute(
+        backend,
+        { allowSoftware, threads, gpu: pageGpu, tuning: storedTuning(tell) },
+        memoryOfMachine(),
+      ),
       signer,
       clock: systemClock,
       randomBytes: systemRandom,
@@ -53,6 +57,12 @@ const api = {
   stop: async () => control?.stop(),
 };
 export type WorkerApi = typeof api;
+
+/** Chromium tells, in steps and up to 8 GiB; others do not. */
+function memoryOfMachine(): number | undefined {
+  const { deviceMemory } = navigator as { deviceMemory?: number };
+  return deviceMemory === undefined ? undefined : deviceMemory * 2 ** 30;
+}
 
 async function pageGpu(): Promise<GPU> {
   if (navigator.gpu) return navigator.gpu;

@@ -1,6 +1,7 @@
 /**
  * The thread that computes: a device and nothing else. Blocks come from and go to the host, so there is one cache and one network.
  */
+import { totalmem } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { AtollError, toProblem } from '#protocol/errors.ts';
 import { decodeWorkunit } from '#protocol/messages/workunit.ts';
@@ -21,7 +22,7 @@ const methods: ThreadMethods = {
     const { backend, allowSoftware, threads, tuningFile } = options;
     const warn = (error: unknown) => void host.call('warn', toProblem(error));
     const tuning = tuningFile ? { tuning: fileTuning(tuningFile, warn) } : {};
-    const compute = kernelCompute(backend, { allowSoftware, threads, gpu: nodeGpu, ...tuning });
+    const compute = kernelCompute(backend, { allowSoftware, threads, gpu: nodeGpu, ...tuning }, totalmem());
     device = await compute.open(life.signal);
     void device.lost.then((error) => host.call('lost', toProblem(error)));
     const { info, why = '', programs, probeDigest } = device;

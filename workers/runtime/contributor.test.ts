@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { AtollError } from '#protocol/errors.ts';
-import { decodeResult, encodeWorkunit } from '#protocol/messages/workunit.ts';
+import { decodeResult, encodeWorkunit, type Workunit, workunitId } from '#protocol/messages/workunit.ts';
 import { verifySignature } from '#protocol/messages/contribution.ts';
 import { limits } from '#protocol/limits.ts';
 import { settle, until } from './testing/fake-clock.ts';
@@ -72,6 +72,26 @@ describe('a contributor', () => {
     rig.coordinator.verdict(first.id, first.unit, 'rejected', 0);
     await rig.coordinator.expect('ask', 9);
     expect(rig.view).toMatchObject({ rejected: 1, agreed: 0, pending: 7 });
+  });
+
+  it('says which checkpoint it has at hand when it asks again, and no longer once it is gone', async () => {
+    const rig = new Rig(200); // room for a few blocks
+    await rig.start();
+    await rig.coordinator.expect('ask');
+    expect(rig.coordinator.got('ask')[0]).toEqual({ t: 'ask' });
+    const checkpoint = await rig.source.add(new Uint8Array(50));
+    const plain = await rig.unit(1);
+    const unit: Workunit = { ...plain, inputs: { ...plain.inputs, checkpoint } };
+    const id = await rig.coordinator.lease(1, unit);
+    await rig.coordinator.commit(1);
+    rig.coordinator.verdict(id, workunitId(unit));
+    await rig.coordinator.expect('ask', 2);
+    expect(rig.coordinator.got('ask')[1]).toEqual({ t: 'ask', holds: [checkpoint] });
+    await rig.cache.put(new Uint8Array(199));
+    const second = await rig.committed(2);
+    rig.coordinator.verdict(second.id, second.unit);
+    await rig.coordinator.expect('ask', 3);
+    expect(rig.coordinator.got('ask')[2]).toEqual({ t: 'ask' });
   });
 
   it('stops taking work while unsettled outputs fill half the cache', async () => {

@@ -16,13 +16,18 @@ export type KernelBackend = BackendChoice;
 /** Longest that a device on this thread computes before messages, timers and sockets get their turn. */
 const yieldMs = 30;
 
-export function kernelCompute(backend: KernelBackend, options: Omit<ChooseOptions, 'signal'> = {}): Compute {
+/** `memoryBytes`: what the machine has, where that can be told; it goes into the device's description. */
+export function kernelCompute(
+  backend: KernelBackend,
+  options: Omit<ChooseOptions, 'signal'> = {},
+  memoryBytes?: number,
+): Compute {
   return {
     async open(signal): Promise<ComputeDevice> {
       const { device: made, why, probe } = await chooseDevice(backend, { ...options, signal });
       const device = made.info.backend === 'webgpu' ? made : yielding(made);
       return {
-        info: device.info,
+        info: memoryBytes === undefined ? device.info : { ...device.info, memoryBytes },
         why,
         programs: programIds(),
         probeDigest,

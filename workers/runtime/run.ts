@@ -5,6 +5,7 @@
 import { AtollError, type ErrorCode, type Problem, toProblem } from '#protocol/errors.ts';
 import type { FrameOf, FromContributor, FromCoordinator, Outcome } from '#protocol/messages/frames.ts';
 import { limits } from '#protocol/limits.ts';
+import type { Cid } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
 import { type ConnectionEvents, type Session, stayConnected } from './connection.ts';
 import { DeviceKeeper, tidyInfo } from './device-keeper.ts';
@@ -50,6 +51,8 @@ export class Run {
   #waitReason: string | null = null;
   /** Releases that could not be sent yet. */
   readonly #releases = new Map<Hex, string>();
+  /** Checkpoints computed on lately, the newest first. */
+  #checkpoints: readonly Cid[] = [];
   #failuresInARow = 0;
   #lastProgressAt = -Infinity;
   #cancelTick: (() => void) | null = null;
@@ -298,7 +301,8 @@ export class Run {
     if (this.#hand || this.#deviceBusy || this.#asking || this.#cancelWait) return;
     if (this.#isFull()) return;
     this.#asking = true;
-    void this.#session.send({ t: 'ask' });
+    const holds = this.#checkpoints.filter((cid) => this.#ports.cache.peek(cid) !== undefined);
+    void this.#session.send(holds.length > 0 ? { t: 'ask', holds } : { t: 'ask' });
   }
 
   /** Enough is computed and not settled. */
@@ -371,6 +375,11 @@ export class Run {
   }
 
   #onHandEnded(hand: UnitInHand, device: ComputeDevice, outcome: HandOutcome): void {
+    const { checkpoint } = hand;
+    if (checkpoint !== null) {
+      const others = this.#checkpoints.filter((cid) => cid !== checkpoint);
+      this.#checkpoints = [checkpoint, ...others].slice(0, limits.holdsMax);
+    }
     if (outcome.kind === 'committed') {
       this.#keeper.proven();
       this.#failuresInARow = 0;

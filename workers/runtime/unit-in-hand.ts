@@ -33,6 +33,8 @@ export class UnitInHand {
   readonly assignment: Hex;
   readonly network: Hex;
   program = '';
+  /** The checkpoint it computes on, once it is here. */
+  checkpoint: Cid | null = null;
   stage: 'fetching' | 'computing' = 'fetching';
   done = 0;
   total = 0;
@@ -138,6 +140,7 @@ export class UnitInHand {
     const onBytes = (count: number) => this.#events.downloaded(count);
     const fetches = cids.map((cid) => fetchBlock(this.#ports, cid, signal, onBytes));
     await Promise.all(fetches);
+    this.checkpoint = unit.inputs['checkpoint'] ?? null;
   }
 
   async #execute(
