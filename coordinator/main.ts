@@ -10,8 +10,9 @@ import type { Job } from '#protocol/messages/job.ts';
 import type { Hex } from 'viem';
 import type { Anchor } from './anchor/port.ts';
 import type { Rules } from './consensus/consensus.ts';
-import { createApp } from './routes/app.ts';
+import type { ApiKeys } from './routes/api-keys.ts';
 import { type Door, openDoor } from './routes/door.ts';
+import { createHttpSide, type HttpOptions } from './routes/http-side.ts';
 import type { SchedulerRules } from './scheduler/scheduler.ts';
 import { Directory } from './service/directory.ts';
 import { EventHub } from './service/events.ts';
@@ -30,19 +31,14 @@ import { type InitialCheckpoint, type JobOptions, Service } from './service/serv
 import { type Blobs, openBlobs } from './storage/blobs.ts';
 import { lockDataDir } from './storage/lock.ts';
 import type { Storage } from './storage/port.ts';
+import { MemoryShelf, type Shelf } from './storage/shelf.ts';
 import { openSqliteStorage } from './storage/sqlite/sqlite-storage.ts';
+import { version } from './version.ts';
 
-export const version = '0.1.0';
-
-export interface CoordinatorOptions {
+export interface CoordinatorOptions extends HttpOptions {
   dataDir: string;
   /** 0 takes any free port. */
   port: number;
-  host?: string;
-  /** Host names besides the address itself; `*` allows any. */
-  allowedHosts?: readonly string[];
-  /** Folder of the built page. */
-  staticDir?: string;
   anchor?: Anchor | null;
   /** `initialCheckpoint` of kernels/model/init.ts. */
   initialCheckpoint: InitialCheckpoint;
@@ -69,6 +65,8 @@ export interface Coordinator {
   readonly network: Hex;
   /** The stored blocks, accepted or not: for tools in the same process. */
   readonly blocks: BlockStore;
+  /** API keys, to be made by whoever runs the coordinator. */
+  readonly keys: ApiKeys;
   /** Makes sure a job is being worked on; see `JobOptions`. Throws `bad_input`. */
   ensureJob(job: Omit<Job, 'corpus'> & Partial<Job>, corpus: Uint8Array, options?: JobOptions): Promise<Cid>;
   status(job: Cid): Promise<JobStatus>;
@@ -95,16 +93,18 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     });
     const storage = openStorage(options, metrics);
     undo.push(() => storage.close());
-    const service = createService(options, { storage, blobs, directory, events, metrics });
+    const parts = { storage, blobs, directory, events, metrics };
+    const service = createService(options, parts);
     undo.push(() => service.close());
     await service.start();
-    const door = await openRoutes(options, service, storage);
+    const { door, keys } = await openRoutes(options, parts, service);
     undo.push(() => door.close());
     return {
       url: door.url,
       port: door.port,
       network: storage.network,
       blocks: blobs,
+      keys,
       ensureJob: (job, corpus, jobOptions) => service.ensureJob(job, corpus, jobOptions),
       status: (job) => service.queries.job(job),
       settled: (job, rounds, signal) => service.settled(job, rounds, signal),
@@ -124,6 +124,11 @@ function openStorage(options: CoordinatorOptions, metrics: Metrics): Storage {
     ...(options.rules ? { rules: options.rules } : {}),
     ...(options.scheduling ? { scheduling: options.scheduling } : {}),
   });
+}
+
+interface Outside {
+  door: Door;
+  keys: ApiKeys;
 }
 
 interface Parts {
@@ -158,26 +163,30 @@ function createService(options: CoordinatorOptions, parts: Parts): Service {
 }
 
 /** HTTP and WebSocket on one port. */
-function openRoutes(options: CoordinatorOptions, service: Service, storage: Storage): Promise<Door> {
+async function openRoutes(options: CoordinatorOptions, parts: Parts, service: Service): Promise<Outside> {
+  const { storage, blobs } = parts;
   const clock = options.clock ?? systemClock;
-  return openDoor({
+  const side = createHttpSide({
+    options,
+    service,
+    shelf: (storage as Partial<{ shelf: Shelf }>).shelf ?? new MemoryShelf(),
+    blobs,
+    clock,
+    random: options.random ?? systemRandom,
+    log: options.logger ?? silentLogger,
+    version,
+    network: () => networkInfo(options, service),
+    ready: oncePerSecond(clock, () => storage.check(clock.now())),
+    heartbeatMs: options.timing?.heartbeatMs ?? defaultTiming.heartbeatMs,
+  });
+  const door = await openDoor({
     port: options.port,
     host: options.host ?? '127.0.0.1',
     allowedHosts: options.allowedHosts ?? [],
     admit: (socket) => service.admit(socket),
-    app: (isAllowedHost) =>
-      createApp({
-        queries: service.queries,
-        events: service.events,
-        metrics: service.metrics,
-        log: options.logger ?? silentLogger,
-        network: () => networkInfo(options, service),
-        ready: oncePerSecond(clock, () => storage.check(clock.now())),
-        isAllowedHost,
-        heartbeatMs: options.timing?.heartbeatMs ?? defaultTiming.heartbeatMs,
-        staticDir: options.staticDir ?? null,
-      }),
+    app: side.app,
   });
+  return { door, keys: side.keys };
 }
 
 function networkInfo(options: CoordinatorOptions, service: Service): NetworkInfo {

@@ -11,6 +11,8 @@ import * as v from 'valibot';
 export const errorCodes = {
   bad_request: { status: 400, retryable: false, title: 'The request is malformed' },
   bad_frame: { status: 400, retryable: false, title: 'The frame is malformed' },
+  unauthorized: { status: 401, retryable: false, title: 'An API key or a signature is needed' },
+  forbidden: { status: 403, retryable: false, title: 'Not allowed' },
   bad_signature: { status: 401, retryable: false, title: 'The signature does not match the contributor' },
   not_found: { status: 404, retryable: false, title: 'No such thing' },
   method_not_allowed: { status: 405, retryable: false, title: 'Method not allowed' },
@@ -18,6 +20,11 @@ export const errorCodes = {
   stale_lease: { status: 409, retryable: false, title: 'The lease is not yours or no longer open' },
   commitment_mismatch: { status: 409, retryable: false, title: 'The reveal does not open the commitment' },
   too_large: { status: 413, retryable: false, title: 'Too large' },
+  unsupported_media_type: {
+    status: 415,
+    retryable: false,
+    title: 'The body is not of a type that is taken here',
+  },
   unknown_program: { status: 422, retryable: false, title: 'Unknown program' },
   bad_input: { status: 422, retryable: false, title: 'The input is not usable' },
   bad_block: { status: 422, retryable: false, title: 'The bytes do not match their CID' },
@@ -69,6 +76,8 @@ export const problemSchema = v.object({
   detail: v.string(),
   retryable: v.boolean(),
   details: v.optional(v.record(v.string(), v.unknown())),
+  /** The request that failed, as a URN: what to name when asking the operator. */
+  instance: v.optional(v.string()),
 });
 export type Problem = v.InferOutput<typeof problemSchema>;
 

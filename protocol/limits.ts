@@ -81,4 +81,15 @@ export const limits = {
   busBatchBytesMax: 512 << 10,
   /** Contributors or units named by one message. */
   busListMax: 1_000,
+  // What a client may ask of the coordinator over HTTP.
+  /** A JSON body. */
+  requestBytesMax: 64 << 10,
+  /** One file to train on. */
+  uploadBytesMax: 64 << 20,
+  /** Parameters of a model that a client may have trained: the coordinator makes its first checkpoint. */
+  clientParametersMax: 64 << 20,
+  /** Jobs of one owner that are worked on at the same time, and of all owners together. */
+  jobsPerOwnerMax: 4,
+  jobsMax: 64,
+  keysPerOwnerMax: 20,
 } as const;

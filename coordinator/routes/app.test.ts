@@ -113,6 +113,8 @@ describe('blocks', () => {
   });
 });
 
+const json = { method: 'POST', headers: { 'content-type': 'application/json' } };
+
 describe('refusals', () => {
   test.each([
     ['/nothing', {}, 404, 'not_found'],
@@ -125,9 +127,21 @@ describe('refusals', () => {
     ['/v1/contributors/0x12', {}, 400, 'bad_request'],
     ['/v1/contributors/0x0000000000000000000000000000000000000001', {}, 404, 'not_found'],
     ['/v1/contribute', {}, 400, 'bad_request'],
-    ['/v1/jobs', { method: 'POST', body: '{}' }, 405, 'method_not_allowed'],
+    ['/v1/jobs', { method: 'POST', body: '{}' }, 401, 'unauthorized'],
+    ['/v1/jobs?limit=0', {}, 400, 'bad_request'],
+    ['/v1/jobs?cursor=x', {}, 400, 'bad_request'],
+    ['/v1/network', { headers: { authorization: 'Bearer atoll_no' } }, 401, 'unauthorized'],
+    ['/v1/siwe', { method: 'POST', body: 'x' }, 415, 'unsupported_media_type'],
+    ['/v1/siwe', { ...json, body: 'x' }, 400, 'bad_request'],
+    ['/v1/siwe', { ...json, body: '{"address": "0x12"}' }, 400, 'bad_request'],
+    ['/v1/siwe', { ...json, body: 'x'.repeat(100_000) }, 413, 'too_large'],
     ['/healthz', { method: 'DELETE' }, 405, 'method_not_allowed'],
-    ['/v1/jobs', { method: 'POST', body: 'x'.repeat(100_000) }, 413, 'too_large'],
+    [
+      '/v1/units/bafyreihyrpefhacm6kkp4ql6j6udakdit7g3dmkzfriqfykhjw6cad5lrm',
+      json,
+      405,
+      'method_not_allowed',
+    ],
   ])('%s %o is %i %s, as a problem document', async (path, init, status, code) => {
     const coordinator = await testCoordinator();
     const response = await get(coordinator, path, init);

@@ -12,6 +12,7 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { AtollError, toProblem } from '#protocol/errors.ts';
 import { routes } from '#protocol/http/api.ts';
 import { limits } from '#protocol/limits.ts';
+import type { AppEnv } from './context.ts';
 
 export interface Door {
   /** `http://host:port`. */
@@ -26,7 +27,7 @@ export interface DoorPorts {
   port: number;
   /** Host names besides the address itself; `*` allows any. */
   allowedHosts: readonly string[];
-  app: (isAllowedHost: HostCheck) => Hono;
+  app: (isAllowedHost: HostCheck) => Hono<AppEnv>;
   /** A WebSocket has been opened on the contribute route. */
   admit: (socket: WebSocket, request: IncomingMessage) => void;
 }

@@ -2,7 +2,7 @@
  * `/v1/jobs/{id}/events`: a job's events as server-sent events. A client that comes back with Last-Event-ID gets what it missed; one that has missed
  * too much, or is new, first gets the present state.
  */
-import type { Context } from 'hono';
+
 import { type SSEStreamingApi, streamSSE } from 'hono/streaming';
 import type { Cid } from '#protocol/codec/cid.ts';
 import { AtollError } from '#protocol/errors.ts';
@@ -10,6 +10,7 @@ import type { JobEvent } from '#protocol/http/api.ts';
 import { limits } from '#protocol/limits.ts';
 import type { EventHub, NumberedEvent } from '../service/events.ts';
 import type { Queries } from '../service/queries.ts';
+import type { AppContext } from './context.ts';
 
 export interface JobEventsPorts {
   queries: Queries;
@@ -18,7 +19,7 @@ export interface JobEventsPorts {
   heartbeatMs: number;
 }
 
-export async function jobEvents(context: Context, job: Cid, ports: JobEventsPorts): Promise<Response> {
+export async function jobEvents(context: AppContext, job: Cid, ports: JobEventsPorts): Promise<Response> {
   const { events, heartbeatMs } = ports;
   if (events.isFull) {
     throw new AtollError('unavailable', 'Too many event streams are open. Try again later.');
@@ -74,7 +75,7 @@ function write(stream: SSEStreamingApi, { seq, event }: NumberedEvent): Promise<
   return stream.writeSSE({ id: String(seq), event: event.type, data: JSON.stringify(event) });
 }
 
-function lastEventId(context: Context): number | null {
+function lastEventId(context: AppContext): number | null {
   const text = context.req.header('last-event-id');
   if (text === undefined || !/^\d{1,16}$/.test(text)) return null;
   return Number(text);

@@ -1,17 +1,27 @@
-/** Every error of the HTTP side as `application/problem+json` (RFC 9457). */
-import type { Context } from 'hono';
+/** Every error of the HTTP side as `application/problem+json` (RFC 9457), naming the request that failed. */
 import { HTTPException } from 'hono/http-exception';
 import { AtollError, type ErrorCode, toProblem } from '#protocol/errors.ts';
 import type { Metrics } from '../service/metrics.ts';
 import type { Logger } from '../service/ports.ts';
+import type { AppContext } from './context.ts';
 
-export function problemResponse(error: unknown, metrics: Metrics, log: Logger): Response {
-  const problem = toProblem(error instanceof HTTPException ? fromHttp(error) : error);
+export function problemResponse(
+  context: AppContext,
+  error: unknown,
+  metrics: Metrics,
+  log: Logger,
+): Response {
+  const requestId = context.get('requestId') as string | undefined;
+  const problem = {
+    ...toProblem(error instanceof HTTPException ? fromHttp(error) : error),
+    ...(requestId === undefined ? {} : { instance: `urn:atoll:request:${requestId}` }),
+  };
   metrics.problem(problem.code);
-  if (problem.status >= 500) log.error({ err: error }, 'A request failed.');
-  return Response.json(problem, {
-    status: problem.status,
-    headers: { 'content-type': 'application/problem+json', 'cache-control': 'no-store' },
+  if (problem.status >= 500) log.error({ err: error, requestId }, 'A request failed.');
+  return context.body(JSON.stringify(problem), problem.status as 400, {
+    'content-type': 'application/problem+json',
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
   });
 }
 
@@ -21,10 +31,4 @@ function fromHttp(error: HTTPException): AtollError {
   return new AtollError(codes[error.status] ?? 'internal', error.message || 'The request failed.', {
     cause: error,
   });
-}
-
-/** For a known path asked with another method. */
-export function methodNotAllowed(context: Context): never {
-  context.header('Allow', 'GET, HEAD');
-  throw new AtollError('method_not_allowed', `${context.req.path} answers GET only.`);
 }

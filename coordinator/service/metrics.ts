@@ -14,6 +14,8 @@ export class Metrics {
   readonly #batches: Histogram;
   readonly #commits: Histogram;
   readonly #rounds: Counter;
+  readonly #requests: Counter;
+  readonly #requestSeconds: Histogram;
 
   constructor(sources: MetricSources) {
     const registers = [this.registry];
@@ -48,6 +50,18 @@ export class Metrics {
       registers,
     });
     this.#rounds = new Counter({ name: 'atoll_rounds_total', help: 'Rounds closed.', registers });
+    this.#requests = new Counter({
+      name: 'atoll_http_requests_total',
+      help: 'HTTP requests answered, by method, route of the table and status.',
+      labelNames: ['method', 'route', 'status'],
+      registers,
+    });
+    this.#requestSeconds = new Histogram({
+      name: 'atoll_http_request_seconds',
+      help: 'Time until the head of an answer was there.',
+      buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5],
+      registers,
+    });
     gauge(registers, 'atoll_contributors_online', 'Contributors connected now.', sources.contributorsOnline);
     gauge(registers, 'atoll_event_streams', 'Event streams open now.', sources.eventStreams);
   }
@@ -67,6 +81,13 @@ export class Metrics {
   batch(size: number, ms: number): void {
     this.#batches.observe(size);
     this.#commits.observe(ms / 1000);
+  }
+
+  /** `route` is a path of the table, never one that a client made up, and so is the method. */
+  request(method: string, route: string, status: number, ms: number): void {
+    const named = route === '' ? 'other' : method;
+    this.#requests.inc({ method: named, route: route === '' ? 'other' : route, status });
+    this.#requestSeconds.observe(ms / 1000);
   }
 
   round(): void {

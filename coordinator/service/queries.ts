@@ -7,6 +7,7 @@ import type {
   JobEvent,
   JobList,
   JobStatus,
+  RoundList,
   RoundSummary,
   UnitInfo,
 } from '#protocol/http/api.ts';
@@ -14,9 +15,11 @@ import { merkleTree, resultLeaf } from '#protocol/merkle.ts';
 import { decodeJob, type Job } from '#protocol/messages/job.ts';
 import { parameterCount } from '#kernels/model/layout.ts';
 import type { Hex } from 'viem';
+import * as v from 'valibot';
 import { readLoss } from '../planner/run-job.ts';
 import type { Blobs } from '../storage/blobs.ts';
 import type { JobRecord, SlotRecord, Storage, UnitRecord } from '../storage/port.ts';
+import { type Page, pageOf, readCursor } from './pages.ts';
 import type { Directory } from './directory.ts';
 import { leavesOf, outputOf } from './job-runner.ts';
 
@@ -41,9 +44,35 @@ export class Queries {
     this.#ports = ports;
   }
 
-  async jobs(): Promise<JobList> {
-    const records = await this.#ports.storage.jobs();
-    return { jobs: await Promise.all(records.map((record) => this.#brief(record))) };
+  /** A page of all jobs, newest first. */
+  async jobs({ limit, cursor }: Page): Promise<JobList> {
+    const all = await this.#ports.storage.jobs();
+    const after = readCursor(v.tuple([v.string()]), cursor)?.[0];
+    const from = after === undefined ? 0 : all.findIndex((record) => record.id === after) + 1;
+    const { rows, next } = pageOf(all.slice(from, from + limit + 1), limit, (record) => [record.id]);
+    return { jobs: await Promise.all(rows.map((record) => this.#brief(record))), next };
+  }
+
+  /** Jobs that are worked on here and not done. */
+  async running(): Promise<JobList['jobs']> {
+    const records = (await this.#ports.storage.jobs()).filter((record) => record.active);
+    const briefs = await Promise.all(records.map((record) => this.#brief(record)));
+    return briefs.filter((brief) => brief.state === 'running');
+  }
+
+  /** A page of a job's closed rounds, oldest first. Throws `not_found`. */
+  async rounds(id: Cid, { limit, cursor }: Page): Promise<RoundList> {
+    await this.#record(id);
+    const after = readCursor(v.tuple([v.number()]), cursor)?.[0] ?? 0;
+    const records = (await this.#ports.storage.rounds(id)).filter((record) => record.round > after);
+    const { rows, next } = pageOf(records, limit, (record) => [record.round]);
+    return { rounds: rows.map((record) => record.summary), next };
+  }
+
+  async #record(id: Cid): Promise<JobRecord> {
+    const record = (await this.#ports.storage.jobs()).find((job) => job.id === id);
+    if (!record) throw new AtollError('not_found', 'There is no such job.', { details: { job: id } });
+    return record;
   }
 
   async #brief(record: JobRecord): Promise<JobList['jobs'][number]> {
@@ -61,8 +90,7 @@ export class Queries {
   /** Throws `not_found`. */
   async job(id: Cid): Promise<JobStatus> {
     const { storage } = this.#ports;
-    const record = (await storage.jobs()).find((job) => job.id === id);
-    if (!record) throw new AtollError('not_found', 'There is no such job.', { details: { job: id } });
+    const record = await this.#record(id);
     const job = decodeJob(record.bytes);
     const rounds = (await storage.rounds(id)).map((round) => round.summary);
     const closed = rounds.at(-1)?.round ?? 0;

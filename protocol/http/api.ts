@@ -91,8 +91,12 @@ export const jobStatusSchema = v.object({
 });
 export type JobStatus = v.InferOutput<typeof jobStatusSchema>;
 
+/** The cursor of the next page; null on the last one. */
+const next = v.optional(v.nullable(v.string()));
+
 /** `GET /v1/jobs`: newest first. A server may send more fields, up to the whole status. */
 export const jobListSchema = v.object({
+  next,
   jobs: v.array(
     v.object({
       id: cidSchema,
@@ -104,6 +108,10 @@ export const jobListSchema = v.object({
   ),
 });
 export type JobList = v.InferOutput<typeof jobListSchema>;
+
+/** `GET /v1/jobs/{id}/rounds`: oldest first. */
+export const roundListSchema = v.object({ rounds: v.array(roundSchema), next });
+export type RoundList = v.InferOutput<typeof roundListSchema>;
 
 export const contributorSchema = v.object({
   contributor: addressSchema,
@@ -141,15 +149,24 @@ export const jobEventSchema = v.variant('type', [
 ]);
 export type JobEvent = v.InferOutput<typeof jobEventSchema>;
 
+/** The paths. What each takes and answers is in `table.ts`, which the page does not load. */
 export const routes = {
   contribute: '/v1/contribute',
   network: '/v1/network',
   jobs: '/v1/jobs',
   job: '/v1/jobs/:id',
+  jobRounds: '/v1/jobs/:id/rounds',
   jobEvents: '/v1/jobs/:id/events',
   unit: '/v1/units/:cid',
   contributor: '/v1/contributors/:address',
+  files: '/v1/files',
+  signIn: '/v1/siwe',
+  keys: '/v1/keys',
+  key: '/v1/keys/:id',
+  links: '/v1/links',
   block: '/ipfs/:cid',
+  openapi: '/openapi.json',
+  docs: '/docs',
   health: '/healthz',
   ready: '/readyz',
   metrics: '/metrics',

@@ -22,6 +22,7 @@ it('hashes as viem does', () => {
     commitment: bytes32Arb,
     salt: bytes32Arb,
     digest: bytes32Arb,
+    wallet: addressArb,
   });
   fc.assert(
     fc.property(bytes32Arb, fc.constantFrom(...kinds), fields, (network, kind, all) => {

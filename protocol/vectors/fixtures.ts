@@ -91,6 +91,7 @@ export const signed: { [K in SignedKind]: SignedMessages[K] } = {
   Hello: { contributor, nonce: bytes32(0x33) },
   Commit: { assignment, commitment },
   Reveal: { assignment, salt, digest: toHex(hash) },
+  Link: { contributor, wallet: `0x${'12'.repeat(20)}`, nonce: bytes32(0x55) },
 };
 
 const signature = `0x${'ab'.repeat(64)}1b` as Hex;

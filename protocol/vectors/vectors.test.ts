@@ -45,7 +45,7 @@ describe('golden vectors', () => {
     const { typed } = await committed<{ typed: { kind: 'Hello'; message: never; signature: Hex }[] }>(
       'contribution.json',
     );
-    expect(typed.length).toBe(3);
+    expect(typed.length).toBe(4);
     for (const { kind, message, signature } of typed) {
       await verifySignature(fixtures.network, kind, message, signature, fixtures.signed.Hello.contributor);
     }

@@ -1,0 +1,189 @@
+/**
+ * The routes by which a client starts a job: a text is stored, then a job names it.
+ *
+ * A job may only name a file that was stored here by this route: naming blocks of a result that is not published yet would publish them.
+ */
+import { createHash } from 'node:crypto';
+import * as v from 'valibot';
+import type { Cid } from '#protocol/codec/cid.ts';
+import { AtollError } from '#protocol/errors.ts';
+import { type FileInfo, fileInfoSchema, type NewJob } from '#protocol/http/accounts.ts';
+import { endpoints } from '#protocol/http/table.ts';
+import { limits } from '#protocol/limits.ts';
+import { type BlockStore, readFile } from '#protocol/messages/file.ts';
+import type { Job } from '#protocol/messages/job.ts';
+import { parameterCount } from '#kernels/model/layout.ts';
+import type { Clock } from '../service/ports.ts';
+import type { Shelf } from '../storage/shelf.ts';
+import type { Principal } from './api-keys.ts';
+import type { Mount } from './mount.ts';
+
+export interface JobPorts {
+  shelf: Shelf;
+  clock: Clock;
+  blobs: BlockStore;
+  startJob: (job: Omit<Job, 'corpus'>, corpus: Uint8Array, rounds: number) => Promise<Cid>;
+  /** Jobs that are being worked on and not done. */
+  running: () => Promise<readonly Cid[]>;
+}
+
+const fileKind = 'file';
+const jobKind = 'job';
+const fileKeptMs = 24 * 60 * 60_000;
+
+/** What is kept of a client's job besides the job: who started it, and how far it goes. */
+const startedSchema = v.object({ rounds: v.number() });
+
+export function addJobs(mount: Mount, ports: JobPorts): void {
+  // One at a time: a job is read, planned and given its first checkpoint in memory.
+  let turn: Promise<unknown> = Promise.resolve();
+  mount(endpoints.storeFile, async ({ body, principal }) => {
+    requireScope(principal);
+    return storeFile(body, ownerOf(principal), ports);
+  });
+  mount(endpoints.startJob, async ({ body, principal, context }) => {
+    requireScope(principal);
+    const started = turn.then(() => startJob(body, ownerOf(principal), ports));
+    turn = started.catch(() => undefined);
+    const id = await started;
+    context.header('Location', `/v1/jobs/${id}`);
+    return { id };
+  });
+}
+
+/** How many rounds a client's job goes on for; null for a job that no client started. */
+export async function roundsOfJob(shelf: Shelf, job: Cid, now: number): Promise<number | null> {
+  const record = await shelf.get(jobKind, job, now);
+  return record ? v.parse(startedSchema, JSON.parse(record.value)).rounds : null;
+}
+
+function requireScope(principal: Principal): void {
+  if (!principal.scopes.includes('jobs')) throw new AtollError('forbidden', 'This key may not start jobs.');
+}
+
+function ownerOf({ owner }: Principal): string {
+  return owner ?? 'operator';
+}
+
+async function storeFile(
+  body: ReadableStream<Uint8Array>,
+  owner: string,
+  { shelf, clock, blobs }: JobPorts,
+): Promise<FileInfo> {
+  const file: FileInfo = { size: 0, blocks: [] };
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  let held = new Uint8Array(limits.blockBytesMax);
+  let filled = 0;
+  const flush = async () => {
+    checkText(decoder, held.subarray(0, filled));
+    file.blocks.push(await blobs.put(held.slice(0, filled)));
+    file.size += filled;
+    filled = 0;
+  };
+  for await (const chunk of body) {
+    for (let at = 0; at < chunk.byteLength;) {
+      const part = chunk.subarray(at, at + held.byteLength - filled);
+      held.set(part, filled);
+      at += part.byteLength;
+      filled += part.byteLength;
+      if (filled === held.byteLength) await flush();
+    }
+  }
+  if (filled > 0) await flush();
+  held = new Uint8Array(0);
+  checkText(decoder, null);
+  if (file.size === 0) throw new AtollError('bad_input', 'The text is empty.');
+  const now = clock.now();
+  const value = JSON.stringify(file);
+  const record = { kind: fileKind, key: keyOf(file), owner, value, createdAt: now };
+  await shelf.put({ ...record, expiresAt: now + fileKeptMs });
+  return file;
+}
+
+/** Throws `bad_input` as soon as the text is none; null ends it. */
+function checkText(decoder: TextDecoder, bytes: Uint8Array | null): void {
+  try {
+    if (bytes) decoder.decode(bytes, { stream: true });
+    else decoder.decode();
+  } catch (cause) {
+    throw new AtollError('bad_input', 'The text is not UTF-8. Convert the file, for example with iconv.', {
+      cause,
+    });
+  }
+}
+
+function keyOf(file: FileInfo): string {
+  return createHash('sha256')
+    .update(JSON.stringify([file.size, file.blocks]))
+    .digest('hex');
+}
+
+async function startJob(wanted: NewJob, owner: string, ports: JobPorts): Promise<Cid> {
+  const { shelf, clock, blobs } = ports;
+  const parameters = parameterCount(wanted.model);
+  if (parameters > limits.clientParametersMax) {
+    throw new AtollError(
+      'bad_input',
+      `The model has ${parameters} parameters; a client's job may have ${limits.clientParametersMax}.`,
+    );
+  }
+  const stored = await shelf.get(fileKind, keyOf(wanted.corpus), clock.now());
+  if (!stored) {
+    throw new AtollError(
+      'bad_input',
+      'The corpus is no file that was stored here within a day. Store it first.',
+    );
+  }
+  await requireRoom(owner, ports);
+  const file = v.parse(fileInfoSchema, JSON.parse(stored.value));
+  const id = await ports.startJob(documentOf(wanted), await readFile(blobs, file), wanted.rounds);
+  const value = JSON.stringify({ rounds: wanted.rounds });
+  await shelf.put({ kind: jobKind, key: id, owner, value, createdAt: clock.now(), expiresAt: null });
+  return id;
+}
+
+/** Throws `conflict` when the owner, or everybody together, has as many jobs going as there may be. */
+async function requireRoom(owner: string, { shelf, clock, running }: JobPorts): Promise<void> {
+  const going = new Set(await running());
+  const own = await shelf.list(jobKind, owner, { limit: limits.pageSizeMax, now: clock.now() });
+  const ownGoing = own.filter((record) => going.has(record.key)).length;
+  if (ownGoing >= limits.jobsPerOwnerMax || going.size >= limits.jobsMax) {
+    const most = ownGoing >= limits.jobsPerOwnerMax ? limits.jobsPerOwnerMax : limits.jobsMax;
+    throw new AtollError('conflict', `There are ${most} jobs going already. Wait until one is done.`);
+  }
+}
+
+const bits = new DataView(new ArrayBuffer(4));
+/** The f32 nearest to a decimal, as its bits. */
+function bitsOf(value: number): number {
+  bits.setFloat32(0, value);
+  return bits.getUint32(0);
+}
+
+function documentOf({ name, model, policy, training, seed, data }: NewJob): Omit<Job, 'corpus'> {
+  const { lanes, steps, batch, warmup, heldOut, clipNorm } = training;
+  return {
+    v: 1,
+    kind: 'train',
+    name,
+    model,
+    policy,
+    training: {
+      lanes,
+      steps,
+      batch,
+      lr: bitsOf(training.lr),
+      warmup,
+      beta1: bitsOf(training.beta1),
+      beta2: bitsOf(training.beta2),
+      eps: bitsOf(training.eps),
+      weightDecay: bitsOf(training.weightDecay),
+      ...(clipNorm === undefined ? {} : { clipNorm: bitsOf(clipNorm) }),
+      outerLr: bitsOf(training.outerLr),
+      outerMomentum: bitsOf(training.outerMomentum),
+      heldOut,
+    },
+    ...(data === undefined ? {} : { data }),
+    seed,
+  };
+}

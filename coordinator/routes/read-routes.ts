@@ -1,0 +1,61 @@
+/** The routes that only look: the network, its jobs, its records, its blocks, its health. */
+import { parseCid, rawCode } from '#protocol/codec/cid.ts';
+import type { NetworkInfo } from '#protocol/http/api.ts';
+import { endpoints } from '#protocol/http/table.ts';
+import type { EventHub } from '../service/events.ts';
+import type { Metrics } from '../service/metrics.ts';
+import type { Queries } from '../service/queries.ts';
+import type { AppContext } from './context.ts';
+import { jobEvents } from './job-events.ts';
+import type { Mount } from './mount.ts';
+
+export interface ReadPorts {
+  queries: Queries;
+  events: EventHub;
+  metrics: Metrics;
+  network: () => NetworkInfo;
+  /** Fails when nothing can be written. */
+  ready: () => Promise<void>;
+  heartbeatMs: number;
+  openApi: Record<string, unknown>;
+}
+
+const blockMaxAge = 'public, max-age=29030400, immutable';
+
+export function addReads(mount: Mount, ports: ReadPorts): void {
+  const { queries } = ports;
+  mount(endpoints.network, () => ports.network());
+  mount(endpoints.jobs, ({ query }) => queries.jobs(query));
+  mount(endpoints.job, ({ params }) => queries.job(params.id));
+  mount(endpoints.jobRounds, ({ params, query }) => queries.rounds(params.id, query));
+  mount(endpoints.jobEvents, ({ params, context }) => jobEvents(context, params.id, ports));
+  mount(endpoints.unit, ({ params }) => queries.unit(params.cid));
+  mount(endpoints.contributor, ({ params }) => queries.contributor(params.address));
+  mount(endpoints.block, ({ params, context }) => block(context, params.cid, queries));
+}
+
+export function addOperations(mount: Mount, { ready, metrics, openApi }: ReadPorts): void {
+  mount(endpoints.openapi, () => openApi);
+  mount(endpoints.health, () => ({ status: 'ok' }));
+  mount(endpoints.ready, async () => {
+    await ready();
+    return { status: 'ready' };
+  });
+  mount(endpoints.prometheus, async ({ context }) =>
+    context.body(await metrics.registry.metrics(), 200, { 'content-type': metrics.registry.contentType }),
+  );
+}
+
+async function block(context: AppContext, cid: string, queries: Queries): Promise<Response> {
+  const isRaw = parseCid(cid).code === rawCode;
+  if (context.req.header('if-none-match') === `"${cid}"`) {
+    return context.body(null, 304, { etag: `"${cid}"`, 'cache-control': blockMaxAge });
+  }
+  const bytes = await queries.block(cid);
+  return context.body(bytes as Uint8Array<ArrayBuffer>, 200, {
+    'content-type': isRaw ? 'application/vnd.ipld.raw' : 'application/vnd.ipld.dag-cbor',
+    'content-disposition': `attachment; filename="${cid}.${isRaw ? 'bin' : 'cbor'}"`,
+    'cache-control': blockMaxAge,
+    etag: `"${cid}"`,
+  });
+}
