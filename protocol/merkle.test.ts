@@ -2,7 +2,7 @@
 import * as fc from 'fast-check';
 import { encodeAbiParameters, type Hex, keccak256, parseAbiParameters, toHex } from 'viem';
 import { describe, expect, it } from 'vitest';
-import { merkleTree, resultLeaf, rewardLeaf, verifyProof } from './merkle.ts';
+import { merkleTree, merkleTreeInSlices, resultLeaf, rewardLeaf, verifyProof } from './merkle.ts';
 import { bytes32Arb, cidArb } from './testing/arbitraries.ts';
 
 const leavesArb = fc.uniqueArray(bytes32Arb, { minLength: 1, maxLength: 40 });
@@ -21,6 +21,19 @@ describe('merkle tree', () => {
         for (const leaf of leaves) expect(verifyProof(tree.root, leaf, tree.proof(leaf))).toBe(true);
       }),
     );
+  });
+
+  it('is the same when it is built in slices, with pauses', async () => {
+    const leaves = Array.from({ length: 1500 }, (_, i) => keccak256(toHex(i)));
+    let pauses = 0;
+    const sliced = await merkleTreeInSlices(leaves, async () => void (pauses += 1));
+    const whole = merkleTree(leaves);
+    expect([sliced.root, sliced.proof(leaves[7] as Hex)]).toEqual([
+      whole.root,
+      whole.proof(leaves[7] as Hex),
+    ]);
+    expect(pauses).toBe(3);
+    await expect(merkleTreeInSlices([], async () => undefined)).rejects.toThrow(RangeError);
   });
 
   it('proves no tampered leaf, sibling or root', () => {

@@ -30,13 +30,44 @@ export interface MerkleTree {
 
 /** Throws RangeError on no leaves: an empty round has nothing to anchor. */
 export function merkleTree(leaves: readonly Hex[]): MerkleTree {
+  const growing = grow(leaves);
+  for (;;) {
+    const step = growing.next();
+    if (step.done) return step.value;
+  }
+}
+
+/** The same in slices, with a pause after each: a large tree takes seconds, and others want their turn. */
+export async function merkleTreeInSlices(
+  leaves: readonly Hex[],
+  pause: () => Promise<void>,
+): Promise<MerkleTree> {
+  const growing = grow(leaves);
+  for (;;) {
+    const step = growing.next();
+    if (step.done) return step.value;
+    await pause();
+  }
+}
+
+/** Pairs hashed between two pauses: a few milliseconds. */
+const slicePairs = 256;
+
+function* grow(leaves: readonly Hex[]): Generator<undefined, MerkleTree> {
   if (leaves.length === 0) throw new RangeError('A Merkle tree needs at least one leaf.');
   const levels: Hex[][] = [[...leaves].sort()];
   for (let level = levels[0] as Hex[]; level.length > 1; level = levels.at(-1) as Hex[]) {
     const next: Hex[] = [];
-    for (let i = 0; i < level.length; i += 2) next.push(parentOf(level[i] as Hex, level[i + 1]));
+    for (let i = 0; i < level.length; i += 2) {
+      next.push(parentOf(level[i] as Hex, level[i + 1]));
+      if (next.length % slicePairs === 0) yield;
+    }
     levels.push(next);
   }
+  return treeOf(levels);
+}
+
+function treeOf(levels: readonly Hex[][]): MerkleTree {
   return {
     root: (levels.at(-1) as Hex[])[0] as Hex,
     proof(leaf) {

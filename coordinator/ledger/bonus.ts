@@ -3,8 +3,8 @@
  * same replicas in proportion. Loss is measured of the round's checkpoint as a whole, so the lanes of a round share its gain.
  */
 import type { Cid } from '#protocol/codec/cid.ts';
-import type { View } from '../record/view.ts';
-import { bonusOf } from './accounts.ts';
+import type { Operation, View } from '../record/view.ts';
+import { bonusOf, poolOf } from './accounts.ts';
 import { accountFor, type Earned, move, purseOf } from './postings.ts';
 import { type LedgerRules, permille } from './rules.ts';
 
@@ -54,4 +54,10 @@ export function payBonus(view: View, gain: RoundGain, rules: LedgerRules): Earne
     view.put('replicas', { ...replica, credit: replica.credit + share });
     return { assignment, contributor, amount: share };
   });
+}
+
+/** The same as an operation of the record. */
+export function bonusOperation(gain: RoundGain, rules: LedgerRules): Operation<Earned[]> {
+  const accounts = [bonusOf(gain.job, gain.round), poolOf(gain.job)];
+  return { hints: { units: gain.units, accounts }, run: (view) => payBonus(view, gain, rules) };
 }
