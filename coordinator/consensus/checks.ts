@@ -6,6 +6,7 @@
  * the right digest through `agreed` once more, so that its outputs are pulled and stored like any others.
  */
 import type { Cid } from '#protocol/codec/cid.ts';
+import type { Hex } from 'viem';
 import { countVotes, granted, isOpen, openChecks, type Votes, wanted, withReplica } from './replicas.ts';
 import {
   done,
@@ -24,11 +25,17 @@ export function isChecked(unit: UnitState): boolean {
   return unit.phase === 'accepted' || unit.phase === 'disputed';
 }
 
-/** Asks for replays of an accepted unit: at least `count` of them are under way or wanted from then on. */
-export function recheck(unit: UnitState, count: number, why: string): Step {
+/**
+ * Asks for replays of an accepted unit: at least `count` of them are under way or wanted from then on. What `liar` has said of the unit weighs
+ * nothing in a dispute that may follow.
+ */
+export function recheck(unit: UnitState, count: number, why: string, liar?: Hex): Step {
   if (!isChecked(unit)) return refused('conflict', 'Only an accepted unit can be checked once more.');
-  if (unit.phase === 'disputed' || unit.rechecks >= count) return done(unit, []);
-  const next = { ...unit, rechecks: count };
+  const replicas = liar
+    ? unit.replicas.map((r) => (r.contributor === liar ? { ...r, weight: 0 } : r))
+    : unit.replicas;
+  if (unit.phase === 'disputed' || unit.rechecks >= count) return done({ ...unit, replicas }, []);
+  const next = { ...unit, replicas, rechecks: count };
   return done(next, [{ type: 'recheck', wanted: wanted(next), reason: why }]);
 }
 

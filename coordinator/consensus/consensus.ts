@@ -9,15 +9,7 @@
  */
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
-import {
-  commitCheck,
-  grantCheck,
-  isChecked,
-  recheck,
-  revealCheck,
-  settleChecks,
-  tickChecks,
-} from './checks.ts';
+import { commitCheck, grantCheck, isChecked, revealCheck, settleChecks, tickChecks } from './checks.ts';
 import {
   counting,
   countVotes,
@@ -30,7 +22,6 @@ import {
   withReplica,
 } from './replicas.ts';
 import {
-  defaultRules,
   done,
   type Grant,
   type Hints,
@@ -212,10 +203,7 @@ export function equivocate(
   return settle(next, [{ type: 'equivocated', assignment, contributor, reason: why }], now, rules, hints);
 }
 
-/**
- * Takes a contributor that has been outlawed out of the unit: its open replicas end, its digests weigh nothing from now on, and what it has
- * helped to accept is checked once more.
- */
+/** Takes a contributor that has been outlawed out of the unit: its open replicas end, and its digests weigh nothing from now on. */
 export function expel(
   unit: UnitState,
   contributor: Hex,
@@ -226,8 +214,7 @@ export function expel(
 ): Step {
   const transitions: Transition[] = [];
   let next = unit;
-  let helped = false;
-  for (const { assignment, state, digest, contributor: own } of unit.replicas) {
+  for (const { assignment, state, contributor: own } of unit.replicas) {
     if (own !== contributor || isLost(state)) continue;
     if (state === 'leased') {
       next = withReplica(next, assignment, { state: 'released' });
@@ -237,14 +224,9 @@ export function expel(
       transitions.push({ type: 'withheld', assignment, contributor, reason: why });
     } else {
       next = withReplica(next, assignment, { weight: 0 });
-      helped ||= digest !== null && digest === unit.digest;
     }
   }
-  const settled = settle(next, transitions, now, rules, hints);
-  if (!settled.ok || !helped || !rules.defences.secondLooks || !isChecked(settled.unit)) return settled;
-  const checked = recheck(settled.unit, 1, why);
-  if (!checked.ok) return settled;
-  return done(checked.unit, [...settled.transitions, ...checked.transitions]);
+  return settle(next, transitions, now, rules, hints);
 }
 
 export function release(
@@ -284,11 +266,9 @@ export function tick(unit: UnitState, now: number, rules: Rules, hints: Hints = 
   return settle(next, transitions, now, rules, hints);
 }
 
-/** The agreed outputs are stored: the verdict stands, and is looked at again `canaries` times, and once where a liar helped. */
-export function accept(unit: UnitState, canaries = 0, rules: Rules = defaultRules): Step {
+/** The agreed outputs are stored: the verdict stands, and is looked at again `rechecks` times. */
+export function accept(unit: UnitState, rechecks = 0): Step {
   if (unit.phase !== 'agreed') return refused('conflict', 'The unit has no agreed digest to accept.');
-  const byLiar = unit.replicas.some((r) => r.weight === 0 && r.digest === unit.digest);
-  const rechecks = Math.max(canaries, byLiar && rules.defences.secondLooks ? 1 : 0);
   const replicas = unit.replicas.map((r) => ({ ...r, state: finalState(r, unit.digest as Cid) }));
   const reason = 'the agreed outputs are stored';
   return done({ ...unit, phase: 'accepted', reason, rechecks, replicas }, [{ type: 'accepted', reason }]);

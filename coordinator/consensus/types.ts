@@ -96,8 +96,6 @@ export interface Rules {
     ownerOnce: boolean;
     /** A referee's digest decides. */
     referee: boolean;
-    /** What a proven liar has helped to accept is looked at again. */
-    secondLooks: boolean;
   };
 }
 
@@ -112,7 +110,7 @@ export const defaultRules: Rules = {
   disputeMax: 15,
   strongProven: 2,
   strongAny: 5,
-  defences: { weights: true, ownerCap: true, ownerOnce: true, referee: true, secondLooks: true },
+  defences: { weights: true, ownerCap: true, ownerOnce: true, referee: true },
 };
 
 export type Transition =

@@ -110,6 +110,7 @@ export function auditUnanimous(
 
 /** Canaries of a unit that is being accepted: replays that nobody can tell from work that is open. */
 export function canariesAfter(unit: UnitState, climate: Climate, random: number, rules: TrustRules): number {
+  if (byOutlaw && rules.defences.secondLooks) return 1;
   if (!rules.defences.canaries || climate.online < rules.smallOnline) return 0;
   if (unit.replicas.some((r) => r.purpose === 'referee' && r.digest === unit.digest)) return 0;
   const supporters = unit.replicas.filter((r) => r.digest !== null && r.digest === unit.digest).length;

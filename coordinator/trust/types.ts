@@ -127,6 +127,8 @@ export interface TrustRules {
     canaries: boolean;
     /** Unanimous votes are sampled before they count. */
     audits: boolean;
+    /** All that a proven liar has touched is looked at again. */
+    secondLooks: boolean;
     /** A proven liar gets no more work and has no weight. */
     outlaw: boolean;
     /** Only what an independent result has confirmed makes a contributor proven. */
@@ -159,6 +161,6 @@ export const defaultTrustRules: TrustRules = {
   stakeUnit: 10n ** 18n,
   defences: {
     ...{ adaptive: true, climate: true, anchors: true, canaries: true, audits: true },
-    ...{ outlaw: true, independent: true, escrow: true },
+    ...{ secondLooks: true, outlaw: true, independent: true, escrow: true },
   },
 };
