@@ -108,8 +108,14 @@ export function auditUnanimous(
   return random / 2 ** 32 < (rules.auditChance * levelOf(climate, rules)) / (proven + 1);
 }
 
-/** Canaries of a unit that is being accepted: replays that nobody can tell from work that is open. */
-export function canariesAfter(unit: UnitState, climate: Climate, random: number, rules: TrustRules): number {
+/** Replays of a unit that is being accepted: canaries by chance, and one for certain where an outlaw is among those who agreed. */
+export function rechecksAfter(
+  unit: UnitState,
+  byOutlaw: boolean,
+  climate: Climate,
+  random: number,
+  rules: TrustRules,
+): number {
   if (byOutlaw && rules.defences.secondLooks) return 1;
   if (!rules.defences.canaries || climate.online < rules.smallOnline) return 0;
   if (unit.replicas.some((r) => r.purpose === 'referee' && r.digest === unit.digest)) return 0;
