@@ -58,6 +58,17 @@ const refined: Record<string, Json> = {
   },
   Address: { description: 'An Ethereum address in lower case.' },
   AnyAddress: { description: 'An Ethereum address in any case.', pattern: '^0x[0-9a-fA-F]{40}$' },
+  NewJob: {
+    examples: [
+      {
+        name: 'sonnets',
+        model: { L: 4, C: 64, NH: 4, T: 64, V: 256 },
+        training: { lanes: 4, steps: 25, batch: 8 },
+        corpus: { size: 94275, blocks: ['bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy'] },
+        rounds: 20,
+      },
+    ],
+  },
   Problem: { description: 'RFC 9457 problem details with a stable `code`.' },
 };
 
@@ -98,7 +109,6 @@ export function openApi(endpoints: Readonly<Record<string, Endpoint>>, version: 
       description: about,
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
-    servers: [{ url: '/' }],
     tags: tags.map(([name, description]) => ({ name, description })),
     paths,
     components: {
