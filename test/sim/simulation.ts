@@ -54,8 +54,8 @@ export interface SimReport extends Required<SimOptions> {
   faults: string[];
 }
 
-/** Simulated time after which a run counts as stuck. */
-const patienceMs = 4 * 24 * 3_600_000;
+/** Simulated time without any unit accepted after which a run counts as stuck. */
+const patienceMs = 2 * 3_600_000;
 const sweepMs = 1_000;
 /** One in so many computations takes this many times as long. */
 const straggler = { chance: 0.02, factor: 10 };
@@ -107,6 +107,7 @@ class Simulation {
   readonly #wire: Wire | null;
   #events = 0;
   #assignments = 0;
+  #acceptedAt = 0;
 
   constructor(options: Required<SimOptions>) {
     this.#options = options;
@@ -149,6 +150,7 @@ class Simulation {
       agreed: (unit, attempt) => this.#agreed(unit, attempt),
       accepted: (unit, digest) => {
         this.#measures.accepted(unit, digest);
+        this.#acceptedAt = this.#time.now;
         this.#wire?.forget(unit);
       },
       overturned: (unit) => this.#measures.overturned(unit),
@@ -180,7 +182,8 @@ class Simulation {
     this.#feed.begin();
     this.#weather.begin();
     this.#time.after(sweepMs, () => this.#sweep());
-    while (this.#feed.open > 0 && this.#time.now < patienceMs && this.#time.step()) this.#events++;
+    const isStuck = () => this.#time.now - this.#acceptedAt > patienceMs;
+    while (this.#feed.open > 0 && !isStuck() && this.#time.step()) this.#events++;
     return this.#report();
   }
 

@@ -62,7 +62,8 @@ export class QueueIndex {
 
   /** Up to `most` of the first `window`, from a random place on and around. */
   from(random: number, window: number, most: number): Cid[] {
-    if (this.#gaps > Math.max(gapsMax, this.#places.size >> 1)) this.#closeUp();
+    // Gaps gather at the front, so a window must be closed up before they fill it.
+    if (this.#gaps > Math.max(gapsMax, Math.min(window, this.#places.size) >> 1)) this.#closeUp();
     const span = Math.min(this.#order.length, this.#spanOf(window));
     const found: Cid[] = [];
     const start = scale(random, span);
@@ -73,10 +74,10 @@ export class QueueIndex {
     return found;
   }
 
-  /** How far to look for `window` units: exact for a small window, by the share of gaps for a large one. */
+  /** How far to look for `window` units: exact for a small window, at least as far for a large one. */
   #spanOf(window: number): number {
     if (window >= this.#places.size) return this.#order.length;
-    if (window > gapsMax) return Math.ceil((window * this.#order.length) / this.#places.size);
+    if (window > gapsMax) return window + this.#gaps;
     let seen = 0;
     let span = 0;
     while (seen < window) if ((this.#order[span++] as Place).taken) seen += 1;

@@ -107,6 +107,13 @@ describe('indexes', () => {
     expect(queue.from(0, 99, 99)).toHaveLength(4);
   });
 
+  test('a large window that has become gaps shows what comes behind them', () => {
+    const queue = new QueueIndex();
+    for (let n = 0; n < 8_000; n++) queue.set(cidOf(String(n)), n);
+    for (let n = 0; n < 2_600; n++) queue.set(cidOf(String(n)), null);
+    for (let i = 0; i < 8; i++) expect(queue.from(i * 2 ** 29, 1_200, 16)).toHaveLength(16);
+  });
+
   test('deadlines come in order, as they were last set', () => {
     const due = new DueIndex();
     for (const n of [50, 20, 90, 10, 70]) due.set(cidOf(String(n)), n);
