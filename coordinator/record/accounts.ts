@@ -1,5 +1,6 @@
-/** Contributors and their devices: rows of newcomers, and what a good or a bad result does to them. */
+/** Contributors and their devices: rows of newcomers and of those who have just been greeted. */
 import type { Hex } from 'viem';
+import { tierOf } from '../scheduler/tiers.ts';
 import type { ContributorRow, DeviceRow } from './rows.ts';
 import type { View } from './view.ts';
 
@@ -21,14 +22,23 @@ export const nowhere: Origin = { prefix: '', device: '', vendor: '', memoryBytes
 export function greeted(view: View, address: Hex, origin: Origin, now: number): ContributorRow {
   const known = view.contributor(address) ?? newContributor(address, now);
   const { owner = known.owner, prefix, device, vendor } = origin;
-  return { ...known, owner, prefix, device, vendor, lastSeenAt: now };
+  const { speed } = deviceOf(view, address, device);
+  const tier = tierOf(origin.memoryBytes, speed);
+  return { ...known, owner, prefix, device, vendor, tier, lastSeenAt: now };
 }
 
 export function newContributor(address: Hex, now: number): ContributorRow {
   return {
     ...{ address, owner: address, prefix: '', device: '', vendor: '', tier: 'participant', stake: 0n },
     ...{ agreed: 0, rejected: 0, faults: 0, strikes: 0 },
-    ...{ lastRejectedAt: null, outlawedAt: null, trustedAt: null, firstSeenAt: now, lastSeenAt: now },
+    ...{
+      lastRejectedAt: null,
+      outlawedAt: null,
+      trustedAt: null,
+      reviewFrom: null,
+      firstSeenAt: now,
+      lastSeenAt: now,
+    },
   };
 }
 
@@ -42,10 +52,4 @@ export function contributorOf(view: View, address: Hex, now: number): Contributo
 
 export function deviceOf(view: View, contributor: Hex, device: string): DeviceRow {
   return view.device(contributor, device) ?? newDevice(contributor, device);
-}
-
-/** One more rejected result or withheld reveal: the next offer comes later. */
-export function strike(view: View, address: Hex, now: number): void {
-  const row = contributorOf(view, address, now);
-  view.put('contributors', { ...row, strikes: row.strikes + 1, lastRejectedAt: now });
 }

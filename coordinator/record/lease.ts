@@ -1,18 +1,45 @@
 /**
  * A contributor asks for work: a lease it has lost track of, or a replica of a unit that the scheduler picks for it.
+ *
+ * How many replicas a unit is to have is drawn here, with its first lease, and told to nobody.
  */
 import type { Cid } from '#protocol/codec/cid.ts';
-import { grantLease, mayTryAgain } from '../consensus/consensus.ts';
-import { admit, type Candidate, choose, idleRetryMs, leaseMs, windowSize } from '../scheduler/scheduler.ts';
-import type { LeaseOutcome, LeaseRequest } from '../storage/port.ts';
-import { contributorOf, deviceOf, nowhere } from './accounts.ts';
+import {
+  grantLease,
+  isUndecided,
+  mayDuplicate,
+  mayTryAgain,
+  relax,
+  type UnitState,
+} from '../consensus/consensus.ts';
+import { mix } from '../planner/random.ts';
+import { leaseMs } from '../scheduler/deadlines.ts';
+import {
+  admit,
+  type Applicant,
+  type Candidate,
+  choose,
+  idleRetryMs,
+  windowSize,
+} from '../scheduler/scheduler.ts';
+import type { Change, LeaseOutcome, LeaseRequest } from '../storage/port.ts';
+import { decide, mayTake, seatOf } from '../trust/decide.ts';
+import { standingOf, weightOf } from '../trust/standing.ts';
+import type { Standing } from '../trust/types.ts';
+import { contributorOf, deviceOf, nowhere, type Origin } from './accounts.ts';
+import { applyStep } from './apply.ts';
 import type { RecordRules } from './rules.ts';
 import type { ContributorRow, ReplicaRow, UnitRow } from './rows.ts';
-import { applyStep, loadUnit } from './units.ts';
+import { loadUnit, stateOf } from './units.ts';
 import type { Operation, View } from './view.ts';
 
 /** Units looked at for one lease. */
 const candidatesMax = 16;
+const outlawRetryMs = 60_000;
+/** Online from so many networks, two replicas of a unit are never from one. */
+const prefixesMin = 3;
+/** What each random number drawn from the request's is for. */
+const draws = { pick: 1, plan: 2 } as const;
 
 export function leaseOperation(request: LeaseRequest, rules: RecordRules): Operation<LeaseOutcome> {
   const { contributor, online, random } = request;
@@ -27,57 +54,83 @@ export function leaseOperation(request: LeaseRequest, rules: RecordRules): Opera
   };
 }
 
+/** Who asks, as it stands. */
+interface Asking {
+  request: LeaseRequest;
+  rules: RecordRules;
+  account: ContributorRow;
+  origin: Origin;
+  standing: Standing;
+  applicant: Applicant;
+}
+
 function lease(view: View, offered: readonly Cid[], request: LeaseRequest, rules: RecordRules): LeaseOutcome {
-  const { contributor, now, programs } = request;
-  const open = view.openReplicas(contributor);
+  const open = view.openReplicas(request.contributor);
   const resumed = resumeLease(view, open, request);
   if (resumed) return resumed;
+  const asking = whoAsks(view, open, request, rules);
+  if (asking.standing.outlawed) {
+    return { type: 'none', reason: 'a result of this contributor was proven false', retryMs: outlawRetryMs };
+  }
+  const admission = admit(asking.applicant, request.now, rules.scheduling);
+  if (admission.type === 'refused')
+    return { type: 'none', reason: admission.reason, retryMs: admission.retryMs };
+  const candidates = offered.flatMap((cid) => candidateOf(view, cid, asking) ?? []);
+  const pick = choose(candidates, asking.applicant, mix(request.random, draws.pick), rules.scheduling);
+  if (pick) return grant(view, pick, asking);
+  const change = relaxOne(view, offered, asking);
+  const none = noWork('no unit wants another replica just now', request);
+  return change ? { ...none, change } : none;
+}
+
+function noWork(reason: string, { online }: LeaseRequest) {
+  return { type: 'none' as const, reason, retryMs: idleRetryMs(online) };
+}
+
+function whoAsks(view: View, open: readonly ReplicaRow[], request: LeaseRequest, rules: RecordRules): Asking {
+  const { contributor, now, programs } = request;
   const account = contributorOf(view, contributor, now);
-  const origin = request.origin ?? { ...nowhere, device: account.device };
-  const { speed } = deviceOf(view, contributor, origin.device);
+  const origin = request.origin ?? {
+    ...nowhere,
+    prefix: account.prefix,
+    device: account.device,
+    vendor: account.vendor,
+  };
+  const device = deviceOf(view, contributor, origin.device);
   const applicant = {
-    ...{ strikes: account.strikes, lastRejectedAt: account.lastRejectedAt, speed, programs },
+    ...{ strikes: account.strikes, lastRejectedAt: account.lastRejectedAt, programs },
+    ...{ speed: device.speed, memoryBytes: origin.memoryBytes },
     leased: open.filter((replica) => replica.state === 'leased').length,
     unsettled: open.length,
   };
-  const admission = admit(applicant, now, rules.scheduling);
-  if (admission.type === 'refused')
-    return { type: 'none', reason: admission.reason, retryMs: admission.retryMs };
-  const candidates = offered.flatMap((cid) => candidateOf(view, cid, account) ?? []);
-  const pick = choose(candidates, programs, pickRandom(request.random));
-  if (!pick) return none('no unit wants another replica just now', request);
-  return grant(view, pick.unit, request, { account, origin, speed }, rules);
+  const standing = standingOf(account, device, rules.referees.has(contributor));
+  return { request, rules, account, origin, standing, applicant };
 }
 
-function none(reason: string, { online }: LeaseRequest): LeaseOutcome {
-  return { type: 'none', reason, retryMs: idleRetryMs(online) };
-}
-
-interface Applying {
-  account: ContributorRow;
-  origin: NonNullable<LeaseRequest['origin']>;
-  speed: number | null;
-}
-
-function grant(
-  view: View,
-  cid: Cid,
-  request: LeaseRequest,
-  { account, origin, speed }: Applying,
-  rules: RecordRules,
-): LeaseOutcome {
+function grant(view: View, pick: Candidate, asking: Asking): LeaseOutcome {
+  const { request, rules, account, origin, standing, applicant } = asking;
   const { assignment, contributor, now } = request;
-  const loaded = loadUnit(view, cid);
-  const lasts = leaseMs(loaded.row.operations, speed, rules.scheduling);
-  const asked = { assignment, contributor, owner: account.owner, weight: 1, deadline: now + lasts };
-  const step = grantLease(loaded.state, asked, rules.consensus);
+  const loaded = loadUnit(view, pick.unit);
+  const lasts = leaseMs(loaded.row.operations, applicant.speed, rules.scheduling);
+  const plan = isUndecided(loaded.state)
+    ? { plan: decide(standing, view.climate, mix(request.random, draws.plan), rules.trust) }
+    : {};
+  const step = grantLease(
+    loaded.state,
+    {
+      ...{ assignment, contributor, owner: account.owner, weight: weightOf(standing, rules.trust) },
+      ...{ deadline: now + lasts, referee: standing.referee, duplicate: pick.spare, ...plan },
+    },
+    rules.consensus,
+  );
   const { prefix, device, vendor } = origin;
-  const fields = { prefix, device, vendor, leasedAt: now };
-  const applied = applyStep(view, loaded, step, now, { assignment, fields });
-  if (!applied.ok) return none(applied.reason, request);
+  const extra = { assignment, fields: { prefix, device, vendor, leasedAt: now } };
+  const spare = pick.spare ? { unit: { spare: false } } : {};
+  const applied = applyStep(view, loaded, step, { now, rules, extra, ...spare });
+  if (!applied.ok) return noWork(applied.reason, request);
   const { transitions } = applied;
   const { bytes, program } = loaded.row;
-  return { type: 'lease', assignment, unit: cid, program, bytes, leaseMs: lasts, transitions };
+  return { type: 'lease', assignment, unit: pick.unit, program, bytes, leaseMs: lasts, transitions };
 }
 
 /** A lease that the contributor's only connection does not know of is given to it again: its page was reloaded. */
@@ -97,21 +150,53 @@ function resumeLease(
   return { type: 'lease', assignment, unit, program, bytes, leaseMs: deadline - now, transitions: [] };
 }
 
-/** Null for a unit that is not to be had: an offer may be out of date, and nobody gets a second replica. */
-function candidateOf(view: View, cid: Cid, { address, owner }: ContributorRow): Candidate | null {
+/** Null for a unit that is not to be had: an offer may be out of date, a seat kept for others, and no owner gets a second replica. */
+function candidateOf(view: View, cid: Cid, asking: Asking): Candidate | null {
+  const { request, rules, account, origin, standing } = asking;
   const row = view.unit(cid);
   if (!row || row.wanted === 0 || row.paused) return null;
-  const own = view.replicas(cid).filter((replica) => isOwn(replica, row, address, owner));
+  const rows = view.replicas(cid).filter((replica) => replica.attempt === row.attempt);
+  const { ownerOnce } = rules.consensus.defences;
+  const own = rows.filter(
+    (r) => r.contributor === account.address || (ownerOnce && r.owner === account.owner),
+  );
   if (own.some((replica) => !mayTryAgain(replica.state))) return null;
-  const { program, operations } = row;
-  return { unit: cid, program, operations, lostBefore: own.length > 0 };
+  const others = rows.filter((replica) => !mayTryAgain(replica.state));
+  const neighbour = origin.prefix !== '' && others.some((replica) => replica.prefix === origin.prefix);
+  if (neighbour && view.climate.prefixesOnline >= prefixesMin) return null;
+  const state = stateOf(row, rows);
+  const waited = request.now - (row.acceptedAt ?? row.plannedAt);
+  const seat = seatOf(state, view.climate, waited, rules.trust, rules.consensus);
+  if (!mayTake(seat, standing, rules.trust)) return null;
+  return {
+    ...{ unit: cid, program: row.program, operations: row.operations, memoryBytes: row.memoryBytes },
+    lostBefore: own.length > 0,
+    alike: neighbour || (origin.vendor !== '' && others.some((r) => r.vendor === origin.vendor)),
+    atHand: row.checkpoint !== null && (request.holds?.includes(row.checkpoint) ?? false),
+    spare: isSpare(row, state, rules),
+  };
 }
 
-function isOwn(replica: ReplicaRow, unit: UnitRow, address: string, owner: string): boolean {
-  return replica.attempt === unit.attempt && (replica.contributor === address || replica.owner === owner);
+/** The unit has all the replicas it wants; this one is offered because another is late. */
+function isSpare({ spare }: UnitRow, state: UnitState, { consensus }: RecordRules): boolean {
+  return spare && mayDuplicate(state, consensus);
 }
 
-/** The place in the queue took the high bits; the pick takes others. */
-function pickRandom(random: number): number {
-  return Math.imul(random, 0x9e3779b1) >>> 0;
+/**
+ * A network that has become too small for what a unit was planned with makes do with what it has: otherwise those who are left would wait for
+ * ever.
+ */
+function relaxOne(view: View, offered: readonly Cid[], { request, rules }: Asking): Change | null {
+  if (view.climate.online >= rules.trust.smallOnline) return null;
+  const { replicasMin } = rules.consensus;
+  for (const cid of offered) {
+    const loaded = loadUnit(view, cid);
+    const { phase, splits, target } = loaded.state;
+    if (phase !== 'gathering' || splits > 0 || target <= replicasMin) continue;
+    const plan = { target: replicasMin, quorum: replicasMin };
+    const step = relax(loaded.state, plan, request.now, rules.consensus);
+    const applied = applyStep(view, loaded, step, { now: request.now, rules });
+    if (applied.ok) return applied;
+  }
+  return null;
 }

@@ -11,10 +11,12 @@ import {
   releaseAllOperation,
   releaseOperation,
   revealOperation,
+  type Setting,
   withholdOperation,
 } from './contribute.ts';
 import { leaseOperation } from './lease.ts';
-import { defaultRecordRules, type RecordRules } from './rules.ts';
+import type { RecordRules } from './rules.ts';
+import { reviewOperation } from './review.ts';
 import { acceptOperation, reissueOperation, unsealOperation } from './settle.ts';
 import { resumeOperation, tickOperation } from './sweep.ts';
 import type { Engine, Operation } from './view.ts';
@@ -31,6 +33,7 @@ export type HotMethods = Pick<
   | 'release'
   | 'releaseAll'
   | 'tick'
+  | 'review'
   | 'accept'
   | 'reissue'
   | 'unseal'
@@ -43,28 +46,31 @@ export type Operations = {
   ) => Operation<Awaited<ReturnType<Storage[K]>>>;
 } & { resume: (now: number, graceMs: number) => Operation<boolean> };
 
-export function createOperations(rules: RecordRules): Operations {
+/** `random`: 32 bits, from a source that nobody outside can foresee. */
+export function createOperations(rules: RecordRules, random: () => number): Operations {
+  const at = (now: number): Setting => ({ now, rules, random: random() });
   return {
-    resume: (now, graceMs) => resumeOperation(now, graceMs),
+    resume: (now, graceMs) => resumeOperation(now, graceMs, rules),
     greet: (contributor, now, origin = nowhere) => greetOperation(contributor, now, origin),
     lease: (request) => leaseOperation(request, rules),
-    commit: (message) => commitOperation(message, rules),
-    reveal: (message) => revealOperation(message, rules),
+    commit: (message) => commitOperation(message, at(message.now)),
+    reveal: (message) => revealOperation(message, at(message.now)),
     withhold: (assignment, contributor, why, now) =>
-      withholdOperation({ assignment, contributor }, why, now, rules),
+      withholdOperation({ assignment, contributor }, why, at(now)),
     release: (assignment, contributor, why, now) =>
-      releaseOperation({ assignment, contributor }, why, now, rules),
-    releaseAll: (contributor, why, now) => releaseAllOperation(contributor, why, now, rules),
-    tick: (now) => tickOperation(now, rules),
-    accept: (unit, attempt, blocks, now) => acceptOperation(unit, attempt, blocks, now),
+      releaseOperation({ assignment, contributor }, why, at(now)),
+    releaseAll: (contributor, why, now) => releaseAllOperation(contributor, why, at(now)),
+    tick: (now) => tickOperation(at(now)),
+    review: (contributor, from, now) => reviewOperation(contributor, from, at(now)),
+    accept: (unit, attempt, blocks, now) => acceptOperation(unit, attempt, blocks, at(now)),
     reissue: (unit, attempt, why, now) => reissueOperation(unit, attempt, why, now, rules),
     unseal: (units) => unsealOperation(units),
   };
 }
 
 /** The hot methods of a `Storage`, run by its engine. */
-export function createRecord(engine: Engine, rules: RecordRules = defaultRecordRules): HotMethods {
-  const operations = createOperations(rules);
+export function createRecord(engine: Engine, rules: RecordRules, random: () => number): HotMethods {
+  const operations = createOperations(rules, random);
   return {
     async resume(now, graceMs) {
       while (await engine.run(operations.resume(now, graceMs)));
@@ -77,6 +83,7 @@ export function createRecord(engine: Engine, rules: RecordRules = defaultRecordR
     release: (...args) => engine.run(operations.release(...args)),
     releaseAll: (...args) => engine.run(operations.releaseAll(...args)),
     tick: (now) => engine.run(operations.tick(now)),
+    review: (...args) => engine.run(operations.review(...args)),
     accept: (...args) => engine.run(operations.accept(...args)),
     reissue: (...args) => engine.run(operations.reissue(...args)),
     unseal: (units) => engine.run(operations.unseal(units)),

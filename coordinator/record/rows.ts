@@ -41,6 +41,8 @@ export interface UnitRow {
   /** The order in which units are offered: the tag of a fair queue (scheduler/fairness.ts), a fraction. */
   queue: number;
   paused: boolean;
+  /** A lease is late: one more than the unit wants is offered to those who have nothing else to do. */
+  spare: boolean;
   /** Accepted, and yet to be told to nobody: a replay of it cannot be told from a unit that is open. */
   sealed: boolean;
   /** Replays still wanted of an accepted unit: canaries, samples, second looks at what a proven liar has touched. */
@@ -100,6 +102,8 @@ export interface ContributorRow {
   outlawedAt: number | null;
   /** Released from escrow once (see trust/): earned trust. */
   trustedAt: number | null;
+  /** A proven liar whose results are being looked at again, in the order of their units: the last one so far, '' at first. */
+  reviewFrom: Cid | null;
   firstSeenAt: number;
   lastSeenAt: number;
 }

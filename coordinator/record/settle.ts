@@ -1,11 +1,12 @@
-/** The end of a unit: accepted with verdicts and credit, or issued again. */
+/** The end of a unit: accepted with verdicts and credit, issued again, and in the end shown. */
 import type { Cid } from '#protocol/codec/cid.ts';
 import { accept, reissue } from '../consensus/consensus.ts';
-import type { Attempted, Verdict } from '../storage/port.ts';
-import { contributorOf, strike } from './accounts.ts';
+import type { Attempted } from '../storage/port.ts';
+import { rechecksAfter } from '../trust/decide.ts';
+import { applyStep } from './apply.ts';
+import type { Setting } from './contribute.ts';
 import type { RecordRules } from './rules.ts';
-import type { UnitRow } from './rows.ts';
-import { applyStep, loadUnit } from './units.ts';
+import { type LoadedUnit, loadUnit } from './units.ts';
 import type { Operation, View } from './view.ts';
 
 /** The agreed outputs are stored: the verdict stands. Nothing of it is shown before `unseal`. */
@@ -13,40 +14,35 @@ export function acceptOperation(
   cid: Cid,
   attempt: number,
   blocks: readonly Cid[],
-  now: number,
+  setting: Setting,
 ): Operation<Attempted> {
+  const { now, rules } = setting;
   return {
     hints: { units: [cid] },
     run(view) {
       const loaded = loadUnit(view, cid);
-      const step = loaded.state.attempt === attempt ? accept(loaded.state) : otherAttempt;
-      const applied = applyStep(view, loaded, step, now);
-      if (!applied.ok) return applied;
-      const result = loaded.rows.find((r) => r.digest === loaded.state.digest && r.result)?.result ?? null;
-      view.put('units', { ...(view.unit(cid) as UnitRow), acceptedAt: now, result });
-      view.attach(cid, blocks);
-      for (const verdict of applied.verdicts) count(view, loaded.row, verdict, now);
+      const { row, state } = loaded;
+      if (state.attempt !== attempt) return otherAttempt;
+      const rechecks = rechecksOf(view, loaded, setting);
+      const step = accept(state, rechecks);
+      const winner = loaded.rows.find((replica) => replica.digest === state.digest && replica.result);
+      // What has been shown stays what it was, and is flagged as overturned: nothing is rewound.
+      const result = row.sealed ? (winner?.result ?? null) : row.result;
+      const unit = { acceptedAt: now, result };
+      const until = rechecks > 0 ? now + rules.scheduling.checkMs : null;
+      const due = step.ok ? { ...step, unit: { ...step.unit, until } } : step;
+      const applied = applyStep(view, loaded, due, { now, rules, unit });
+      if (applied.ok && row.sealed) view.attach(cid, blocks);
       return applied;
     },
   };
 }
 
-function count(view: View, unit: UnitRow, verdict: Verdict, now: number): void {
-  const { assignment, contributor, outcome } = verdict;
-  if (outcome === 'agreed') {
-    const row = contributorOf(view, contributor, now);
-    view.put('contributors', { ...row, agreed: row.agreed + 1, strikes: Math.max(0, row.strikes - 1) });
-    view.post({
-      ...{ kind: 'earned', debit: 'issued', credit: `credit:${contributor}` },
-      ...{ amount: BigInt(verdict.credit), job: unit.job, unit: unit.cid, assignment },
-      reason: verdict.reason,
-    });
-  } else if (outcome === 'rejected') {
-    const row = contributorOf(view, contributor, now);
-    view.put('contributors', { ...row, rejected: row.rejected + 1 });
-    // One that withheld its reveal has had its strike then.
-    if (view.replica(assignment)?.digest !== null) strike(view, contributor, now);
-  }
+function rechecksOf(view: View, { state, rows }: LoadedUnit, { rules, random }: Setting): number {
+  const byOutlaw = rows.some(
+    (r) => r.digest === state.digest && view.contributor(r.contributor)?.outlawedAt != null,
+  );
+  return rechecksAfter(state, byOutlaw, view.climate, random, rules.trust);
 }
 
 export function reissueOperation(
@@ -60,9 +56,8 @@ export function reissueOperation(
     hints: { units: [cid] },
     run(view) {
       const loaded = loadUnit(view, cid);
-      const step =
-        loaded.state.attempt === attempt ? reissue(loaded.state, why, rules.consensus) : otherAttempt;
-      return applyStep(view, loaded, step, now);
+      if (loaded.state.attempt !== attempt) return otherAttempt;
+      return applyStep(view, loaded, reissue(loaded.state, why, rules.consensus), { now, rules });
     },
   };
 }

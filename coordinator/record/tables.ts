@@ -101,6 +101,7 @@ const units: Kinds<UnitRow> = {
   queue: 'real',
   paused: 'boolean',
   sealed: 'boolean',
+  spare: 'boolean',
   rechecks: 'integer',
   overturned: 'boolean',
   plannedAt: 'integer',
@@ -146,6 +147,7 @@ const contributors: Kinds<ContributorRow> = {
   lastRejectedAt: 'integer',
   outlawedAt: 'integer',
   trustedAt: 'integer',
+  reviewFrom: 'text',
   firstSeenAt: 'integer',
   lastSeenAt: 'integer',
 };

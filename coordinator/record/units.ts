@@ -1,5 +1,5 @@
 /**
- * Units and replicas as rows <-> the state that the pure consensus works on, and what every operation does with a step of it.
+ * Units and replicas as rows <-> the state that the pure consensus works on.
  */
 import type { Cid } from '#protocol/codec/cid.ts';
 import { AtollError } from '#protocol/errors.ts';
@@ -7,15 +7,17 @@ import type { Outcome } from '#protocol/messages/frames.ts';
 import type { Hex } from 'viem';
 import {
   dueAt,
+  mayDuplicate,
   newUnit,
   type Replica,
   type ReplicaState,
   type Rules,
-  type Step,
   type UnitState,
   wanted,
 } from '../consensus/consensus.ts';
-import type { Attempted, NewUnit, Verdict } from '../storage/port.ts';
+import { straggleAt } from '../scheduler/deadlines.ts';
+import type { NewUnit, Verdict } from '../storage/port.ts';
+import type { RecordRules } from './rules.ts';
 import type { ReplicaRow, UnitRow } from './rows.ts';
 import type { View } from './view.ts';
 
@@ -37,10 +39,14 @@ export function loadUnit(view: View, cid: Cid): LoadedUnit {
   const row = view.unit(cid);
   if (!row) throw new AtollError('not_found', 'There is no such unit.', { details: { unit: cid } });
   const rows = view.replicas(cid).filter((replica) => replica.attempt === row.attempt);
+  return { row, rows, state: stateOf(row, rows) };
+}
+
+/** The state of a unit's present attempt. */
+export function stateOf(row: UnitRow, rows: readonly ReplicaRow[]): UnitState {
   const { phase, attempt, target, quorum, splits, until, digest, rechecks, overturned, reason } = row;
   const replicas = rows.map(replicaState);
-  const counts = { phase, attempt, target, quorum, splits, until, digest, rechecks, overturned };
-  return { row, rows, state: { ...counts, reason, replicas } };
+  return { phase, attempt, target, quorum, splits, until, digest, rechecks, overturned, reason, replicas };
 }
 
 function replicaState(row: ReplicaRow): Replica {
@@ -48,78 +54,93 @@ function replicaState(row: ReplicaRow): Replica {
   return { assignment, contributor, owner, purpose, weight, state, deadline, digest };
 }
 
-/** Writes a step's outcome; what it settled comes back as verdicts. A refused step writes nothing. */
-export function applyStep(
-  view: View,
-  loaded: LoadedUnit,
-  step: Step,
-  now: number,
-  extra?: ReplicaFields,
-): Attempted {
-  if (!step.ok) return step;
-  const verdicts = saveUnit(view, loaded, step.unit, now, extra);
-  return { ok: true, unit: loaded.row.cid, transitions: step.transitions, verdicts };
+export interface Saving {
+  now: number;
+  rules: RecordRules;
+  extra?: ReplicaFields;
+  /** Columns of the unit that consensus knows nothing of. */
+  unit?: Partial<UnitRow>;
 }
 
-export function saveUnit(
-  view: View,
-  { row, rows, state: before }: LoadedUnit,
-  after: UnitState,
-  now: number,
-  extra?: ReplicaFields,
-): Verdict[] {
+/** Writes what a step has made of a unit; what it settled comes back as verdicts, without their credit. */
+export function saveUnit(view: View, loaded: LoadedUnit, after: UnitState, saving: Saving): Verdict[] {
+  const { row, rows, state: before } = loaded;
+  const { now, rules, extra } = saving;
   const verdicts = after.attempt > before.attempt ? voidAttempt(view, row, rows, after.reason, now) : [];
+  const standing: ReplicaRow[] = [];
   for (const replica of after.replicas) {
     const fields = extra?.assignment === replica.assignment ? extra.fields : null;
     const old = rows.find((each) => each.assignment === replica.assignment);
     if (!old) {
-      view.put('replicas', { ...blankReplica, ...replica, unit: row.cid, attempt: after.attempt, ...fields });
+      const added = { ...blankReplica, ...replica, unit: row.cid, attempt: after.attempt, ...fields };
+      view.put('replicas', added);
+      standing.push(added);
     } else if (fields || changed(old, replica)) {
-      const verdict = settleReplica(view, row, old, { ...replica, ...fields }, after.reason, now);
+      const next = settled(old, { ...old, ...replica, ...fields }, now);
+      view.put('replicas', next);
+      standing.push(next);
+      const verdict = verdictOf(row.cid, old, next, after.reason);
       if (verdict) verdicts.push(verdict);
-    }
+    } else standing.push(old);
   }
-  const { phase, attempt, target, quorum, splits, until, digest, rechecks, overturned, reason } = after;
-  const kept = { phase, attempt, target, quorum, splits, until, digest, rechecks, overturned, reason };
-  view.put('units', { ...row, ...kept, wanted: wanted(after), dueAt: dueAt(after) });
+  view.put('units', unitRow({ ...row, ...saving.unit }, after, standing, rules));
   return verdicts;
 }
 
+function unitRow(
+  row: UnitRow,
+  after: UnitState,
+  replicas: readonly ReplicaRow[],
+  rules: RecordRules,
+): UnitRow {
+  const { phase, attempt, target, quorum, splits, until, digest, rechecks, overturned, reason } = after;
+  const mayHelp = mayDuplicate(after, rules.consensus);
+  const spare = row.spare && mayHelp;
+  const late = mayHelp && !spare ? straggleAt(replicas, rules.scheduling) : null;
+  return {
+    ...row,
+    ...{ phase, attempt, target, quorum, splits, until, digest, rechecks, overturned, reason, spare },
+    wanted: wanted(after) + (spare ? 1 : 0),
+    dueAt: earliest(dueAt(after), earliest(late, checksDue(after))),
+  };
+}
+
+/** Checks that nobody takes are looked at when `until` has come. */
+function checksDue({ phase, rechecks, until }: UnitState): number | null {
+  return phase === 'accepted' && rechecks > 0 ? until : null;
+}
+
+function earliest(a: number | null, b: number | null): number | null {
+  if (a === null || b === null) return a ?? b;
+  return Math.min(a, b);
+}
+
 const blankReplica = {
-  prefix: '',
-  device: '',
-  vendor: '',
-  leasedAt: 0,
-  commitment: null,
-  commitSignature: null,
-  salt: null,
-  result: null,
-  revealSignature: null,
+  ...{ prefix: '', device: '', vendor: '', leasedAt: 0 },
+  ...{ commitment: null, commitSignature: null, salt: null, result: null, revealSignature: null },
   credit: 0n,
   settledAt: null,
 } as const satisfies Partial<ReplicaRow>;
 
 function changed(a: Replica, b: Replica): boolean {
-  return a.state !== b.state || a.deadline !== b.deadline || a.digest !== b.digest;
+  return a.state !== b.state || a.deadline !== b.deadline || a.digest !== b.digest || a.weight !== b.weight;
 }
 
-function settleReplica(
-  view: View,
-  unit: UnitRow,
-  old: ReplicaRow,
-  changes: Partial<ReplicaRow> & { state: ReplicaState },
-  reason: string,
-  now: number,
-): Verdict | null {
-  const outcome = outcomeOf(changes.state);
-  const settledNow = outcome !== null && outcome !== old.state;
-  const next = { ...old, ...changes, settledAt: old.settledAt ?? (settledNow ? now : null) };
-  view.put('replicas', next);
-  if (!settledNow) return null;
+function settled(old: ReplicaRow, next: ReplicaRow, now: number): ReplicaRow {
+  const settledNow = outcomeOf(next.state) !== null && next.state !== old.state;
+  return settledNow ? { ...next, settledAt: old.settledAt ?? now } : next;
+}
+
+function verdictOf(unit: Cid, old: ReplicaRow, next: ReplicaRow, reason: string): Verdict | null {
+  const outcome = outcomeOf(next.state);
+  if (outcome === null || outcome === old.state) return null;
   const { assignment, contributor, digest } = next;
-  const credit = outcome === 'agreed' ? unit.operations : 0;
   return {
-    ...{ assignment, contributor, unit: unit.cid, outcome, credit },
+    assignment,
+    contributor,
+    unit,
+    outcome,
+    credit: 0,
     reason: verdictReason(outcome, digest, reason),
   };
 }
@@ -134,7 +155,11 @@ function voidAttempt(
 ): Verdict[] {
   return rows
     .filter((replica) => isOpen(replica.state))
-    .map((replica) => settleReplica(view, unit, replica, { state: 'void' }, reason, now) as Verdict);
+    .map((replica) => {
+      const next: ReplicaRow = { ...replica, state: 'void', settledAt: now };
+      view.put('replicas', next);
+      return verdictOf(unit.cid, replica, next, reason) as Verdict;
+    });
 }
 
 /** Leased, committed or revealed: something is still to come of it. */
@@ -156,24 +181,16 @@ export function verdictReason(outcome: Outcome, digest: Cid | null, unitReason: 
 
 /** A planned unit as a row. */
 export function plannedRow(job: Cid, unit: NewUnit, queue: number, now: number, rules: Rules): UnitRow {
-  const { phase, attempt, target, splits, until, digest, reason, ...rest } = newUnit(rules);
+  const { replicas: _none, ...state } = newUnit(rules);
   const { cid, bytes, program, operations } = unit;
   return {
     ...{ cid, job, bytes, program, operations },
     quality: unit.quality ?? 1_000,
     memoryBytes: unit.memoryBytes ?? 0,
     checkpoint: unit.checkpoint ?? null,
-    ...{ phase, attempt, target, splits, until, digest, reason },
-    quorum: rules.replicasMin,
-    result: null,
-    wanted: wanted({ phase, attempt, target, splits, until, digest, reason, ...rest }),
-    dueAt: null,
-    queue,
-    paused: false,
-    sealed: true,
-    rechecks: 0,
-    overturned: false,
-    plannedAt: now,
-    acceptedAt: null,
+    ...state,
+    ...{ result: null, wanted: state.target, dueAt: null, queue },
+    ...{ paused: false, sealed: true, spare: false },
+    ...{ plannedAt: now, acceptedAt: null },
   };
 }

@@ -18,7 +18,15 @@ export interface Climate {
   online: number;
   provenOnline: number;
   refereesOnline: number;
+  /** Network prefixes that contributors are online from. */
+  prefixesOnline: number;
 }
+
+/** Before anything is known. */
+export const calm: Climate = {
+  ...{ judged: 0, liars: 0, online: 0, provenOnline: 0, refereesOnline: 0 },
+  prefixesOnline: 0,
+};
 
 export interface View {
   readonly climate: Climate;

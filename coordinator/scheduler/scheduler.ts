@@ -5,13 +5,21 @@
  */
 import type { Cid } from '#protocol/codec/cid.ts';
 import { limits } from '#protocol/limits.ts';
+import { tierOf } from './tiers.ts';
 
 export interface Candidate {
   unit: Cid;
   program: string;
   operations: number;
+  memoryBytes: number;
   /** The contributor has let a lease of this unit go. */
   lostBefore: boolean;
+  /** A replica of the unit is on a device of the same vendor, or from the same network. */
+  alike: boolean;
+  /** The contributor has the checkpoint at hand. */
+  atHand: boolean;
+  /** The unit wants nothing, but a lease of it is late. */
+  spare: boolean;
 }
 
 export interface Applicant {
@@ -24,6 +32,8 @@ export interface Applicant {
   lastRejectedAt: number | null;
   /** Operations a millisecond in earlier units; null for a newcomer. */
   speed: number | null;
+  /** Memory that a unit may take; null when the device does not say. */
+  memoryBytes: number | null;
 }
 
 export interface SchedulerRules {
@@ -35,6 +45,10 @@ export interface SchedulerRules {
   leaseSlack: number;
   leaseMsMin: number;
   leaseMsMax: number;
+  /** The part of its time after which a lease is late, and somebody who has nothing else to do may help. */
+  lateShare: number;
+  /** Checks that nobody takes are looked at after this time. */
+  checkMs: number;
   backOffMsMin: number;
   backOffMsMax: number;
 }
@@ -46,6 +60,9 @@ export const defaultSchedulerRules: SchedulerRules = {
   leaseSlack: 4,
   leaseMsMin: limits.leaseMsMin,
   leaseMsMax: limits.leaseMsMax,
+  // With a slack of 4, twice the expected time.
+  lateShare: 0.5,
+  checkMs: 120_000,
   backOffMsMin: 1_000,
   backOffMsMax: 10 * 60_000,
 };
@@ -79,18 +96,49 @@ export function backOffMs(applicant: Pick<Applicant, 'strikes'>, rules: Schedule
 }
 
 /**
- * One of the candidates at random; null when none is for this contributor. `random` is 32 bits. A unit that the contributor let go comes last:
- * somebody else may do better, but in a small network there may be nobody else.
+ * One of the candidates at random; null when none is for this contributor. `random` is 32 bits. What counts against a candidate, from the worst:
+ * nobody waits for it; the contributor let it go before, so that somebody else may do better; its replicas would be alike; its checkpoint has to
+ * be fetched; it is small, and the contributor is one that could take a large one. In a small network there may be nothing else.
  */
 export function choose(
   candidates: readonly Candidate[],
-  programs: ReadonlySet<string>,
+  applicant: Pick<Applicant, 'programs' | 'memoryBytes' | 'speed'>,
   random: number,
+  rules: SchedulerRules,
 ): Candidate | null {
-  const able = candidates.filter((candidate) => programs.has(candidate.program));
-  const fresh = able.filter((candidate) => !candidate.lostBefore);
-  const fitting = fresh.length > 0 ? fresh : able;
+  const able = candidates.filter((candidate) => isAble(candidate, applicant, rules));
+  if (able.length === 0) return null;
+  const largest = isStrong(applicant) ? Math.max(...able.map((candidate) => candidate.operations)) : 0;
+  const scores = able.map((candidate) => against(candidate, largest));
+  const best = Math.min(...scores);
+  const fitting = able.filter((_, i) => scores[i] === best);
   return fitting[Math.floor((random / 2 ** 32) * fitting.length)] ?? null;
+}
+
+function against({ spare, lostBefore, alike, atHand, operations }: Candidate, largest: number): number {
+  return (
+    (spare ? 16 : 0) +
+    (lostBefore ? 8 : 0) +
+    (alike ? 4 : 0) +
+    (atHand ? 0 : 2) +
+    (operations < largest ? 1 : 0)
+  );
+}
+
+/** Its programs, its memory, and its speed where that is known: a unit that takes longer than any lease lasts is for others. */
+function isAble(
+  { program, memoryBytes, operations }: Candidate,
+  applicant: Pick<Applicant, 'programs' | 'memoryBytes' | 'speed'>,
+  { leaseMsMax }: SchedulerRules,
+): boolean {
+  if (!applicant.programs.has(program)) return false;
+  if (applicant.memoryBytes !== null && memoryBytes > applicant.memoryBytes) return false;
+  return applicant.speed === null || operations <= applicant.speed * leaseMsMax;
+}
+
+function isStrong({ memoryBytes, speed }: Pick<Applicant, 'memoryBytes' | 'speed'>): boolean {
+  const tier = tierOf(memoryBytes, speed);
+  return tier === 'miner' || tier === 'whale';
 }
 
 /**
@@ -100,19 +148,6 @@ export function choose(
  */
 export function windowSize(online: number): number {
   return Math.max(4, 2 * online);
-}
-
-/** How long a lease lasts: several times what the contributor should need, within the protocol's bounds. */
-export function leaseMs(operations: number, speed: number | null, rules: SchedulerRules): number {
-  const expected = operations / Math.max(speed ?? rules.newcomerSpeed, Number.MIN_VALUE);
-  const lease = Math.round(expected * rules.leaseSlack);
-  return Math.min(rules.leaseMsMax, Math.max(rules.leaseMsMin, lease));
-}
-
-/** A moving average of speed, after one more unit. */
-export function speedAfter(speed: number | null, operations: number, ms: number): number {
-  const measured = operations / Math.max(1, ms);
-  return speed === null ? measured : speed + 0.25 * (measured - speed);
 }
 
 /** How long an idle contributor waits before it asks again: longer when many are online, so that asking stays cheap. */

@@ -13,6 +13,8 @@ import type { Hex } from 'viem';
 import type { Phase, ReplicaState, Transition } from '../consensus/consensus.ts';
 import type { Slot } from '../planner/plan.ts';
 import type { Origin } from '../record/accounts.ts';
+import type { Reviewed } from '../record/review.ts';
+import type { Climate } from '../record/view.ts';
 
 export interface JobRecord {
   id: Cid;
@@ -119,7 +121,10 @@ export interface Change {
   verdicts: Verdict[];
 }
 
-export type Attempted = ({ ok: true } & Change) | { ok: false; code: ErrorCode; reason: string };
+export type Attempted =
+  | ({ ok: true } & Change)
+  /** `change`: what follows for others from a message that proves its sender false. */
+  | { ok: false; code: ErrorCode; reason: string; change?: Change };
 
 export interface LeaseRequest {
   contributor: Hex;
@@ -134,6 +139,8 @@ export interface LeaseRequest {
   held: ReadonlySet<Hex> | null;
   /** Of the connection that asks; as greeted unless given. */
   origin?: Origin;
+  /** Checkpoints that it has at hand. */
+  holds?: readonly Cid[];
 }
 
 export type LeaseOutcome =
@@ -146,7 +153,20 @@ export type LeaseOutcome =
       leaseMs: number;
       transitions: Transition[];
     }
-  | { type: 'none'; reason: string; retryMs: number };
+  /** `change`: a unit now makes do with fewer replicas. */
+  | { type: 'none'; reason: string; retryMs: number; change?: Change };
+
+export interface Suspect {
+  contributor: Hex;
+  from: Cid;
+}
+
+/** A contributor that is connected now. */
+export interface Presence {
+  contributor: Hex;
+  device: string;
+  prefix: string;
+}
 
 export interface Counts {
   unitsAccepted: number;
@@ -177,6 +197,8 @@ export interface Storage {
   rounds(job: Cid, last?: number): Promise<RoundRecord[]>;
   round(job: Cid, round: number): Promise<RoundRecord | null>;
 
+  /** Looks at the network as a whole: every decision goes by this until the next look. Referees are those of the rules. */
+  survey(online: readonly Presence[], now: number): Promise<Climate>;
   /** Nobody could reach the coordinator while it was down: no open deadline is nearer than `graceMs`. */
   resume(now: number, graceMs: number): Promise<void>;
   greet(contributor: Hex, now: number, origin?: Origin): Promise<ContributorRecord>;
@@ -203,6 +225,10 @@ export interface Storage {
   /** Gives back all uncommitted leases of a contributor that went away. */
   releaseAll(contributor: Hex, why: string, now: number): Promise<Change[]>;
   tick(now: number): Promise<Change[]>;
+  /** Proven liars whose results are still to be looked at again, with where their review stands. */
+  suspects(most: number): Promise<Suspect[]>;
+  /** One step of a review; to be called until there is no more. */
+  review(contributor: Hex, from: Cid, now: number): Promise<Reviewed>;
   /** The outputs are stored: verdicts and credit. The results stay sealed: nothing of them is shown or served. */
   accept(unit: Cid, attempt: number, blocks: readonly Cid[], now: number): Promise<Attempted>;
   reissue(unit: Cid, attempt: number, why: string, now: number): Promise<Attempted>;

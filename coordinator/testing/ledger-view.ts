@@ -11,7 +11,7 @@ import type {
   TableName,
   Transfer,
 } from '../record/rows.ts';
-import type { Climate, View } from '../record/view.ts';
+import { calm, type Climate, type View } from '../record/view.ts';
 
 export interface LedgerView extends View {
   climate: Climate;
@@ -31,7 +31,7 @@ export function ledgerView(): LedgerView {
     accounts.set(id, { id, balance });
   };
   return {
-    climate: { judged: 0, liars: 0, online: 0, provenOnline: 0, refereesOnline: 0 },
+    climate: { ...calm },
     transfers,
     accounts,
     allReplicas,
@@ -61,7 +61,7 @@ export function contributorRow(address: Hex, change: Partial<ContributorRow> = {
   return {
     ...{ address, owner: address, prefix: '', device: 'd', vendor: '', tier: 'participant', stake: 0n },
     ...{ agreed: 0, rejected: 0, faults: 0, strikes: 0, lastRejectedAt: null, outlawedAt: null },
-    ...{ trustedAt: null, firstSeenAt: 0, lastSeenAt: 0 },
+    ...{ trustedAt: null, reviewFrom: null, firstSeenAt: 0, lastSeenAt: 0 },
     ...change,
   };
 }

@@ -4,6 +4,7 @@ import { cidOfSync, rawCode } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
 import { defaultRules } from '../../consensus/consensus.ts';
 import { createRecord } from '../../record/record.ts';
+import { defaultRecordRules } from '../../record/rules.ts';
 import type { UnitRow } from '../../record/rows.ts';
 import { plannedRow } from '../../record/units.ts';
 import type { NewUnit } from '../port.ts';
@@ -32,7 +33,7 @@ function planned(n: number): UnitRow {
 describe('units', () => {
   test('lease, commit, reveal, accept: credit, and nothing is published before it is unsealed', async () => {
     const store = new MemoryStore();
-    const record = createRecord(store);
+    const record = createRecord(store, defaultRecordRules, () => 7);
     const unit = planned(0);
     store.put('units', unit);
     const result = Uint8Array.of(1);

@@ -5,10 +5,15 @@
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
 import type { NewTransfer, ReplicaRow, Rows, TableName, Transfer, UnitRow } from '../../record/rows.ts';
-import type { Climate, Engine, Operation, Search, View } from '../../record/view.ts';
+import {
+  calm,
+  type Climate,
+  type Engine,
+  type Operation,
+  type Search,
+  type View,
+} from '../../record/view.ts';
 import { DueIndex, OpenIndex, QueueIndex, TouchedIndex } from './indexes.ts';
-
-export const calm: Climate = { judged: 0, liars: 0, online: 0, provenOnline: 0, refereesOnline: 0 };
 
 const none: readonly never[] = [];
 

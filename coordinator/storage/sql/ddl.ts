@@ -112,6 +112,7 @@ const unitTables = ({ int, real, bytes, end, endKeyed }: Types) => [
     queue ${real} NOT NULL,
     paused ${int} NOT NULL,
     sealed ${int} NOT NULL,
+    spare ${int} NOT NULL,
     rechecks ${int} NOT NULL,
     overturned ${int} NOT NULL,
     planned_at ${int} NOT NULL,
@@ -170,10 +171,12 @@ const contributorTables = ({ int, real, big, endKeyed }: Types) => [
     last_rejected_at ${int},
     outlawed_at ${int},
     trusted_at ${int},
+    review_from TEXT,
     first_seen_at ${int} NOT NULL,
     last_seen_at ${int} NOT NULL
   ) ${endKeyed}`,
   'CREATE INDEX contributors_owner ON contributors (owner)',
+  'CREATE INDEX contributors_review ON contributors (address) WHERE review_from IS NOT NULL',
   `CREATE TABLE devices (
     contributor TEXT NOT NULL,
     device TEXT NOT NULL,

@@ -38,18 +38,18 @@ const move = [
     SELECT job, round, root, checkpoint, summary, closed_at, tx, block_number FROM rounds_v1`,
   'INSERT INTO blocks SELECT cid FROM blocks_v1',
   `INSERT INTO units (cid, job, bytes, program, operations, quality, memory_bytes, checkpoint, phase, attempt, target, quorum, splits, until, digest, result,
-      reason, wanted, due_at, queue, paused, sealed, rechecks, overturned, planned_at, accepted_at)
+      reason, wanted, due_at, queue, paused, spare, sealed, rechecks, overturned, planned_at, accepted_at)
     SELECT cid, coalesce((SELECT min(s.job) FROM slots_v1 s WHERE s.unit = units_v1.cid), ''), bytes, program, operations, 1000, 0, NULL, phase, attempt, target, 2, splits, until, digest, result,
-      reason, wanted, due_at, queue, paused, 0, 0, 0, planned_at, accepted_at FROM units_v1 ORDER BY rowid`,
+      reason, wanted, due_at, queue, paused, 0, 0, 0, 0, planned_at, accepted_at FROM units_v1 ORDER BY rowid`,
   `INSERT INTO replicas (assignment, unit, attempt, purpose, contributor, owner, prefix, device, vendor, weight, state, leased_at, deadline,
       commitment, commit_signature, salt, digest, result, reveal_signature, credit, settled_at)
     SELECT assignment, unit, attempt, 'vote', contributor, contributor, '', '', '', CAST(weight AS INTEGER), state, leased_at, deadline,
       commitment, commit_signature, salt, digest, result, reveal_signature,
       coalesce((SELECT CAST(amount AS TEXT) FROM entries_v1 e WHERE e.assignment = r.assignment), '0'), settled_at FROM replicas_v1 r ORDER BY rowid`,
   `INSERT INTO contributors (address, owner, prefix, device, vendor, tier, stake, agreed, rejected, faults, strikes, last_rejected_at,
-      outlawed_at, trusted_at, first_seen_at, last_seen_at)
+      outlawed_at, trusted_at, review_from, first_seen_at, last_seen_at)
     SELECT address, address, '', '', '', 'participant', '0', agreed, rejected, 0, strikes, last_rejected_at,
-      NULL, NULL, first_seen_at, first_seen_at FROM contributors_v1`,
+      NULL, NULL, NULL, first_seen_at, first_seen_at FROM contributors_v1`,
   `INSERT INTO devices (contributor, device, verified, streak, alone, faults, speed)
     SELECT address, '', 0, 0, 0, 0, speed FROM contributors_v1`,
   `INSERT INTO transfers (kind, debit, credit, amount, job, unit, assignment, reason, at)

@@ -20,14 +20,13 @@ import {
 } from '../../consensus/consensus.ts';
 import { creditsFor } from '../../ledger/ledger.ts';
 import { scale } from '../../planner/random.ts';
+import { leaseMs, speedAfter } from '../../scheduler/deadlines.ts';
 import {
   admit,
   type Candidate,
   choose,
   idleRetryMs,
-  leaseMs,
   type SchedulerRules,
-  speedAfter,
   windowSize,
 } from '../../scheduler/scheduler.ts';
 import type { Attempted, Change, LeaseOutcome, LeaseRequest, Storage, Verdict } from '../port.ts';
@@ -52,7 +51,8 @@ interface QueueWindow {
   at: number;
 }
 
-type CandidateRow = Omit<Candidate, 'lostBefore'> & { lostBefore: number };
+type CandidateRow = Pick<Candidate, 'unit' | 'program' | 'operations'> & { lostBefore: number };
+const unknown = { memoryBytes: 0, alike: false, atHand: false, spare: false } as const;
 const ticksMax = 256;
 
 type Message<K extends 'commit' | 'reveal'> = Parameters<Storage[K]>[0];
@@ -77,14 +77,19 @@ export class Contributions {
     if (resumed) return resumed;
     const row = this.#contributor(contributor);
     const admission = admit(
-      { ...row, ...this.#openCounts(contributor), programs: request.programs },
+      { ...row, ...this.#openCounts(contributor), programs: request.programs, memoryBytes: null },
       now,
       this.#scheduling,
     );
     if (admission.type === 'refused')
       return { type: 'none', reason: admission.reason, retryMs: admission.retryMs };
     const candidates = this.#candidates(request);
-    const pick = choose(candidates, request.programs, this.#pickRandom(request.random));
+    const pick = choose(
+      candidates,
+      { programs: request.programs, speed: row.speed, memoryBytes: null },
+      this.#pickRandom(request.random),
+      this.#scheduling,
+    );
     if (!pick)
       return {
         type: 'none',
@@ -130,7 +135,7 @@ export class Contributions {
     const rows = this.#candidatesBetween(contributor, from, window.last);
     if (rows.length < candidatesMax)
       rows.push(...this.#candidatesBetween(contributor, window.first, from - 1));
-    return rows.map((row) => ({ ...row, lostBefore: row.lostBefore === 1 }));
+    return rows.map((row) => ({ ...unknown, ...row, lostBefore: row.lostBefore === 1 }));
   }
 
   #candidatesBetween(contributor: Hex, first: number, last: number): CandidateRow[] {

@@ -11,6 +11,7 @@ import { defaultRules, type Rules } from '../../consensus/consensus.ts';
 import { type Entry, genesis, sealEntries } from '../../ledger/ledger.ts';
 import { defaultSchedulerRules, type SchedulerRules } from '../../scheduler/scheduler.ts';
 import type { ContributorRecord, ReplicaRecord, Storage, UnitRecord, Verdict } from '../port.ts';
+import { calm } from '../../record/view.ts';
 import { Contributions } from './contributions.ts';
 import { GroupCommit } from './group-commit.ts';
 import { Jobs } from './jobs.ts';
@@ -102,6 +103,9 @@ function writes(
     tick: (now) => group.run(() => contributions.tick(now)),
     accept: (unit, attempt, blocks, now) => group.run(() => contributions.accept(unit, attempt, blocks, now)),
     reissue: (unit, attempt, why, now) => group.run(() => contributions.reissue(unit, attempt, why, now)),
+    review: () => Promise.resolve({ changes: [], more: false }),
+    suspects: () => Promise.resolve([]),
+    survey: (online) => Promise.resolve({ ...calm, online: online.length }),
     // Here nothing is sealed: what is accepted is served.
     unseal: () => Promise.resolve(),
     seal: (most) => group.run(() => seal(sql, most)),

@@ -1,0 +1,82 @@
+/**
+ * What becomes of a proven liar: its open replicas are taken out of the count, its escrow is void, and everything it has touched is looked at
+ * once more. Done in steps of bounded size, whose progress is in the contributor's row, so that a crash loses none of it.
+ */
+import type { Cid } from '#protocol/codec/cid.ts';
+import type { Hex } from 'viem';
+import { expel, recheck } from '../consensus/consensus.ts';
+import { voidEscrow } from '../ledger/postings.ts';
+import type { Change } from '../storage/port.ts';
+import { applyStep } from './apply.ts';
+import { hintsFor, type Setting } from './contribute.ts';
+import type { ContributorRow } from './rows.ts';
+import { type LoadedUnit, loadUnit } from './units.ts';
+import type { Operation, View } from './view.ts';
+
+const touchedMax = 64;
+
+export interface Reviewed {
+  changes: Change[];
+  /** There is more to look at. */
+  more: boolean;
+}
+
+/** One step. `from`: where the review stands (`reviewFrom` of the row); a step that another process has done already does nothing. */
+export function reviewOperation(contributor: Hex, from: Cid, setting: Setting): Operation<Reviewed> {
+  return {
+    hints: {
+      contributors: [contributor],
+      open: [contributor],
+      search: { kind: 'touched', contributor, after: from, most: touchedMax },
+    },
+    run(view, offered) {
+      const row = view.contributor(contributor);
+      if (!row || row.reviewFrom !== from) return { changes: [], more: row?.reviewFrom != null };
+      const changes = from === '' ? expelAll(view, row, setting) : [];
+      if (from === '') voidEscrow(view, contributor, 'its contributor was proven to have lied');
+      const looks = setting.rules.trust.defences.secondLooks ? offered : [];
+      for (const cid of looks) lookAgain(view, cid, row, setting, changes);
+      const more = looks.length === touchedMax;
+      const reviewFrom = more ? (looks.at(-1) as Cid) : null;
+      view.put('contributors', { ...(view.contributor(contributor) as ContributorRow), reviewFrom });
+      return { changes, more };
+    },
+  };
+}
+
+function expelAll(view: View, { address }: ContributorRow, setting: Setting): Change[] {
+  const { now, rules } = setting;
+  const why = 'its contributor was proven to have lied';
+  const units = new Set(view.openReplicas(address).map((replica) => replica.unit));
+  return [...units].flatMap((cid) => {
+    const loaded = loadUnit(view, cid);
+    const hints = hintsFor(view, loaded, setting);
+    const step = expel(loaded.state, address, why, now, rules.consensus, hints);
+    const applied = applyStep(view, loaded, step, { now, rules });
+    return applied.ok ? [applied] : [];
+  });
+}
+
+function lookAgain(view: View, cid: Cid, liar: ContributorRow, setting: Setting, changes: Change[]): void {
+  const { now, rules } = setting;
+  const loaded = loadUnit(view, cid);
+  if (loaded.state.phase !== 'accepted' || isBeyondDoubt(view, loaded, liar, setting)) return;
+  const step = recheck(loaded.state, 1, 'a contributor to it was proven to have lied');
+  const until = now + rules.scheduling.checkMs;
+  const due = step.ok ? { ...step, unit: { ...step.unit, until } } : step;
+  const applied = applyStep(view, loaded, due, { now, rules });
+  if (applied.ok && applied.transitions.length > 0) changes.push(applied);
+}
+
+/** A referee has found the same, or as many proven ones besides the liar as it takes to prove somebody else false. */
+function isBeyondDoubt(view: View, { state }: LoadedUnit, liar: ContributorRow, { rules }: Setting): boolean {
+  const { provenWeight, strongProven } = rules.consensus;
+  const others = state.replicas.filter(
+    (r) => r.digest === state.digest && r.state === 'agreed' && r.owner !== liar.owner,
+  );
+  if (others.some((r) => r.purpose === 'referee')) return true;
+  const sound = others.filter(
+    (r) => r.weight >= provenWeight && view.contributor(r.contributor)?.outlawedAt == null,
+  );
+  return sound.length >= strongProven;
+}
