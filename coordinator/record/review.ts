@@ -4,16 +4,17 @@
  */
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
-import { expel, recheck } from '../consensus/consensus.ts';
+import { expel } from '../consensus/consensus.ts';
 import { voidEscrow } from '../ledger/postings.ts';
 import type { Change } from '../storage/port.ts';
 import { applyStep } from './apply.ts';
 import { hintsFor, type Setting } from './contribute.ts';
 import type { ContributorRow } from './rows.ts';
-import { type LoadedUnit, loadUnit } from './units.ts';
+import { type LoadedUnit, loadUnit, untilChecked } from './units.ts';
 import type { Operation, View } from './view.ts';
 
 const touchedMax = 64;
+const why = 'its contributor was proven to have lied';
 
 export interface Reviewed {
   changes: Change[];
@@ -32,39 +33,36 @@ export function reviewOperation(contributor: Hex, from: Cid, setting: Setting): 
     run(view, offered) {
       const row = view.contributor(contributor);
       if (!row || row.reviewFrom !== from) return { changes: [], more: row?.reviewFrom != null };
-      const changes = from === '' ? expelAll(view, row, setting) : [];
-      if (from === '') voidEscrow(view, contributor, 'its contributor was proven to have lied');
-      const looks = setting.rules.trust.defences.secondLooks ? offered : [];
-      for (const cid of looks) lookAgain(view, cid, row, setting, changes);
-      const more = looks.length === touchedMax;
-      const reviewFrom = more ? (looks.at(-1) as Cid) : null;
+      const liar = row;
+      const changes: Change[] = [];
+      if (from === '') {
+        const open = new Set(view.openReplicas(contributor).map((replica) => replica.unit));
+        for (const cid of open) expelFrom(view, loadUnit(view, cid), liar, setting, changes);
+        voidEscrow(view, contributor, why);
+      }
+      for (const cid of offered) {
+        const loaded = loadUnit(view, cid);
+        if (!isBeyondDoubt(view, loaded, liar, setting)) expelFrom(view, loaded, liar, setting, changes);
+      }
+      const more = offered.length === touchedMax;
+      const reviewFrom = more ? (offered.at(-1) as Cid) : null;
       view.put('contributors', { ...(view.contributor(contributor) as ContributorRow), reviewFrom });
       return { changes, more };
     },
   };
 }
 
-function expelAll(view: View, { address }: ContributorRow, setting: Setting): Change[] {
+function expelFrom(
+  view: View,
+  loaded: LoadedUnit,
+  { address }: ContributorRow,
+  setting: Setting,
+  changes: Change[],
+): void {
   const { now, rules } = setting;
-  const why = 'its contributor was proven to have lied';
-  const units = new Set(view.openReplicas(address).map((replica) => replica.unit));
-  return [...units].flatMap((cid) => {
-    const loaded = loadUnit(view, cid);
-    const hints = hintsFor(view, loaded, setting);
-    const step = expel(loaded.state, address, why, now, rules.consensus, hints);
-    const applied = applyStep(view, loaded, step, { now, rules });
-    return applied.ok ? [applied] : [];
-  });
-}
-
-function lookAgain(view: View, cid: Cid, liar: ContributorRow, setting: Setting, changes: Change[]): void {
-  const { now, rules } = setting;
-  const loaded = loadUnit(view, cid);
-  if (loaded.state.phase !== 'accepted' || isBeyondDoubt(view, loaded, liar, setting)) return;
-  const step = recheck(loaded.state, 1, 'a contributor to it was proven to have lied');
-  const until = now + rules.scheduling.checkMs;
-  const due = step.ok ? { ...step, unit: { ...step.unit, until } } : step;
-  const applied = applyStep(view, loaded, due, { now, rules });
+  const hints = hintsFor(view, loaded, setting);
+  const step = expel(loaded.state, address, why, now, rules.consensus, hints);
+  const applied = applyStep(view, loaded, untilChecked(step, now, rules), { now, rules });
   if (applied.ok && applied.transitions.length > 0) changes.push(applied);
 }
 

@@ -2,12 +2,12 @@
 import type { Cid } from '#protocol/codec/cid.ts';
 import { accept, reissue } from '../consensus/consensus.ts';
 import type { Attempted } from '../storage/port.ts';
-import { rechecksAfter } from '../trust/decide.ts';
+import { canariesAfter } from '../trust/decide.ts';
 import { applyStep } from './apply.ts';
 import type { Setting } from './contribute.ts';
 import type { RecordRules } from './rules.ts';
-import { type LoadedUnit, loadUnit } from './units.ts';
-import type { Operation, View } from './view.ts';
+import { loadUnit, untilChecked } from './units.ts';
+import type { Operation } from './view.ts';
 
 /** The agreed outputs are stored: the verdict stands. Nothing of it is shown before `unseal`. */
 export function acceptOperation(
@@ -16,33 +16,24 @@ export function acceptOperation(
   blocks: readonly Cid[],
   setting: Setting,
 ): Operation<Attempted> {
-  const { now, rules } = setting;
+  const { now, rules, random } = setting;
   return {
     hints: { units: [cid] },
     run(view) {
       const loaded = loadUnit(view, cid);
       const { row, state } = loaded;
       if (state.attempt !== attempt) return otherAttempt;
-      const rechecks = rechecksOf(view, loaded, setting);
-      const step = accept(state, rechecks);
+      const canaries = canariesAfter(state, view.climate, random, rules.trust);
+      const step = accept(state, canaries, rules.consensus);
       const winner = loaded.rows.find((replica) => replica.digest === state.digest && replica.result);
       // What has been shown stays what it was, and is flagged as overturned: nothing is rewound.
       const result = row.sealed ? (winner?.result ?? null) : row.result;
       const unit = { acceptedAt: now, result };
-      const until = rechecks > 0 ? now + rules.scheduling.checkMs : null;
-      const due = step.ok ? { ...step, unit: { ...step.unit, until } } : step;
-      const applied = applyStep(view, loaded, due, { now, rules, unit });
+      const applied = applyStep(view, loaded, untilChecked(step, now, rules), { now, rules, unit });
       if (applied.ok && row.sealed) view.attach(cid, blocks);
       return applied;
     },
   };
-}
-
-function rechecksOf(view: View, { state, rows }: LoadedUnit, { rules, random }: Setting): number {
-  const byOutlaw = rows.some(
-    (r) => r.digest === state.digest && view.contributor(r.contributor)?.outlawedAt != null,
-  );
-  return rechecksAfter(state, byOutlaw, view.climate, random, rules.trust);
 }
 
 export function reissueOperation(

@@ -12,6 +12,7 @@ import {
   type Replica,
   type ReplicaState,
   type Rules,
+  type Step,
   type UnitState,
   wanted,
 } from '../consensus/consensus.ts';
@@ -108,6 +109,13 @@ function unitRow(
 /** Checks that nobody takes are looked at when `until` has come. */
 function checksDue({ phase, rechecks, until }: UnitState): number | null {
   return phase === 'accepted' && rechecks > 0 ? until : null;
+}
+
+/** When the checks of an accepted unit are looked at, if nobody takes them. */
+export function untilChecked(step: Step, now: number, { scheduling }: RecordRules): Step {
+  if (!step.ok || step.unit.phase !== 'accepted') return step;
+  const until = step.unit.rechecks > 0 ? now + scheduling.checkMs : null;
+  return { ...step, unit: { ...step.unit, until } };
 }
 
 function earliest(a: number | null, b: number | null): number | null {

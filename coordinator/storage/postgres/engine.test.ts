@@ -7,9 +7,10 @@ import type { Hex } from 'viem';
 import { defaultRules } from '../../consensus/consensus.ts';
 import { newContributor } from '../../record/accounts.ts';
 import { createRecord } from '../../record/record.ts';
+import { defaultRecordRules } from '../../record/rules.ts';
 import type { NewTransfer, UnitRow } from '../../record/rows.ts';
 import { plannedRow } from '../../record/units.ts';
-import type { Operation, View } from '../../record/view.ts';
+import { calm, type Operation, type View } from '../../record/view.ts';
 import { usePostgres } from '../../testing/services.ts';
 import { migrateToLatest } from '../sql/migrations.ts';
 import { type EngineOptions, PostgresEngine } from './engine.ts';
@@ -21,7 +22,6 @@ const hex = (n: number, bytes = 32): Hex => `0x${n.toString(16).padStart(2 * byt
 const cidOf = (text: string) => cidOfSync(new TextEncoder().encode(text), rawCode);
 const job = cidOf('job');
 const programs = new Set(['p@1']);
-const calm = { judged: 0, liars: 0, online: 0, provenOnline: 0, refereesOnline: 0 };
 
 function planned(n: number): UnitRow {
   const bytes = new TextEncoder().encode(`unit ${n}`);
@@ -57,7 +57,7 @@ async function rig(context: TestContext, options: Partial<EngineOptions> = {}) {
 }
 
 async function lease(engine: PostgresEngine, who: number, assignment: Hex, now = 0) {
-  const record = createRecord(engine);
+  const record = createRecord(engine, defaultRecordRules, () => 7);
   const contributor = hex(who, 20);
   const request = { contributor, programs, assignment, random: who * 0x1234567, now };
   return record.lease({ ...request, online: 2, held: null });
@@ -66,7 +66,7 @@ async function lease(engine: PostgresEngine, who: number, assignment: Hex, now =
 describe('operations', () => {
   test('a unit from lease to credit; every row is as it was put', async (context) => {
     const { engine, db } = await rig(context);
-    const record = createRecord(engine);
+    const record = createRecord(engine, defaultRecordRules, () => 7);
     const unit = planned(0);
     await engine.run(plan([unit]));
     const held: { assignment: Hex; contributor: Hex; signature: Hex; now: number }[] = [];
