@@ -165,8 +165,8 @@ function candidateOf(view: View, cid: Cid, asking: Asking): Candidate | null {
   const neighbour = origin.prefix !== '' && others.some((replica) => replica.prefix === origin.prefix);
   if (neighbour && view.climate.prefixesOnline >= prefixesMin) return null;
   const state = stateOf(row, rows);
-  const waited = request.now - (row.acceptedAt ?? row.plannedAt);
-  const seat = seatOf(state, view.climate, waited, rules.trust, rules.consensus);
+  const since = rows.reduce((latest, replica) => Math.max(latest, replica.leasedAt), row.plannedAt);
+  const seat = seatOf(state, view.climate, request.now - since, rules.trust, rules.consensus);
   if (!mayTake(seat, standing, rules.trust)) return null;
   return {
     ...{ unit: cid, program: row.program, operations: row.operations, memoryBytes: row.memoryBytes },

@@ -126,6 +126,7 @@ async function storeRound(
         ...{
           memory_bytes: 0,
           checkpoint: null,
+          spare: 0,
           phase: 'accepted',
           attempt: 1,
           target: 2,

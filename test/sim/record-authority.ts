@@ -28,11 +28,11 @@ export class RecordAuthority implements Authority {
   #climateAt = -Infinity;
   #queue = 0;
 
-  constructor(sink: Sink, contents: Contents, rules: RecordRules) {
+  constructor(sink: Sink, contents: Contents, rules: RecordRules, random: () => number) {
     this.#sink = sink;
     this.#contents = contents;
     this.#rules = rules;
-    this.#operations = createOperations(rules);
+    this.#operations = createOperations(rules, random);
   }
 
   add(units: readonly PlannedUnit[], now: number): void {
@@ -99,7 +99,7 @@ export class RecordAuthority implements Authority {
       if (row.outlawedAt !== null) liars++;
     }
     for (const _ of present) online++;
-    this.store.climate = { judged, liars, online, provenOnline: 0, refereesOnline: 0 };
+    this.store.climate = { judged, liars, online, provenOnline: 0, refereesOnline: 0, prefixesOnline: 0 };
   }
 
   accept(unit: Cid, attempt: number, now: number): void {

@@ -160,7 +160,8 @@ class Simulation {
     };
     if (this.#options.model === 'boinc') return new BoincAuthority(sink);
     const scheduling = { ...defaultRecordRules.scheduling, newcomerSpeed: 50 };
-    return new RecordAuthority(sink, this.#contents, { ...defaultRecordRules, scheduling });
+    const dice = new Dice(this.#options.seed, 5);
+    return new RecordAuthority(sink, this.#contents, { ...defaultRecordRules, scheduling }, () => dice.u32());
   }
 
   #sight(): Sight {
