@@ -4,7 +4,7 @@
  */
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
-import { expel } from '../consensus/consensus.ts';
+import { expel, recheck, type Step } from '../consensus/consensus.ts';
 import { voidEscrow } from '../ledger/postings.ts';
 import type { Change } from '../storage/port.ts';
 import { applyStep } from './apply.ts';
@@ -33,37 +33,33 @@ export function reviewOperation(contributor: Hex, from: Cid, setting: Setting): 
     run(view, offered) {
       const row = view.contributor(contributor);
       if (!row || row.reviewFrom !== from) return { changes: [], more: row?.reviewFrom != null };
-      const liar = row;
+      const { now, rules } = setting;
       const changes: Change[] = [];
+      const apply = (loaded: LoadedUnit, step: Step) => {
+        const applied = applyStep(view, loaded, untilChecked(step, now, rules), { now, rules });
+        if (applied.ok && applied.transitions.length > 0) changes.push(applied);
+      };
       if (from === '') {
         const open = new Set(view.openReplicas(contributor).map((replica) => replica.unit));
-        for (const cid of open) expelFrom(view, loadUnit(view, cid), liar, setting, changes);
+        for (const cid of open) {
+          const loaded = loadUnit(view, cid);
+          const hints = hintsFor(view, loaded, setting);
+          apply(loaded, expel(loaded.state, contributor, why, now, rules.consensus, hints));
+        }
         voidEscrow(view, contributor, why);
       }
-      for (const cid of offered) {
+      const looks = rules.trust.defences.secondLooks ? offered : [];
+      for (const cid of looks) {
         const loaded = loadUnit(view, cid);
-        if (!isBeyondDoubt(view, loaded, liar, setting)) expelFrom(view, loaded, liar, setting, changes);
+        if (isBeyondDoubt(view, loaded, row, setting)) continue;
+        apply(loaded, recheck(loaded.state, 1, why, contributor));
       }
-      const more = offered.length === touchedMax;
-      const reviewFrom = more ? (offered.at(-1) as Cid) : null;
+      const more = looks.length === touchedMax;
+      const reviewFrom = more ? (looks.at(-1) as Cid) : null;
       view.put('contributors', { ...(view.contributor(contributor) as ContributorRow), reviewFrom });
       return { changes, more };
     },
   };
-}
-
-function expelFrom(
-  view: View,
-  loaded: LoadedUnit,
-  { address }: ContributorRow,
-  setting: Setting,
-  changes: Change[],
-): void {
-  const { now, rules } = setting;
-  const hints = hintsFor(view, loaded, setting);
-  const step = expel(loaded.state, address, why, now, rules.consensus, hints);
-  const applied = applyStep(view, loaded, untilChecked(step, now, rules), { now, rules });
-  if (applied.ok && applied.transitions.length > 0) changes.push(applied);
 }
 
 /** A referee has found the same, or as many proven ones besides the liar as it takes to prove somebody else false. */

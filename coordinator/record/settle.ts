@@ -1,13 +1,14 @@
 /** The end of a unit: accepted with verdicts and credit, issued again, and in the end shown. */
 import type { Cid } from '#protocol/codec/cid.ts';
-import { accept, reissue } from '../consensus/consensus.ts';
+import { accept, reissue, type UnitState } from '../consensus/consensus.ts';
 import type { Attempted } from '../storage/port.ts';
-import { canariesAfter } from '../trust/decide.ts';
+import { rechecksAfter } from '../trust/decide.ts';
 import { applyStep } from './apply.ts';
 import type { Setting } from './contribute.ts';
 import type { RecordRules } from './rules.ts';
+import type { ReplicaRow } from './rows.ts';
 import { loadUnit, untilChecked } from './units.ts';
-import type { Operation } from './view.ts';
+import type { Operation, View } from './view.ts';
 
 /** The agreed outputs are stored: the verdict stands. Nothing of it is shown before `unseal`. */
 export function acceptOperation(
@@ -23,8 +24,8 @@ export function acceptOperation(
       const loaded = loadUnit(view, cid);
       const { row, state } = loaded;
       if (state.attempt !== attempt) return otherAttempt;
-      const canaries = canariesAfter(state, view.climate, random, rules.trust);
-      const step = accept(state, canaries, rules.consensus);
+      const byOutlaw = loaded.rows.some((replica) => isOutlawed(view, replica, state));
+      const step = accept(state, rechecksAfter(state, byOutlaw, view.climate, random, rules.trust));
       const winner = loaded.rows.find((replica) => replica.digest === state.digest && replica.result);
       // What has been shown stays what it was, and is flagged as overturned: nothing is rewound.
       const result = row.sealed ? (winner?.result ?? null) : row.result;
@@ -34,6 +35,11 @@ export function acceptOperation(
       return applied;
     },
   };
+}
+
+/** One of those who agreed has been proven a liar since. */
+function isOutlawed(view: View, { digest, contributor }: ReplicaRow, unit: UnitState): boolean {
+  return digest === unit.digest && (view.contributor(contributor)?.outlawedAt ?? null) !== null;
 }
 
 export function reissueOperation(
