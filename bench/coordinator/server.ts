@@ -1,10 +1,15 @@
-/** The coordinator under load, in a process of its own: the real one, with every port of production, on a data directory that is seeded first. */
+/**
+ * The coordinator under load, in a process of its own: the real one, with every port of production. Before it starts, its data can be seeded with
+ * work and compared with what an earlier life of it had acknowledged.
+ */
 import { writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector/promises';
 import { join } from 'node:path';
+import { cborCode, cidOfSync } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
 import { type Coordinator, createCoordinator } from '#coordinator/main.ts';
-import { openBlobs } from '#coordinator/storage/blobs.ts';
+import { type Blobs, openBlobs } from '#coordinator/storage/blobs.ts';
+import type { Storage } from '#coordinator/storage/port.ts';
 import { openSqliteStorage } from '#coordinator/storage/sqlite/sqlite-storage.ts';
 import { fakeInitialCheckpoint } from '#coordinator/testing/fake-programs.ts';
 import { serveCalls } from './child.ts';
@@ -13,8 +18,12 @@ import { seedWork } from './work.ts';
 export interface ServerStart {
   dataDir: string;
   port: number;
-  /** Units added before the start. */
-  units: number;
+}
+
+/** What the coordinator has said it will not forget. */
+export interface Acknowledged {
+  commits: [assignment: Hex, commitment: Hex][];
+  reveals: [assignment: Hex, result: Uint8Array][];
 }
 
 /** What the process has used since it began; memory after a collection where one can be had (`--expose-gc`). */
@@ -26,22 +35,40 @@ export interface Usage {
 
 let coordinator: Coordinator | null = null;
 let profiler: Session | null = null;
+const network: Hex = `0x${'42'.repeat(32)}`;
 
-async function seed({ dataDir, units }: ServerStart): Promise<void> {
-  const network: Hex = `0x${'42'.repeat(32)}`;
+async function withStorage<T>(
+  { dataDir }: ServerStart,
+  use: (storage: Storage, blobs: Blobs) => Promise<T>,
+): Promise<T> {
   const storage = openSqliteStorage({ path: join(dataDir, 'atoll.sqlite'), network });
-  await seedWork(storage, await openBlobs(join(dataDir, 'blobs')), units);
-  await storage.close();
+  try {
+    return await use(storage, await openBlobs(join(dataDir, 'blobs')));
+  } finally {
+    await storage.close();
+  }
+}
+
+/** Assignments whose acknowledged commit or reveal the database does not have. */
+async function lostOf({ commits, reveals }: Acknowledged, storage: Storage): Promise<Hex[]> {
+  const lost: Hex[] = [];
+  for (const [assignment, commitment] of commits) {
+    if ((await storage.replica(assignment))?.commitment !== commitment) lost.push(assignment);
+  }
+  for (const [assignment, result] of reveals) {
+    const digest = (await storage.replica(assignment))?.digest;
+    if (digest !== cidOfSync(result, cborCode)) lost.push(assignment);
+  }
+  return lost;
 }
 
 serveCalls({
-  async start(options: ServerStart): Promise<number> {
-    if (options.units > 0) await seed(options);
-    coordinator = await createCoordinator({
-      dataDir: options.dataDir,
-      port: options.port,
-      initialCheckpoint: fakeInitialCheckpoint,
-    });
+  seed: ({ units, ...start }: ServerStart & { units: number }): Promise<void> =>
+    withStorage(start, (storage, blobs) => seedWork(storage, blobs, units)),
+  lost: ({ acknowledged, ...start }: ServerStart & { acknowledged: Acknowledged }): Promise<Hex[]> =>
+    withStorage(start, (storage) => lostOf(acknowledged, storage)),
+  async start({ dataDir, port }: ServerStart): Promise<number> {
+    coordinator = await createCoordinator({ dataDir, port, initialCheckpoint: fakeInitialCheckpoint });
     return coordinator.port;
   },
   usage(): Usage {

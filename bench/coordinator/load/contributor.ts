@@ -67,11 +67,15 @@ export class LoadContributor {
 
   ask(): void {
     this.#askedAt = performance.now();
-    this.#socket?.send(askFrame);
+    this.#send(askFrame);
   }
 
   close(): void {
     this.#socket?.terminate();
+  }
+
+  #send(frame: Uint8Array): void {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(frame);
   }
 
   #open(): void {
@@ -128,7 +132,7 @@ export class LoadContributor {
     if (frame.t !== 'challenge') return;
     this.#network = frame.network;
     const contributor = this.address;
-    this.#socket?.send(
+    this.#send(
       encodeFrame({
         t: 'hello',
         v: 1,
@@ -175,12 +179,12 @@ export class LoadContributor {
 
   #sendCommit(assignment: Hex, { commitment }: Held): void {
     const signature = this.#sign('Commit', { assignment, commitment });
-    this.#socket?.send(commitFrame(assignment, commitment, signature));
+    this.#send(commitFrame(assignment, commitment, signature));
   }
 
   #reveal(assignment: Hex): void {
     const held = this.held.get(assignment);
-    if (held) this.#socket?.send(revealFrame(assignment, held.salt, held.result));
+    if (held) this.#send(revealFrame(assignment, held.salt, held.result));
   }
 
   #note(assignment: Hex, what: 'committed' | 'revealed'): void {

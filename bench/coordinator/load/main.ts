@@ -1,7 +1,7 @@
 /** The load generator, a process of its own: as many contributors as it is told, asking as fast as they are answered or at a given pace. */
 import { serveCalls } from '../child.ts';
 import { type LoadContext, LoadContributor } from './contributor.ts';
-import type { Hex } from 'viem';
+import type { Acknowledged } from '../server.ts';
 
 export interface LoadStart {
   url: string;
@@ -21,12 +21,6 @@ export interface LoadReport {
   /** Milliseconds from ask to lease since the last report, sorted. */
   leaseMs: Float64Array;
   cpuSeconds: number;
-}
-
-/** What the coordinator has said it will not forget. */
-export interface Acknowledged {
-  commits: [assignment: Hex, commitment: Hex][];
-  reveals: [assignment: Hex, result: Uint8Array][];
 }
 
 const contributors: LoadContributor[] = [];

@@ -1,0 +1,111 @@
+/** What the coordinator must survive while contributors are at work: kill -9 at random moments, and a disk without space. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Rig, sleep, withFolder } from './rig.ts';
+
+export interface Survived {
+  /** Acknowledged commits and reveals that were not in the database afterwards. */
+  lost: number;
+  /** Acknowledged in all. */
+  acknowledged: number;
+  /** Times it was brought down, or out of space. */
+  faults: number;
+}
+
+export interface KillOptions {
+  kills: number;
+  contributors: number;
+  units: number;
+  /** Between a start and the next kill; the moment is random. */
+  aliveMsMax: number;
+  say: (line: string) => void;
+}
+
+export function killAtRandom({
+  kills,
+  contributors,
+  units,
+  aliveMsMax,
+  say,
+}: KillOptions): Promise<Survived> {
+  return withFolder(async (dataDir) => {
+    const rig = await Rig.open({ dataDir, units });
+    try {
+      await rig.load({ contributors, eager: true, remember: true });
+      let lost = 0;
+      for (let kill = 0; kill < kills; kill++) {
+        await sleep(Math.random() * aliveMsMax);
+        lost += (await rig.crash()).length;
+        if (kill % 10 === 9) say(`  ${kill + 1} kills, ${lost} lost`);
+      }
+      const { commits, reveals } = await rig.report();
+      return { lost, acknowledged: commits + reveals, faults: kills };
+    } finally {
+      await rig.close();
+    }
+  });
+}
+
+const fullMs = 3_000;
+const diskBytes = 128 << 20;
+const workMsMax = 60_000;
+
+/** Why a small disk cannot be had here; null when it can. */
+export function noSmallDisk(): string | null {
+  if (process.platform !== 'linux' || process.getuid?.() !== 0)
+    return 'mounting a small disk takes root on Linux';
+  return null;
+}
+
+/** A file system of a few megabytes that is full for a while, under load; then it has space again, and work goes on. */
+export function runOutOfSpace(contributors: number): Promise<Survived> {
+  return withFolder(async (folder) => {
+    const disk = join(folder, 'disk');
+    mkdirSync(disk);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${diskBytes}`, 'tmpfs', disk]);
+    try {
+      return await onSmallDisk(disk, contributors);
+    } finally {
+      execFileSync('umount', ['-l', disk]);
+    }
+  });
+}
+
+async function onSmallDisk(disk: string, contributors: number): Promise<Survived> {
+  const rig = await Rig.open({ dataDir: join(disk, 'data'), units: 20_000 });
+  try {
+    await rig.load({ contributors, eager: true, remember: true });
+    await sleep(1_000);
+    fill(join(disk, 'filler'));
+    await sleep(fullMs);
+    const full = await rig.report();
+    rmSync(join(disk, 'filler'));
+    await revealsBeyond(rig, full.reveals + contributors);
+    const lost = (await rig.crash()).length;
+    const { commits, reveals, problems } = await rig.report();
+    if (!problems['storage_failed']) throw new Error('The disk was never full.');
+    return { lost, acknowledged: commits + reveals, faults: 1 };
+  } finally {
+    await rig.close();
+  }
+}
+
+/** Takes what space there is, to the last bytes. */
+function fill(file: string): void {
+  for (const chunk of [1 << 20, 4096]) {
+    try {
+      for (;;) writeFileSync(file, Buffer.alloc(chunk), { flag: 'a' });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+    }
+  }
+}
+
+/** Fails when work does not go on. */
+async function revealsBeyond(rig: Rig, reveals: number): Promise<void> {
+  for (const until = performance.now() + workMsMax; performance.now() < until; await sleep(100)) {
+    if ((await rig.report()).reveals > reveals) return;
+  }
+  throw new Error('Work did not go on.');
+}

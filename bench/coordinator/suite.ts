@@ -1,0 +1,96 @@
+/**
+ * `npm run bench -- coordinator`: one coordinator under the load of many contributors over real WebSockets, with real signatures and a database
+ * that syncs every commit.
+ *
+ * A cycle is a lease, a signed commit and a reveal, each acknowledged; verdict, credit and ledger are part of the load. The generator is a process
+ * of its own and shares the cores with the coordinator: cycles per CPU-second of the coordinator are given beside what the clock says. Units bring
+ * no blocks along (work.ts says why).
+ */
+import type { BenchOutcome, BenchRow, SuiteOptions } from '#scripts/bench.ts';
+import { bounded, information, median } from '../rig/duel.ts';
+import { killAtRandom, noSmallDisk, runOutOfSpace, type Survived } from './faults.ts';
+import { syncMs } from './numbers.ts';
+import { measureSockets, measureThroughput } from './throughput.ts';
+
+type Say = (line: string) => void;
+
+export async function run(say: Say, { quick }: SuiteOptions): Promise<BenchOutcome> {
+  const parts = [throughputRows, socketRows, killRows, spaceRows];
+  const rows: BenchRow[] = [];
+  for (const part of parts) rows.push(...(await part(say, quick)));
+  return { device: `fdatasync ${(await syncMs()).toFixed(2)} ms`, versions: {}, rows };
+}
+
+/** The rows of one part; one that fails says so and fails its row, and the others go on. */
+async function attempted(id: string, say: Say, run: () => Promise<BenchRow[]>): Promise<BenchRow[]> {
+  try {
+    return await run();
+  } catch (error) {
+    say(`  ${id} failed: ${(error as Error).message}`);
+    return [{ ...information(id, Number.NaN, ''), ok: false }];
+  }
+}
+
+function throughputRows(say: Say, quick: boolean): Promise<BenchRow[]> {
+  const id = 'cycles/s, one process, SQLite';
+  say(id);
+  return attempted(id, say, async () => {
+    const options = quick
+      ? { contributors: 128, units: 30_000, windows: 2, windowMs: 3_000 }
+      : { contributors: 256, units: 150_000, windows: 5, windowMs: 5_000 };
+    const measured = await measureThroughput(options);
+    say(`  ${measured.cyclesPerSecond.map((n) => n.toFixed(0)).join(', ')} cycles/s`);
+    for (const [code, count] of Object.entries(measured.problems)) say(`  ${count} problems: ${code}`);
+    return [
+      bounded(id, median(measured.cyclesPerSecond), 'cycles/s', { atLeast: 3_000, aim: 8_000 }),
+      information('cycles per CPU-second of it, SQLite', measured.cyclesPerServerCpuSecond, 'cycles'),
+      information('cycles per CPU-second of the generator', measured.cyclesPerLoadCpuSecond, 'cycles'),
+    ];
+  });
+}
+
+function socketRows(say: Say, quick: boolean): Promise<BenchRow[]> {
+  const contributors = quick ? 1_000 : 10_000;
+  const name = `${contributors.toLocaleString('en')} sockets`;
+  say(name);
+  return attempted(name, say, async () => {
+    const measured = await measureSockets({
+      contributors,
+      perSecond: contributors / 10,
+      seconds: quick ? 5 : 20,
+    });
+    return [
+      bounded(`memory of each of ${name}`, measured.residentBytesEach / 1024, 'KB', { atMost: 60, aim: 30 }),
+      bounded(`p99 lease, ${name}`, measured.leaseMs99, 'ms', { atMost: 250, aim: 100 }),
+      information(`median lease, ${name}`, measured.leaseMsMedian, 'ms'),
+      information(`heap of each of ${name}`, measured.heapBytesEach / 1024, 'KB'),
+      information(`cycles/s meanwhile, ${name}`, measured.cyclesPerSecond, 'cycles/s'),
+    ];
+  });
+}
+
+/** A row is met when nothing was lost and everything started again; it says out of how much. */
+function survivalRows(id: string, { lost, acknowledged, faults }: Survived): BenchRow[] {
+  return [
+    bounded(id, lost, 'lost', { atMost: 0, aim: 0 }),
+    information(`${id}: acknowledged`, acknowledged, `over ${faults}`),
+  ];
+}
+
+function killRows(say: Say, quick: boolean): Promise<BenchRow[]> {
+  const kills = quick ? 5 : 50;
+  const id = `kill -9 at ${kills} moments, SQLite: acknowledged and lost`;
+  say(id);
+  return attempted(id, say, async () =>
+    survivalRows(id, await killAtRandom({ kills, contributors: 64, units: 100_000, aliveMsMax: 1_500, say })),
+  );
+}
+
+function spaceRows(say: Say): Promise<BenchRow[]> {
+  const id = 'out of disk space, SQLite: acknowledged and lost';
+  say(id);
+  const reason = noSmallDisk();
+  if (reason) say(`  skipped: ${reason}`);
+  if (reason) return Promise.resolve([]);
+  return attempted(id, say, async () => survivalRows(id, await runOutOfSpace(32)));
+}
