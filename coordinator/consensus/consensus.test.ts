@@ -1,64 +1,22 @@
 /** Consensus on one unit: agreement, order, withholding, and invariants over random histories. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Hex } from 'viem';
 import * as consensus from './consensus.ts';
-import type { Step, Transition, UnitState } from './consensus.ts';
+import type { Step, UnitState } from './consensus.ts';
+import { benchRules, id, UnitBench } from '../testing/unit-bench.ts';
 
-const rules = { ...consensus.defaultRules, revealMs: 100, retryMs: 1_000 };
-const id = (name: string): Hex => `0x${Buffer.from(name).toString('hex')}`;
-
-/** A unit under test: applies steps, keeps the transitions, throws on a refusal. */
-class Bench {
-  unit: UnitState = consensus.newUnit(rules);
-  log: Transition[] = [];
-
-  do(step: Step): this {
-    if (!step.ok) throw new Error(`${step.code}: ${step.reason}`);
-    this.unit = step.unit;
-    this.log.push(...step.transitions);
-    return this;
-  }
-
-  lease(name: string, deadline = 50): this {
-    const grant = { assignment: id(name), contributor: id(`by ${name}`), weight: 1, deadline };
-    return this.do(consensus.grantLease(this.unit, grant, rules));
-  }
-
-  commit(name: string, now = 10): this {
-    return this.do(consensus.commit(this.unit, id(name), now, rules));
-  }
-
-  reveal(name: string, digest: string, now = 20): this {
-    return this.do(consensus.reveal(this.unit, id(name), digest, now, rules));
-  }
-
-  tick(now: number): this {
-    return this.do(consensus.tick(this.unit, now, rules));
-  }
-
-  round(votes: Record<string, string>): this {
-    for (const name of Object.keys(votes)) this.lease(name);
-    for (const name of Object.keys(votes)) this.commit(name);
-    for (const [name, digest] of Object.entries(votes)) this.reveal(name, digest);
-    return this;
-  }
-
-  states(): string[] {
-    return this.unit.replicas.map((replica) => replica.state);
-  }
-}
+const rules = benchRules;
 
 describe('agreement', () => {
   test('two equal digests agree; accepting settles both', () => {
-    const bench = new Bench().round({ a: 'x', b: 'x' });
+    const bench = new UnitBench().round({ a: 'x', b: 'x' });
     expect(bench.unit).toMatchObject({ phase: 'agreed', digest: 'x' });
     bench.do(consensus.accept(bench.unit));
     expect(bench.states()).toEqual(['agreed', 'agreed']);
   });
 
   test('two different digests ask for one more; the third decides and the odd one out is rejected', () => {
-    const bench = new Bench().round({ a: 'x', b: 'lie' });
+    const bench = new UnitBench().round({ a: 'x', b: 'lie' });
     expect(bench.unit).toMatchObject({ phase: 'gathering', splits: 1 });
     expect(consensus.wanted(bench.unit)).toBe(1);
     bench.round({ c: 'x' }).do(consensus.accept(bench.unit));
@@ -66,14 +24,17 @@ describe('agreement', () => {
   });
 
   test('three different digests want as many more as could make two thirds', () => {
-    const bench = new Bench().round({ a: 'x', b: 'y' }).round({ c: 'z' });
+    const bench = new UnitBench().round({ a: 'x', b: 'y' }).round({ c: 'z' });
     expect(consensus.wanted(bench.unit)).toBe(3);
     bench.round({ d: 'x', e: 'x', f: 'x' });
     expect(bench.unit).toMatchObject({ phase: 'agreed', digest: 'x' });
   });
 
   test('a unit that cannot agree within the limit fails, says why, and is tried again after a rest', () => {
-    const bench = new Bench().round({ a: '1', b: '2' }).round({ c: '3' }).round({ d: '4', e: '5', f: '6' });
+    const bench = new UnitBench()
+      .round({ a: '1', b: '2' })
+      .round({ c: '3' })
+      .round({ d: '4', e: '5', f: '6' });
     expect(bench.unit.phase).toBe('failed');
     expect(bench.unit.reason).toMatch(/no agreement within 9 replicas: 6 digests in 6 reveals/);
     expect(new Set(bench.states())).toEqual(new Set(['void']));
@@ -86,7 +47,7 @@ describe('agreement', () => {
 
 describe('order', () => {
   test('nothing opens before every wanted replica has committed', () => {
-    const bench = new Bench().lease('a').commit('a');
+    const bench = new UnitBench().lease('a').commit('a');
     expect(bench.unit.phase).toBe('gathering');
     expect(consensus.reveal(bench.unit, id('a'), 'x', 11, rules)).toMatchObject({
       ok: false,
@@ -97,7 +58,7 @@ describe('order', () => {
   });
 
   test('a contributor gets no second replica, except of a lease that came to nothing', () => {
-    const bench = new Bench().lease('a');
+    const bench = new UnitBench().lease('a');
     const again = (name: string) => ({
       assignment: id(name),
       contributor: id('by a'),
@@ -111,18 +72,18 @@ describe('order', () => {
   });
 
   test('a late commit is stale, and the replica is leased to somebody else', () => {
-    const bench = new Bench().lease('a').lease('b').commit('b');
+    const bench = new UnitBench().lease('a').lease('b').commit('b');
     bench.tick(51);
     expect(consensus.commit(bench.unit, id('a'), 51, rules)).toMatchObject({
       ok: false,
       code: 'stale_lease',
     });
-    bench.lease('c', 200).commit('c', 60);
+    bench.lease('c', { deadline: 200 }).commit('c', 60);
     expect(bench.unit.phase).toBe('revealing');
   });
 
   test('a late lease cannot touch a verdict: nothing is granted, committed or revealed once it stands', () => {
-    const bench = new Bench().lease('a').lease('b');
+    const bench = new UnitBench().lease('a').lease('b');
     const grant = { assignment: id('late'), contributor: id('late'), weight: 9, deadline: 999 };
     expect(consensus.grantLease(bench.unit, grant, rules)).toMatchObject({ ok: false, code: 'conflict' });
     bench.commit('a').commit('b');
@@ -140,18 +101,22 @@ describe('order', () => {
 
 describe('withholding', () => {
   test('a missing reveal counts as withheld; another replica is asked for and the withholder is rejected', () => {
-    const bench = new Bench().lease('a').lease('b').commit('a').commit('b').reveal('a', 'x');
+    const bench = new UnitBench().lease('a').lease('b').commit('a').commit('b').reveal('a', 'x');
     expect(consensus.dueAt(bench.unit)).toBe(110);
     bench.tick(111);
     expect(bench.states()).toEqual(['revealed', 'withheld']);
     expect(consensus.wanted(bench.unit)).toBe(1);
     expect(consensus.reveal(bench.unit, id('b'), 'x', 112, rules).ok).toBe(false);
-    bench.lease('c', 300).commit('c', 150).reveal('c', 'x', 160).do(consensus.accept(bench.unit));
+    bench
+      .lease('c', { deadline: 300 })
+      .commit('c', 150)
+      .reveal('c', 'x', 160)
+      .do(consensus.accept(bench.unit));
     expect(bench.states()).toEqual(['agreed', 'rejected', 'agreed']);
   });
 
   test('who withheld may try again, since no vote was cast: two contributors are enough after a mishap', () => {
-    const bench = new Bench().lease('a').lease('b').commit('a').commit('b').tick(111);
+    const bench = new UnitBench().lease('a').lease('b').commit('a').commit('b').tick(111);
     expect(bench.states()).toEqual(['withheld', 'withheld']);
     const again = { assignment: id('a2'), contributor: id('by a'), weight: 1, deadline: 300 };
     bench.do(consensus.grantLease(bench.unit, again, rules));
@@ -164,23 +129,23 @@ describe('withholding', () => {
   });
 
   test('a reveal that opens nothing ends the wait at once', () => {
-    const bench = new Bench().lease('a').lease('b').commit('a').commit('b').reveal('a', 'x');
+    const bench = new UnitBench().lease('a').lease('b').commit('a').commit('b').reveal('a', 'x');
     bench.do(consensus.withhold(bench.unit, id('b'), 'it does not open the commitment', 21, rules));
     expect(bench.unit.phase).toBe('gathering');
     expect(bench.log.at(-1)).toMatchObject({ type: 'split', wanted: 1 });
   });
 
   test('after downtime no deadline is nearer than the grace', () => {
-    const bench = new Bench().lease('a').lease('b').commit('a');
+    const bench = new UnitBench().lease('a').lease('b').commit('a');
     const later = consensus.afterDowntime(bench.unit, 1_000, 30);
     expect(consensus.dueAt(later)).toBe(1_030);
     expect(consensus.commit(later, id('b'), 1_020, rules).ok).toBe(true);
   });
 
   test('leases that keep ending without a commitment give the unit up', () => {
-    const bench = new Bench();
+    const bench = new UnitBench();
     for (let i = 0; i <= rules.lostLeasesMax && bench.unit.phase === 'gathering'; i++) {
-      bench.lease(`l${i}`, 1_000);
+      bench.lease(`l${i}`, { deadline: 1_000 });
       bench.do(consensus.release(bench.unit, id(`l${i}`), 'no', 1, rules));
     }
     expect(bench.unit).toMatchObject({ phase: 'failed', reason: '65 leases ended without a commitment' });

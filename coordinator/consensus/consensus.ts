@@ -91,12 +91,12 @@ function withPlan(unit: UnitState, { target, quorum }: Plan): UnitState {
   return { ...unit, target: counting(unit) + target, quorum };
 }
 
-/** One more lease than is wanted makes sense while a lease is open, and within the limit. */
+/** One more lease than is wanted makes sense for every lease that is open, and within the limit. */
 export function mayDuplicate(unit: UnitState, rules: Rules): boolean {
   if (unit.phase !== 'gathering' || wanted(unit) > 0) return false;
   const late = unit.replicas.filter((r) => r.state === 'leased').length;
   const extra = counting(unit) - unit.target;
-  return late > extra && counting(unit) < rules.replicasMax;
+  return late > 2 * extra && counting(unit) < rules.replicasMax;
 }
 
 /** Lowers what a unit that waits for replicas needs, because the network has become too small for its plan. */
