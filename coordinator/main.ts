@@ -62,6 +62,8 @@ export interface Coordinator {
   /** `http://host:port`. */
   readonly url: string;
   readonly port: number;
+  /** Asks over HTTP without a socket: for tools in the same process. */
+  fetch(request: Request): Promise<Response>;
   readonly network: Hex;
   /** The stored blocks, accepted or not: for tools in the same process. */
   readonly blocks: BlockStore;
@@ -102,6 +104,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     return {
       url: door.url,
       port: door.port,
+      fetch: (request) => door.fetch(request),
       network: storage.network,
       blocks: blobs,
       keys,

@@ -18,6 +18,8 @@ export interface Door {
   /** `http://host:port`. */
   url: string;
   port: number;
+  /** Asks without a socket, as a request that arrived by one. */
+  fetch(request: Request): Promise<Response>;
   close(): Promise<void>;
 }
 
@@ -66,6 +68,7 @@ export async function openDoor(ports: DoorPorts): Promise<Door> {
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     port,
+    fetch: async (request) => app.fetch(request),
     close: async () => {
       for (const client of sockets.clients) client.close(1001);
       const late = setTimeout(() => {
