@@ -12,7 +12,7 @@ import type { Cid } from '#protocol/codec/cid.ts';
 import { type Climate, type Engine, Miss, type Operation, type Search } from '../../record/view.ts';
 import { Batch } from './batch.ts';
 import { connect, isBadData, isCollision, storageFailed } from './connection.ts';
-import { Loader, type Place, Wanted } from './loader.ts';
+import { Loader, type Place, poolPrefix, Wanted } from './loader.ts';
 import { commit, statementsOf } from './writer.ts';
 
 export interface EngineOptions {
@@ -55,6 +55,8 @@ export class PostgresEngine implements Engine {
   #window: { size: number; at: number; first: number; last: number } | null = null;
   /** An operation has been seen to read about the other contributors of its unit: they are loaded with the rest from then on. */
   #judgesAll = false;
+  /** The same of the purses of the units' jobs. */
+  #readsPools = false;
   #closed = false;
   readonly #reconnects = new Set<NodeJS.Timeout>();
   #drained: (() => void) | null = null;
@@ -168,6 +170,7 @@ export class PostgresEngine implements Engine {
     const touched = await this.#touched(loader, searches, wanted);
     const overdue = mostOf(searches);
     wanted.judgesAll = this.#judgesAll;
+    wanted.readsPools = this.#readsPools;
     const begun = client.query('BEGIN');
     const loading = loader.load(wanted, { wait: true, place, overdue });
     const [, late] = await Promise.all([begun, loading]);
@@ -199,10 +202,18 @@ export class PostgresEngine implements Engine {
       if (misses.length === 0) return outcomes;
       batch.reset();
       for (const { hints } of misses) wanted.add(hints);
-      if (misses.some(({ hints }) => hints.contributors)) this.#judgesAll = true;
+      this.#learn(misses);
       await loader.load(wanted, { wait: false });
     }
     throw new AtollError('internal', 'Operations read more and more rows that were not loaded.');
+  }
+
+  /** What operations read without saying so, the next batches load with the rest. */
+  #learn(misses: readonly Miss[]): void {
+    for (const { hints } of misses) {
+      if (hints.contributors) this.#judgesAll = true;
+      if (hints.accounts?.some((id) => id.startsWith(poolPrefix))) this.#readsPools = true;
+    }
   }
 
   async #touched(loader: Loader, searches: readonly Search[], wanted: Wanted): Promise<Map<Search, Cid[]>> {

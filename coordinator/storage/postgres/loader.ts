@@ -8,11 +8,14 @@
 import type pg from 'pg';
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
+import { poolOf } from '../../ledger/accounts.ts';
 import type { ContributorRow, DeviceRow, ReplicaRow, UnitRow } from '../../record/rows.ts';
 import { tables } from '../../record/tables.ts';
 import type { Hints, Search } from '../../record/view.ts';
 import type { Batch } from './batch.ts';
 import { columnList, decoder, textArray } from './rows.ts';
+
+export const poolPrefix = poolOf('');
 
 /** What a batch reads, as far as is known. */
 export class Wanted {
@@ -21,6 +24,8 @@ export class Wanted {
   readonly judged = new Set<Cid>();
   /** The same of all units that are wanted by an assignment. */
   judgesAll = false;
+  /** The purses of the jobs of judged units are read too. */
+  readsPools = false;
   readonly assignments = new Set<Hex>();
   readonly contributors = new Set<Hex>();
   readonly accounts = new Set<string>();
@@ -107,6 +112,12 @@ export class Loader {
     const judged = [...wanted.judged, ...late.map((row) => row.cid)];
     if (wanted.judgesAll) judged.push(...unitOf.values());
     const judgedNow = judged.filter((cid) => fresh.has(cid));
+    if (wanted.readsPools) {
+      for (const cid of judgedNow) {
+        const job = fresh.get(cid)?.job;
+        if (job !== undefined) wanted.accounts.add(poolOf(job));
+      }
+    }
     await this.#belongings(fresh, judgedNow, wanted, wait);
     return late.map((row) => row.cid);
   }
