@@ -51,7 +51,10 @@ export async function rewardTree(
   };
 }
 
-/** The rewards as they were at an earlier tip: those of now, less what the transfers since have changed. */
+/**
+ * The rewards as they were at an earlier tip: those of now, less what the transfers since have changed. The transfers may be taken away in parts, in any
+ * order; an amount may be below zero in between.
+ */
 export function rewardsBefore(now: readonly Reward[], since: readonly SealedTransfer[]): Reward[] {
   const amounts = new Map(now.map(({ contributor, amount }) => [contributor, amount]));
   for (const [account, change] of balanceChanges(since)) {
@@ -60,7 +63,7 @@ export function rewardsBefore(now: readonly Reward[], since: readonly SealedTran
   }
   return [...amounts]
     .map(([contributor, amount]) => ({ contributor, amount }))
-    .filter(({ amount }) => amount > 0n);
+    .filter(({ amount }) => amount !== 0n);
 }
 
 /** The rewards that a chain amounts to, from its first transfer on: what a client computes by itself. */

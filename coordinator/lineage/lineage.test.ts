@@ -5,7 +5,7 @@ import pg from 'pg';
 import { describe, expect, onTestFinished, test, type TestContext } from 'vitest';
 import type { Cid } from '#protocol/codec/cid.ts';
 import { type Lineage, lineageSchema } from '#protocol/http/ledger.ts';
-import { decodeResult, decodeWorkunit, encodeResult } from '#protocol/messages/workunit.ts';
+import { decodeWorkunit } from '#protocol/messages/workunit.ts';
 import * as v from 'valibot';
 import { kyselyOn } from '../storage/sqlite/kysely.ts';
 import { lineageSource } from '../storage/sql/lineage.ts';
@@ -113,22 +113,16 @@ describe.each(Object.keys(sources))('from %s', (name) => {
     const history = await historyOf({}, 3);
     const [, second] = history.rounds;
     const lane = second?.units.find((unit) => unit.kind === 'train' && unit.lane === 1);
-    const used = decodeResult(lane?.result as Uint8Array).outputs['update'];
-    // Overturned in time: the round uses what stands today.
-    const inTime = second?.units.find((unit) => unit.kind === 'train' && unit.lane === 0);
-    Object.assign(inTime ?? {}, { overturned: true });
-    const outputs = { losses: history.initial, update: history.initial };
-    Object.assign(lane ?? {}, {
-      overturned: true,
-      result: encodeResult({ v: 1, unit: lane?.cid as Cid, outputs }),
-    });
+    const outer = second?.units.find((unit) => unit.kind === 'outer');
+    const used = decodeWorkunit(outer?.bytes as Uint8Array).inputs['update1'];
+    Object.assign(lane ?? {}, { overturned: true, digest: history.initial });
     const page = await lineageOf(checkpointOf(history, 3), await opened([history], context), { depth: 9 });
     expect(page.overturned).toEqual([2]);
     expect(page.rounds[1]?.lanes.map((of) => [of.lane, of.overturned])).toEqual([
       [0, false],
       [1, true],
     ]);
-    expect(page.rounds[1]?.lanes[1]?.update).toBe(used);
+    expect(page.rounds[1]?.lanes[1]).toMatchObject({ update: used, digest: history.initial });
     expect(page.rounds[0]?.lanes.some((of) => of.overturned)).toBe(false);
   });
 

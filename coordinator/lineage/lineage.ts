@@ -2,15 +2,15 @@
  * Where a checkpoint comes from: checkpoint -> outer unit -> updates -> train units -> shards of the data and contributors, round by round back
  * to the job's beginning.
  *
- * The documents themselves are followed, not the plan: a unit names its inputs by CID, so whoever has the documents can follow the same path. What
- * a round used and what stands today differ where a unit was overturned after its round had closed; that is shown, and nothing is rewound. One page
- * holds some rounds, and no page more than `unitsMax` units.
+ * The documents themselves are followed, not the plan: a unit names its inputs by CID, so whoever has the documents can follow the same path. A unit
+ * that was overturned after it had been used is shown as such, with what was used; nothing is rewound. One page holds some rounds, and no more than
+ * `unitsMax` units.
  */
 import type { Cid } from '#protocol/codec/cid.ts';
 import { AtollError } from '#protocol/errors.ts';
 import type { Lineage, LineageRound, ShareInfo } from '#protocol/http/ledger.ts';
 import { decodeJob, type Job } from '#protocol/messages/job.ts';
-import { decodeResult, decodeWorkunit, type Workunit } from '#protocol/messages/workunit.ts';
+import { decodeWorkunit, type Workunit } from '#protocol/messages/workunit.ts';
 import type { Hex } from 'viem';
 import { corpusShape } from '../planner/corpus.ts';
 
@@ -21,8 +21,7 @@ export interface LineageUnit {
   /** Canonical bytes of the workunit. */
   bytes: Uint8Array;
   digest: Cid | null;
-  /** Canonical bytes of the result that stands today. */
-  result: Uint8Array | null;
+  /** A later check found false what had been shown, and used, already. */
   overturned: boolean;
   /** Of the replicas that agreed, oldest first. */
   contributors: readonly { contributor: Hex; credit: bigint }[];
@@ -126,13 +125,13 @@ function roundOf(job: Job, { round, checkpoint, units }: LineageSourceRound): Li
     });
   if (lanes.length !== job.training.lanes) throw broken(round, 'a lane is missing');
   const parent = required(inputs, 'checkpoint', round);
-  return { round, checkpoint, parent, outer: workOf(outer, 'checkpoint', checkpoint), lanes };
+  return { round, checkpoint, parent, outer: workOf(outer), lanes };
 }
 
 function laneOf(job: Job, unit: LineageUnit, update: Cid, round: number) {
   const { steps, batch } = job.training;
   return {
-    ...workOf(unit, 'update', update),
+    ...workOf(unit),
     lane: unit.lane,
     update,
     tokens: required(decodeWorkunit(unit.bytes).inputs, 'tokens', round),
@@ -140,14 +139,11 @@ function laneOf(job: Job, unit: LineageUnit, update: Cid, round: number) {
   };
 }
 
-/** `used`: what the round took for the unit's output. */
-function workOf(unit: LineageUnit, output: string, used: Cid) {
-  const now = unit.result ? decodeResult(unit.result).outputs[output] : undefined;
+function workOf(unit: LineageUnit) {
   return {
     unit: unit.cid,
     digest: unit.digest,
-    // Found false and not yet computed anew is overturned too; another job may have overturned it before this round used it.
-    overturned: unit.overturned && now !== used,
+    overturned: unit.overturned,
     contributors: unit.contributors.map(({ contributor, credit }) => shown({ contributor, amount: credit })),
   };
 }

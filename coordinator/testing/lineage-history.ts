@@ -2,7 +2,7 @@
 import { writeFile } from '#protocol/messages/file.ts';
 import type { Cid } from '#protocol/codec/cid.ts';
 import { encodeJob, type Job, jobId } from '#protocol/messages/job.ts';
-import { encodeResult, encodeWorkunit, workunitId } from '#protocol/messages/workunit.ts';
+import { encodeWorkunit, workunitId } from '#protocol/messages/workunit.ts';
 import type { Hex } from 'viem';
 import type { LineageSource, LineageSourceRound, LineageUnit } from '../lineage/lineage.ts';
 import { runJob } from '../planner/run-job.ts';
@@ -36,10 +36,9 @@ export async function historyOf(
   const closed = run.checkpoints.map((checkpoint, i) => {
     const units = run.units
       .filter(({ slot }) => slot.round === i + 1 && (slot.kind === 'train' || slot.kind === 'outer'))
-      .map(({ slot, unit, digest, outputs }): LineageUnit => ({
+      .map(({ slot, unit, digest }): LineageUnit => ({
         ...{ kind: slot.kind as LineageUnit['kind'], lane: slot.lane, cid: unit, digest, overturned: false },
         bytes: bytes.get(unit) as Uint8Array,
-        result: encodeResult({ v: 1, unit, outputs }),
         contributors: contributors.slice(0, 2).map((contributor) => ({ contributor, credit: 10n })),
       }));
     return { round: i + 1, checkpoint, units };
@@ -136,7 +135,7 @@ async function storeRound(
         ...{
           until: null,
           digest: unit.digest,
-          result: unit.result,
+          result: null,
           reason: '',
           wanted: 0,
           due_at: null,

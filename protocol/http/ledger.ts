@@ -50,9 +50,9 @@ export type ShareInfo = v.InferOutput<typeof shareSchema>;
 
 const work = {
   unit: cidSchema,
-  /** The result that stands today. */
+  /** The digest that stands today. */
   digest: v.nullable(cidSchema),
-  /** A later check found what this checkpoint was made of to be false. */
+  /** A later check found false what had been used already. */
   overturned: v.boolean(),
   /** Whose results agreed, and what each has earned by it. */
   contributors: v.array(shareSchema),
@@ -61,7 +61,7 @@ const work = {
 export const lineageLaneSchema = v.object({
   ...work,
   lane: count,
-  /** What the round's checkpoint was made of; not the result's any more when the unit was overturned. */
+  /** What the round's checkpoint was made of, even when the unit was overturned. */
   update: cidSchema,
   /** The shard of the data that it read. */
   tokens: cidSchema,

@@ -39,7 +39,7 @@ async function closedRounds(db: Db, job: Cid, first: number, last: number): Prom
     .selectFrom('slots')
     .innerJoin('units', 'units.cid', 'slots.unit')
     .select(['slots.round', 'slots.kind', 'slots.lane', 'units.cid', 'units.bytes'])
-    .select(['units.digest', 'units.result', 'units.overturned'])
+    .select(['units.digest', 'units.overturned'])
     .where('slots.job', '=', job)
     .where('slots.kind', 'in', ['train', 'outer'])
     .where('slots.round', '>=', first)
@@ -49,7 +49,6 @@ async function closedRounds(db: Db, job: Cid, first: number, last: number): Prom
   const unitOf = (row: (typeof units)[number]): LineageUnit => ({
     ...{ kind: row.kind as LineageUnit['kind'], lane: Number(row.lane), cid: row.cid },
     ...{ bytes: plain(row.bytes), digest: row.digest },
-    result: row.result && plain(row.result),
     overturned: Number(row.overturned) === 1,
     contributors: agreed.get(row.cid) ?? [],
   });
