@@ -6,7 +6,16 @@ import type { Cid } from '#protocol/codec/cid.ts';
 import type { Outcome } from '#protocol/messages/frames.ts';
 import { defaultRecordRules } from '#coordinator/record/rules.ts';
 import type { Hex } from 'viem';
-import { type Answer, createTactic, Rings, type Sight, type Strategy, type Task } from './adversaries.ts';
+import {
+  type Answer,
+  type Intent,
+  type Opens,
+  createTactic,
+  Rings,
+  type Sight,
+  type Strategy,
+  type Task,
+} from './adversaries.ts';
 import type { Authority, Lease, Sink } from './authority.ts';
 import { BoincAuthority } from './boinc.ts';
 import { cheapContents, type Contents, exactContents } from './contents.ts';
@@ -67,6 +76,7 @@ const renews: ReadonlySet<Strategy | null> = new Set(['sybil', 'free-rider']);
 const handsMax = 4;
 /** Half of those who leave forget what they have committed to. */
 const forgetChance = 0.5;
+const honestIntent: Intent = { effort: 1, holdMs: 0 };
 /** Mean time until the agreed outputs are stored. */
 const pullMs = 400;
 /** Who forges an opening waits this long for others to reveal. */
@@ -209,85 +219,59 @@ class Simulation {
     for (const submission of actor.open.values()) this.#forget(submission, false);
   }
 
-  #ask(actor: Actor): void {
+  #ask(actor: Actor, afterMs = 0): void {
     if (!actor.isOnline || actor.isAsking || actor.isOutlawed || actor.inHand >= handsMax) return;
     actor.isAsking = true;
-    this.#weather.send(actor, () => {
-      actor.isAsking = false;
-      const assignment = this.#contents.assignment(++this.#assignments);
-      const asked = this.#authority.lease(
-        actor.identity,
-        assignment,
-        this.#dice.u32(),
-        this.#time.now,
-        this.#weather.online,
-      );
-      if (asked.type === 'lease') this.#begin(actor, asked.lease);
-      else if (asked.outlawed) this.#outlawed(actor);
-      else this.#askLater(actor, asked.retryMs);
-    });
+    this.#weather.send(actor, () => this.#lease(actor), afterMs);
   }
 
-  #askLater(actor: Actor, retryMs: number): void {
-    const { life } = actor;
-    actor.isAsking = true;
-    this.#time.after(Math.max(2_000, retryMs) + this.#dice.wait(3_000), () => {
-      if (actor.life !== life) return;
-      actor.isAsking = false;
-      this.#ask(actor);
-    });
+  #lease(actor: Actor): void {
+    actor.isAsking = false;
+    const assignment = this.#contents.assignment(++this.#assignments);
+    const [random, now, { online }] = [this.#dice.u32(), this.#time.now, this.#weather];
+    const asked = this.#authority.lease(actor.identity, assignment, random, now, online);
+    if (asked.type === 'lease') this.#begin(actor, asked.lease);
+    else if (asked.outlawed) this.#outlawed(actor);
+    else this.#ask(actor, Math.max(2_000, asked.retryMs) + this.#dice.wait(3_000));
   }
 
-  /** Works on a lease, then commits; an honest contributor does one at a time. */
+  /** Works on a lease, then commits and asks for the next; an honest contributor does one at a time. */
   #begin(actor: Actor, { assignment, unit, ms }: Lease): void {
     this.#measures.leased();
-    const { life, tactic } = actor;
+    const { tactic } = actor;
     const operations = this.#feed.operationsOf(unit);
     const computeMs = operations / actor.speed;
     const task = { assignment, unit, leaseMs: ms, computeMs };
-    const { effort, holdMs } = tactic ? tactic.begin(task) : { effort: 1, holdMs: 0 };
+    const { effort, holdMs } = tactic ? tactic.begin(task) : honestIntent;
     const slow = this.#dice.chance(straggler.chance) ? straggler.factor : 1;
-    const busyMs = computeMs * effort * slow;
     actor.inHand++;
-    this.#time.after(busyMs + holdMs, () => {
-      if (actor.life !== life) return tactic?.over(task, false);
+    const deliver = () => {
       actor.work += operations * effort;
       actor.inHand--;
       this.#finish(actor, task);
-      this.#ask(actor);
-    });
-    if (busyMs === 0) this.#ask(actor);
+      if (!actor.isAsking && !actor.isOutlawed) this.#lease(actor);
+    };
+    const lost = () => tactic?.over(task, false);
+    this.#weather.send(actor, deliver, computeMs * effort * slow + holdMs, lost);
+    if (effort === 0) this.#ask(actor);
   }
 
+  /** The result arrives: as a commitment, or the lease is given back, or nothing comes at all. */
   #finish(actor: Actor, task: Task): void {
     const { tactic, identity } = actor;
     const { assignment, unit } = task;
-    const answer = tactic ? tactic.answer(task) : { digest: this.#contents.honest(unit) };
-    if (answer === null || (!tactic && this.#dice.chance(releaseChance))) {
-      tactic?.over(task, false);
-      // One that gives nothing says nothing either.
-      if (!tactic)
-        this.#weather.send(actor, () =>
-          this.#authority.release(assignment, identity.address, this.#time.now),
-        );
-      return;
-    }
-    const salt = this.#contents.salt(this.#dice.u32());
-    const { digest, copied } = answer as Answer;
     const contributor = identity.address;
+    const answer: Answer | null = tactic ? tactic.answer(task) : { digest: this.#contents.honest(unit) };
+    if (answer === null) return tactic?.over(task, false);
+    if (!tactic && this.#dice.chance(releaseChance)) {
+      return this.#authority.release(assignment, contributor, this.#time.now);
+    }
+    const { digest, copied } = answer;
+    const salt = this.#contents.salt(this.#dice.u32());
     const commitment = copied ?? this.#contents.commitment(assignment, contributor, salt, digest);
     const isFalse = !this.#contents.isHonest(unit, digest);
-    const submission: Submission = {
-      ...task,
-      actor,
-      contributor,
-      digest,
-      salt,
-      commitment,
-      isFalse,
-      isOpened: false,
-    };
-    this.#weather.send(actor, () => this.#commit(submission));
+    const made = { actor, contributor, digest, salt, commitment, isFalse, isOpened: false };
+    this.#commit({ ...task, ...made });
   }
 
   #commit(submission: Submission): void {
@@ -298,37 +282,42 @@ class Simulation {
     this.#wire?.committed.set(unit, submission);
     if (this.#authority.commit({ assignment, contributor, commitment, digest }, this.#time.now)) {
       this.#measures.committed(submission);
-    } else this.#forget(submission, false);
+    } else {
+      this.#submissions.delete(assignment);
+      this.#forget(submission, false);
+    }
   }
 
   #opened(assignment: Hex): void {
     const submission = this.#submissions.get(assignment);
     if (!submission) return;
     submission.isOpened = true;
-    const { actor } = submission;
-    if (actor.isOnline) this.#time.after(this.#weather.latency(), () => this.#reveal(submission));
+    this.#reveal(submission);
   }
 
+  /** The open frame is on its way to a contributor that is there; the opening comes back. */
   #reveal(submission: Submission): void {
-    const { actor, assignment, contributor, unit } = submission;
-    const { life } = actor;
+    const { actor, assignment } = submission;
+    if (!actor.isOnline || !actor.open.has(assignment)) return;
     const opens = actor.tactic?.opens(submission) ?? 'reveal';
-    if (opens === 'never' || !actor.open.has(assignment) || !actor.isOnline) return;
-    const wait = opens === 'reveal' ? 0 : listenMs;
-    this.#time.after(wait, () => {
-      if (actor.life !== life) return;
-      this.#weather.send(actor, () => {
-        let { digest, salt } = submission;
-        const heard = opens === 'reveal' ? undefined : this.#wire?.revealed.get(unit);
-        if (heard) ({ digest, salt } = heard);
-        if (opens === 'equivocate') {
-          const commitment = this.#contents.commitment(assignment, contributor, salt, digest);
-          this.#authority.commit({ assignment, contributor, commitment, digest }, this.#time.now);
-        }
-        this.#wire?.revealed.set(unit, { digest, salt });
-        this.#authority.reveal({ assignment, contributor, salt, digest }, this.#time.now);
-      });
-    });
+    if (opens === 'never') return;
+    const deliver = () => this.#open(submission, opens);
+    this.#weather.send(actor, deliver, opens === 'reveal' ? 0 : listenMs);
+  }
+
+  #open(submission: Submission, opens: Opens): void {
+    const { assignment, contributor, unit } = submission;
+    const now = this.#time.now;
+    let { digest, salt } = submission;
+    const heard = opens === 'reveal' ? undefined : this.#wire?.revealed.get(unit);
+    if (heard) ({ digest, salt } = heard);
+    if (heard && opens === 'equivocate') {
+      const commitment = this.#contents.commitment(assignment, contributor, salt, digest);
+      this.#authority.commit({ assignment, contributor, commitment, digest }, now);
+    }
+    if (!this.#authority.reveal({ assignment, contributor, salt, digest }, now)) return;
+    submission.isFalse = !this.#contents.isHonest(unit, digest);
+    if (this.#wire && !this.#wire.revealed.has(unit)) this.#wire.revealed.set(unit, { digest, salt });
   }
 
   #agreed(unit: Cid, attempt: number): void {

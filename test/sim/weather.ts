@@ -103,19 +103,18 @@ export class Weather {
     });
   }
 
-  /** Delivers after some time, unless the sender has left by then; while the way is cut or the coordinator down, it is sent again and again. */
-  send(actor: Actor, deliver: () => void): void {
+  /**
+   * Delivers what the sender has ready after `readyMs`, unless it has left by then; while the way is cut or the coordinator down, it is sent again and
+   * again. `lost` is told when it never arrives.
+   */
+  send(actor: Actor, deliver: () => void, readyMs = 0, lost?: () => void): void {
     const { life } = actor;
-    this.#time.after(this.#dice.wait(mean.latency), () => {
-      if (actor.life !== life || !actor.isOnline) return;
+    this.#time.after(readyMs + this.#dice.wait(mean.latency), () => {
+      if (actor.life !== life || !actor.isOnline) return lost?.();
       const wait = this.isDown ? resendMs : actor.cutUntil - this.#time.now;
-      if (wait > 0) this.#time.after(wait, () => this.send(actor, deliver));
+      if (wait > 0) this.send(actor, deliver, wait, lost);
       else deliver();
     });
-  }
-
-  latency(): number {
-    return this.#dice.wait(mean.latency);
   }
 }
 
