@@ -75,6 +75,8 @@ export interface Authority {
   publish(units: readonly Cid[], now: number): void;
   resume(now: number, graceMs: number): void;
   look(unit: Cid): PublicUnit;
+  /** No accepted unit is under a second look. */
+  isQuiet(): boolean;
   /** Credit that an address has at the end, escrow included. */
   credit(address: Hex): number;
   /** What must hold of its books; empty when all does. */

@@ -219,6 +219,10 @@ export class BoincAuthority implements Authority {
     };
   }
 
+  isQuiet(): boolean {
+    return true;
+  }
+
   credit(address: Hex): number {
     return this.#hosts.get(address)?.credit ?? 0;
   }

@@ -44,6 +44,16 @@ export const cheapContents: Contents = {
   address: (count) => padded(count, 1),
 };
 
+/** Commitments of the digest and its salt alone: anybody can open a copy. To see what the binding is for. */
+export function unbound(contents: Contents): Contents {
+  const nobody: Hex = `0x${'00'.repeat(32)}`;
+  return {
+    ...contents,
+    commitment: (_assignment, _contributor, salt, digest) =>
+      contents.commitment(nobody, nobody, salt, digest),
+  };
+}
+
 /** The named outputs of a result, as the planner takes them. */
 export function outputsOf(digest: Cid, contents: Contents): Record<string, Cid> {
   const made = (name: string) => contents.lie(digest, name);

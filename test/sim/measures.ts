@@ -43,8 +43,9 @@ export class Measures {
   readonly #contents: Contents;
   readonly #warmFrom: number;
   readonly #falsity = new Map<Strategy | 'honest', Falsity>();
-  /** Units believed to be something false, with whose lie it is. */
-  readonly #wrong = new Map<Cid, Map<Strategy, number>>();
+  /** Units believed to be something false, units that were overturned, and whose false results are believed. */
+  readonly #wrong = new Set<Cid>();
+  readonly #again = new Set<Cid>();
   readonly #believed = new Map<Cid, Map<Strategy, number>>();
 
   constructor(contents: Contents, units: number) {
@@ -71,11 +72,12 @@ export class Measures {
   }
 
   accepted(unit: Cid, digest: Cid): void {
-    this.#count('accepted');
+    // Once more with another digest, it is the same unit.
+    if (!this.#again.delete(unit)) this.#count('accepted');
     this.#wrong.delete(unit);
     if (this.#contents.isHonest(unit, digest)) return;
     this.#count('wrongEver');
-    this.#wrong.set(unit, new Map());
+    this.#wrong.add(unit);
   }
 
   /** The verdict on a false result: it is standing when it was found right. */
@@ -88,6 +90,7 @@ export class Measures {
 
   overturned(unit: Cid): void {
     this.#count('overturned');
+    this.#again.add(unit);
     this.#wrong.delete(unit);
     this.#believed.delete(unit);
   }

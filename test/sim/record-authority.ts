@@ -5,7 +5,9 @@
 import type { Cid } from '#protocol/codec/cid.ts';
 import { createOperations, type Operations } from '#coordinator/record/record.ts';
 import type { RecordRules } from '#coordinator/record/rules.ts';
+import { isProven, standingOf } from '#coordinator/trust/standing.ts';
 import { plannedRow } from '#coordinator/record/units.ts';
+import { calm } from '#coordinator/record/view.ts';
 import { MemoryStore } from '#coordinator/storage/memory/memory-store.ts';
 import type { Attempted, Change } from '#coordinator/storage/port.ts';
 import type { Hex } from 'viem';
@@ -17,21 +19,32 @@ const climateMs = 10_000;
 const signature: Hex = '0x';
 const result = Uint8Array.of();
 
+export interface RecordSetup {
+  rules: RecordRules;
+  isSealed: boolean;
+  /** 32 bits. */
+  random: () => number;
+}
+
 export class RecordAuthority implements Authority {
   readonly store = new MemoryStore();
   readonly #sink: Sink;
   readonly #contents: Contents;
   readonly #rules: RecordRules;
+  readonly #isSealed: boolean;
   readonly #operations: Operations;
   readonly #programs = new Set<string>();
   readonly #outlawed = new Set<Hex>();
+  /** Proven liars whose results are still to be looked at again. */
+  readonly #reviews: Hex[] = [];
   #climateAt = -Infinity;
   #queue = 0;
 
-  constructor(sink: Sink, contents: Contents, rules: RecordRules, random: () => number) {
+  constructor(sink: Sink, contents: Contents, { rules, isSealed, random }: RecordSetup) {
     this.#sink = sink;
     this.#contents = contents;
     this.#rules = rules;
+    this.#isSealed = isSealed;
     this.#operations = createOperations(rules, random);
   }
 
@@ -55,6 +68,7 @@ export class RecordAuthority implements Authority {
     if (leased.type === 'lease') {
       return { type: 'lease', lease: { assignment, unit: leased.unit, ms: leased.leaseMs } };
     }
+    if (leased.change) this.#follow(leased.change);
     const outlawed = (this.store.contributor(contributor)?.outlawedAt ?? null) !== null;
     return { type: 'none', retryMs: leased.retryMs, outlawed };
   }
@@ -89,17 +103,37 @@ export class RecordAuthority implements Authority {
     this.store.now = now;
     if (now - this.#climateAt >= climateMs) this.#lookAround(now, online());
     for (const change of this.store.runNow(this.#operations.tick(now))) this.#follow(change);
+    for (const liar of this.#reviews.splice(0)) this.#review(liar, now);
+  }
+
+  #review(liar: Hex, now: number): void {
+    for (;;) {
+      const from = this.store.contributor(liar)?.reviewFrom ?? null;
+      if (from === null) return;
+      const { changes, more } = this.store.runNow(this.#operations.review(liar, from, now));
+      for (const change of changes) this.#follow(change);
+      if (!more) return;
+    }
   }
 
   #lookAround(now: number, present: Iterable<Identity>): void {
     this.#climateAt = now;
-    let [judged, liars, online] = [0, 0, 0];
+    const climate = { ...calm };
     for (const row of this.store.contributors.values()) {
-      if (row.agreed + row.rejected > 0) judged++;
-      if (row.outlawedAt !== null) liars++;
+      if (row.agreed + row.rejected > 0) climate.judged++;
+      if (row.outlawedAt !== null) climate.liars++;
     }
-    for (const _ of present) online++;
-    this.store.climate = { judged, liars, online, provenOnline: 0, refereesOnline: 0, prefixesOnline: 0 };
+    const prefixes = new Set<string>();
+    for (const { address, device, prefix, isReferee } of present) {
+      prefixes.add(prefix);
+      climate.online++;
+      if (isReferee) climate.refereesOnline++;
+      const [row, machine] = [this.store.contributor(address), this.store.device(address, device)];
+      if (!row || !machine) continue;
+      if (isProven(standingOf(row, machine, isReferee), this.#rules.trust)) climate.provenOnline++;
+    }
+    climate.prefixesOnline = prefixes.size;
+    this.store.climate = climate;
   }
 
   accept(unit: Cid, attempt: number, now: number): void {
@@ -117,8 +151,16 @@ export class RecordAuthority implements Authority {
   look(cid: Cid): PublicUnit {
     const row = this.store.unit(cid);
     if (!row) return { isAccepted: false, digest: null, plannedAt: 0 };
-    const isShown = row.phase === 'accepted' && !row.sealed;
+    const isShown = row.phase === 'accepted' && !(row.sealed && this.#isSealed);
     return { isAccepted: isShown, digest: isShown ? row.digest : null, plannedAt: row.plannedAt };
+  }
+
+  isQuiet(): boolean {
+    if (this.#reviews.length > 0) return false;
+    for (const { phase, rechecks } of this.store.units.values()) {
+      if (phase !== 'accepted' || rechecks > 0) return false;
+    }
+    return true;
   }
 
   credit(address: Hex): number {
@@ -134,6 +176,7 @@ export class RecordAuthority implements Authority {
 
   #tell(attempted: Attempted): boolean {
     if (attempted.ok) this.#follow(attempted);
+    else if (attempted.change) this.#follow(attempted.change);
     return attempted.ok;
   }
 
@@ -147,6 +190,13 @@ export class RecordAuthority implements Authority {
           break;
         case 'agreed':
           this.#sink.agreed(unit, this.store.unit(unit)?.attempt as number);
+          break;
+        case 'overturned':
+          this.#sink.overturned(unit, transition.was);
+          this.#sink.agreed(unit, this.store.unit(unit)?.attempt as number);
+          break;
+        case 'equivocated':
+          this.#noteOutlaw(transition.contributor);
           break;
         case 'accepted':
           this.#sink.accepted(unit, this.store.unit(unit)?.digest as Cid);
@@ -166,6 +216,7 @@ export class RecordAuthority implements Authority {
     if (this.#outlawed.has(contributor)) return;
     if ((this.store.contributor(contributor)?.outlawedAt ?? null) === null) return;
     this.#outlawed.add(contributor);
+    this.#reviews.push(contributor);
     this.#sink.outlawed(contributor);
   }
 }

@@ -4,7 +4,7 @@
  */
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { Outcome } from '#protocol/messages/frames.ts';
-import { defaultRecordRules } from '#coordinator/record/rules.ts';
+import { defaultRecordRules, type RecordRules } from '#coordinator/record/rules.ts';
 import type { Hex } from 'viem';
 import {
   type Answer,
@@ -18,7 +18,7 @@ import {
 } from './adversaries.ts';
 import type { Authority, Lease, Sink } from './authority.ts';
 import { BoincAuthority } from './boinc.ts';
-import { cheapContents, type Contents, exactContents } from './contents.ts';
+import { cheapContents, type Contents, exactContents, unbound } from './contents.ts';
 import { Feed } from './feed.ts';
 import { Measures, type StrategyReport, type Tally } from './measures.ts';
 import { type Actor, Population, type Submission } from './population.ts';
@@ -39,6 +39,10 @@ export interface SimOptions {
   /** Real CIDs, commitments and plans; for small runs. */
   exact?: boolean;
   model?: 'ours' | 'boinc';
+  /** Accepted results are shown to nobody until the plan goes on from them. */
+  isSealed?: boolean;
+  /** Commitments are bound to assignment and contributor. */
+  isBound?: boolean;
 }
 
 export interface SimReport extends Required<SimOptions> {
@@ -94,13 +98,18 @@ class Wire {
   }
 }
 
+const defences = { isSealed: true, isBound: true };
+
 export function withDefaults(options: SimOptions): Required<SimOptions> {
-  return { lanes: 50, referees: 2, exact: false, model: 'ours', ...options };
+  return { lanes: 50, referees: 2, exact: false, model: 'ours', ...defences, ...options };
 }
 
-export function simulate(options: SimOptions): SimReport {
-  return new Simulation(withDefaults(options)).run();
+/** `tune` changes the rules: to switch a defence off, and see what it is for. */
+export function simulate(options: SimOptions, tune: Tune = (rules) => rules): SimReport {
+  return new Simulation(withDefaults(options), tune).run();
 }
+
+export type Tune = (rules: RecordRules) => RecordRules;
 
 class Simulation {
   readonly #options: Required<SimOptions>;
@@ -118,11 +127,13 @@ class Simulation {
   #events = 0;
   #assignments = 0;
   #acceptedAt = 0;
+  #isQuiet = false;
 
-  constructor(options: Required<SimOptions>) {
+  constructor(options: Required<SimOptions>, tune: Tune) {
     this.#options = options;
     this.#dice = new Dice(options.seed, 1);
-    this.#contents = options.exact ? exactContents : cheapContents;
+    const contents = options.exact ? exactContents : cheapContents;
+    this.#contents = options.isBound ? contents : unbound(contents);
     this.#measures = new Measures(this.#contents, options.units);
     this.#population = new Population(options, new Dice(options.seed, 2), this.#contents);
     this.#weather = new Weather(this.#time, new Dice(options.seed, 3), this.#population, {
@@ -131,7 +142,7 @@ class Simulation {
       left: (actor) => this.#authority.leave(actor.identity.address, this.#time.now),
       restarted: (graceMs) => this.#authority.resume(this.#time.now, graceMs),
     });
-    this.#authority = this.#createAuthority();
+    this.#authority = this.#createAuthority(tune);
     const jobs = Math.max(1, Math.ceil((4 * options.contributors) / options.lanes));
     this.#feed = new Feed(
       { ...options, jobs: Math.min(jobs, Math.ceil(options.units / options.lanes)) },
@@ -154,7 +165,7 @@ class Simulation {
     }
   }
 
-  #createAuthority(): Authority {
+  #createAuthority(tune: Tune): Authority {
     const sink: Sink = {
       opened: (assignment) => this.#opened(assignment),
       agreed: (unit, attempt) => this.#agreed(unit, attempt),
@@ -170,8 +181,12 @@ class Simulation {
     };
     if (this.#options.model === 'boinc') return new BoincAuthority(sink);
     const scheduling = { ...defaultRecordRules.scheduling, newcomerSpeed: 50 };
+    const referees = this.#population.actors.filter(({ identity }) => identity.isReferee);
+    const known = new Set(referees.map(({ identity }) => identity.address));
+    const rules = tune({ ...defaultRecordRules, scheduling, referees: known });
     const dice = new Dice(this.#options.seed, 5);
-    return new RecordAuthority(sink, this.#contents, { ...defaultRecordRules, scheduling }, () => dice.u32());
+    const { isSealed } = this.#options;
+    return new RecordAuthority(sink, this.#contents, { rules, isSealed, random: () => dice.u32() });
   }
 
   #sight(): Sight {
@@ -194,12 +209,15 @@ class Simulation {
     this.#weather.begin();
     this.#time.after(sweepMs, () => this.#sweep());
     const isStuck = () => this.#time.now - this.#acceptedAt > patienceMs;
-    while (this.#feed.open > 0 && !isStuck() && this.#time.step()) this.#events++;
+    const isOver = () => this.#feed.open === 0 && this.#isQuiet;
+    while (!isOver() && !isStuck() && this.#time.step()) this.#events++;
     return this.#report();
   }
 
   #sweep(): void {
     if (!this.#weather.isDown) this.#authority.tick(this.#time.now, () => this.#population.online());
+    // All work is done: second looks that are still open are waited for.
+    if (this.#feed.open === 0) this.#isQuiet = this.#authority.isQuiet();
     this.#time.after(sweepMs, () => this.#sweep());
   }
 
@@ -385,6 +403,7 @@ class Simulation {
   #faults(): string[] {
     const faults = this.#authority.faults();
     if (this.#feed.open > 0) faults.push(`the work did not finish: ${this.#feed.open} units are open`);
+    else if (!this.#isQuiet) faults.push('second looks did not finish');
     return faults;
   }
 }
