@@ -107,3 +107,11 @@ export const lineageSchema = v.object({
 });
 export type Lineage = v.InferOutput<typeof lineageSchema>;
 export type LineageRound = v.InferOutput<typeof lineageRoundSchema>;
+
+/** The root over everybody's rewards when the last round closed. */
+export const rewardsRootSchema = v.object({
+  root: bytes32Schema,
+  tip: tipSchema,
+  contributors: count,
+  total: amountSchema,
+});
