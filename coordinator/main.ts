@@ -13,6 +13,7 @@ import type { Rules } from './consensus/consensus.ts';
 import type { ApiKeys } from './routes/api-keys.ts';
 import { type Door, openDoor } from './routes/door.ts';
 import { createHttpSide, type HttpOptions } from './routes/http-side.ts';
+import { clientAddress } from './routes/rate-limit.ts';
 import type { SchedulerRules } from './scheduler/scheduler.ts';
 import { Directory } from './service/directory.ts';
 import { EventHub } from './service/events.ts';
@@ -95,7 +96,8 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     });
     const storage = openStorage(options, metrics);
     undo.push(() => storage.close());
-    const parts = { storage, blobs, directory, events, metrics };
+    const shelf = (storage as Partial<{ shelf: Shelf }>).shelf ?? new MemoryShelf();
+    const parts = { storage, shelf, blobs, directory, events, metrics };
     const service = createService(options, parts);
     undo.push(() => service.close());
     await service.start();
@@ -136,6 +138,7 @@ interface Outside {
 
 interface Parts {
   storage: Storage;
+  shelf: Shelf;
   blobs: Blobs;
   directory: Directory;
   events: EventHub;
@@ -143,13 +146,18 @@ interface Parts {
 }
 
 function createService(options: CoordinatorOptions, parts: Parts): Service {
-  const { storage, blobs, directory, events, metrics } = parts;
+  const { storage, shelf, blobs, directory, events, metrics } = parts;
+  const clock = options.clock ?? systemClock;
   return new Service(
     {
       storage,
       blobs,
       anchor: options.anchor ?? null,
-      clock: options.clock ?? systemClock,
+      clock,
+      ownerOf: async (contributor) => {
+        const link = await shelf.get('link', contributor, clock.now());
+        return link ? (link.owner as Hex) : null;
+      },
       random: options.random ?? systemRandom,
       timing: { ...defaultTiming, ...options.timing },
       log: options.logger ?? silentLogger,
@@ -167,12 +175,12 @@ function createService(options: CoordinatorOptions, parts: Parts): Service {
 
 /** HTTP and WebSocket on one port. */
 async function openRoutes(options: CoordinatorOptions, parts: Parts, service: Service): Promise<Outside> {
-  const { storage, blobs } = parts;
+  const { storage, shelf, blobs } = parts;
   const clock = options.clock ?? systemClock;
   const side = createHttpSide({
     options,
     service,
-    shelf: (storage as Partial<{ shelf: Shelf }>).shelf ?? new MemoryShelf(),
+    shelf,
     blobs,
     clock,
     random: options.random ?? systemRandom,
@@ -186,7 +194,11 @@ async function openRoutes(options: CoordinatorOptions, parts: Parts, service: Se
     port: options.port,
     host: options.host ?? '127.0.0.1',
     allowedHosts: options.allowedHosts ?? [],
-    admit: (socket) => service.admit(socket),
+    admit: (socket, request) => {
+      const forwarded = String(request.headers['x-forwarded-for'] ?? '');
+      const from = request.socket.remoteAddress;
+      service.admit(socket, clientAddress(from, forwarded, options.trustedProxies ?? 0));
+    },
     app: side.app,
   });
   return { door, keys: side.keys };

@@ -59,17 +59,18 @@ export function reissueOperation(
   };
 }
 
-/** The results of these units may be shown: the plan goes on from them, or their round is closed. */
-export function unsealOperation(cids: readonly Cid[]): Operation<void> {
+/** The results of these units are shown, all or none: the plan goes on from them, or their round is closed. Not while one is being checked. */
+export function unsealOperation(cids: readonly Cid[]): Operation<boolean> {
   return {
     hints: { units: cids },
     run(view) {
-      for (const cid of cids) {
-        const row = view.unit(cid);
-        if (!row?.sealed || row.phase !== 'accepted') continue;
+      const sealed = cids.map((cid) => loadUnit(view, cid).row).filter((row) => row.sealed);
+      if (sealed.some((row) => row.phase !== 'accepted' || row.rechecks > 0)) return false;
+      for (const row of sealed) {
         view.put('units', { ...row, sealed: false });
-        view.publish(cid);
+        view.publish(row.cid);
       }
+      return true;
     },
   };
 }

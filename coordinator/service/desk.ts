@@ -19,8 +19,12 @@ import type { VerifySignature } from './signatures.ts';
 
 /** Verdicts repeated to a contributor that comes back: more than it can have missed. */
 const verdictsRepeated = 32;
+/** What a plan may have waited for: a result, or the last check of one. */
+const planned: ReadonlySet<string> = new Set(['accepted', 'confirmed', 'upheld', 'recheck']);
 /** Committed replicas remembered for a connection. */
 const committedMax = 2 * limits.leasesPerContributorMax;
+
+const loud: ReadonlySet<string> = new Set(['failed', 'split', 'disputed']);
 
 export interface DeskPorts {
   storage: Storage;
@@ -63,7 +67,7 @@ export class Desk {
   async handle(peer: Peer, frame: FromContributor): Promise<void> {
     switch (frame.t) {
       case 'ask':
-        return this.#ask(peer);
+        return this.#ask(peer, frame);
       case 'commit':
         return this.#commit(peer, frame);
       case 'reveal':
@@ -104,11 +108,11 @@ export class Desk {
       } else if (transition.type === 'expired' || transition.type === 'withheld') {
         this.#progress.delete(transition.assignment);
         this.#tellProblem(transition.contributor, transition.assignment, transition.reason);
-      } else if (transition.type === 'agreed') {
+      } else if (transition.type === 'agreed' || transition.type === 'overturned') {
         this.#pulls?.start(change.unit);
-      } else if (transition.type === 'accepted') {
+      } else if (planned.has(transition.type)) {
         accepted = true;
-      } else if (transition.type === 'failed' || transition.type === 'split') {
+      } else if (loud.has(transition.type)) {
         this.#ports.log.warn({ unit: change.unit }, `A unit ${transition.type}: ${transition.reason}.`);
       }
     }
@@ -119,7 +123,7 @@ export class Desk {
     this.#ports.onUnit(change.unit, accepted);
   }
 
-  async #ask(peer: Peer): Promise<void> {
+  async #ask(peer: Peer, { holds }: FrameOf<FromContributor, 'ask'>): Promise<void> {
     const { storage, directory, clock, random } = this.#ports;
     const alone = directory.peersOf(peer.contributor).length === 1;
     const outcome = await storage.lease({
@@ -130,8 +134,11 @@ export class Desk {
       now: clock.now(),
       online: directory.online,
       held: alone ? new Set(peer.granted.keys()) : null,
+      origin: peer.origin,
+      ...(holds ? { holds } : {}),
     });
     if (outcome.type === 'none') {
+      if (outcome.change) this.publish(outcome.change);
       return peer.send({ t: 'idle', reason: outcome.reason, retryMs: outcome.retryMs });
     }
     const { assignment, unit, program, bytes, leaseMs, transitions } = outcome;
@@ -146,7 +153,8 @@ export class Desk {
     const { contributor } = peer;
     await verify('Commit', { assignment, commitment }, signature, contributor);
     const now = clock.now();
-    const change = checked(await storage.commit({ assignment, contributor, commitment, signature, now }));
+    const message = { assignment, contributor, commitment, signature, now };
+    const change = this.#checked(await storage.commit(message));
     this.#progress.delete(assignment);
     this.#remember(peer, assignment, { unit: change.unit, commitment });
     peer.send({ t: 'committed', assignment });
@@ -181,7 +189,7 @@ export class Desk {
     const fault = resultFault(replica.unit, replica.program, result);
     if (fault) return this.#spoil(peer, assignment, 'bad_request', fault);
     const now = clock.now();
-    const change = checked(
+    const change = this.#checked(
       await storage.reveal({ assignment, contributor, salt, digest, result, signature, now }),
     );
     peer.committed.delete(assignment);
@@ -214,7 +222,14 @@ export class Desk {
     peer.granted.delete(assignment);
     const now = this.#ports.clock.now();
     const why = `given back: ${reason}`;
-    this.publish(checked(await this.#ports.storage.release(assignment, peer.contributor, why, now)));
+    this.publish(this.#checked(await this.#ports.storage.release(assignment, peer.contributor, why, now)));
+  }
+
+  /** What was recorded. A refusal is thrown, after others have been told what follows from it for them. */
+  #checked(attempted: Attempted): Change {
+    if (attempted.ok) return attempted;
+    if (attempted.change) this.publish(attempted.change);
+    throw new AtollError(attempted.code, attempted.reason);
   }
 
   async #note(peer: Peer, frame: FrameOf<FromContributor, 'progress'>): Promise<void> {
@@ -252,11 +267,6 @@ function resultFault(unit: Cid, program: string, bytes: Uint8Array): string | nu
   } catch (error) {
     return `The result is malformed: ${(error as Error).message}`;
   }
-}
-
-function checked(attempted: Attempted): Change {
-  if (!attempted.ok) throw new AtollError(attempted.code, attempted.reason);
-  return attempted;
 }
 
 function verdictFrame({ assignment, unit, outcome, credit, reason }: Verdict) {

@@ -4,6 +4,8 @@
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { FromCoordinator } from '#protocol/messages/frames.ts';
 import type { Hex } from 'viem';
+import type { Origin } from '../record/accounts.ts';
+import type { Presence } from '../storage/port.ts';
 import type { Clock } from './ports.ts';
 
 /** What is known of a replica whose reveal is still to come; none of it changes. */
@@ -17,6 +19,8 @@ export interface CommittedReplica {
 export interface Peer {
   readonly contributor: Hex;
   readonly programs: ReadonlySet<string>;
+  /** What it computes on and where it is, as far as that is known. */
+  readonly origin: Origin;
   /** Leases this connection was given, and their programs. */
   readonly granted: Map<Hex, string>;
   /** Replicas this connection has committed, until they are revealed: spares the database a question. */
@@ -38,6 +42,14 @@ export class Directory {
 
   get online(): number {
     return this.#peers.size;
+  }
+
+  /** Everybody who is here, with the device of the last connection. */
+  presences(): Presence[] {
+    return [...this.#peers].map(([contributor, peers]) => {
+      const origin = [...peers].at(-1)?.origin;
+      return { contributor, device: origin?.device ?? '', prefix: origin?.prefix ?? '' };
+    });
   }
 
   isOnline(contributor: Hex): boolean {

@@ -87,7 +87,10 @@ export class JobRunner {
     const known = new Set(slots.map((record) => slotKey(record.slot)));
     const due = this.plan.due(state, this.stopAfterRounds).filter((slot) => !known.has(slotKey(slot)));
     const planned: NewUnit[] = [];
-    for (const slot of due) planned.push(await this.#store(this.plan.build(state, slot)));
+    for (const slot of due) {
+      const unit = this.plan.build(state, slot);
+      if (await this.#unseal(sourcesOf(unit, slots))) planned.push(await this.#store(unit));
+    }
     if (planned.length > 0) {
       await storage.addUnits(this.id, planned, clock.now());
       onPlanned(planned.map((unit) => unit.cid));
@@ -102,10 +105,22 @@ export class JobRunner {
     const last = (await storage.rounds(this.id, 1))[0];
     const slots = await storage.slotsAfter(this.id, last?.round ?? 0);
     let state = last ? this.plan.after(last.round, last.checkpoint) : this.plan.start(this.record.initial);
-    for (const { slot, result } of slots) {
-      if (result) state = this.plan.apply(state, slot, decodeResult(result).outputs);
+    for (const record of slots) {
+      const { slot, result } = record;
+      if (result && isUsable(record)) state = this.plan.apply(state, slot, decodeResult(result).outputs);
     }
     return { closed: last?.round ?? 0, slots, state };
+  }
+
+  /**
+   * Shows results that the plan goes on from. False when they cannot be used as they were read: one is being checked, or they have been sealed
+   * until now and are read again.
+   */
+  async #unseal(records: readonly SlotRecord[]): Promise<boolean> {
+    const sealed = records.filter((record) => record.sealed).map((record) => record.unit);
+    if (sealed.length === 0) return true;
+    if (await this.#ports.storage.unseal(sealed)) this.#again = true;
+    return false;
   }
 
   async #store({ slot, unit, operations, blocks }: PlannedUnit): Promise<NewUnit> {
@@ -125,7 +140,8 @@ export class JobRunner {
     for (let round = closed + 1; ; round++) {
       const ofRound = slots.filter((record) => record.slot.round === round);
       const complete = ofRound.length === this.plan.slotsOf(round).length;
-      if (!complete || ofRound.some((record) => record.result === null)) return;
+      if (!complete || !ofRound.every(isSettled)) return;
+      if (!(await this.#unseal(ofRound))) return;
       const record = await this.#summarise(round, ofRound);
       await storage.closeRound(record, clock.now());
       onRound(record);
@@ -161,6 +177,24 @@ export class JobRunner {
   async #loss(record: SlotRecord, name: string): Promise<number> {
     return finite(readLoss(await this.#ports.blobs.get(outputOf(record, name))));
   }
+}
+
+/** Accepted, with every check of it seen through. */
+function isSettled({ phase, rechecks, result }: SlotRecord): boolean {
+  return phase === 'accepted' && rechecks === 0 && result !== null;
+}
+
+/** What the plan may go on from: it has been already, or nothing speaks against it. */
+function isUsable(record: SlotRecord): boolean {
+  return !record.sealed || isSettled(record);
+}
+
+/** The slots whose outputs a unit reads. */
+function sourcesOf({ unit }: PlannedUnit, slots: readonly SlotRecord[]): SlotRecord[] {
+  const inputs = new Set(Object.values(unit.inputs));
+  return slots.filter(
+    ({ result }) => result && Object.values(decodeResult(result).outputs).some((cid) => inputs.has(cid)),
+  );
 }
 
 /** The Merkle leaves of a round: (unit, digest) of every accepted result. */

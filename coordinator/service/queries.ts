@@ -121,8 +121,8 @@ export class Queries {
       round: record.slot.round,
       lane: record.slot.kind === 'train' ? record.slot.lane : null,
       state: shownState(record),
-      replicas: record.replicas,
-      progress: record.phase === 'accepted' ? 1 : this.#ports.progressOf(record.unit),
+      replicas: isShown(record) ? record.replicas : Math.min(1, record.replicas),
+      progress: isShown(record) ? 1 : this.#ports.progressOf(record.unit),
     };
   }
 
@@ -138,7 +138,7 @@ export class Queries {
     const known = this.#firstLosses.get(id);
     if (known !== undefined) return known;
     const slots = await this.#ports.storage.slotsOfRound(id, 1);
-    const first = slots.find((slot) => slot.slot.kind === 'first' && slot.result !== null);
+    const first = slots.find((slot) => slot.slot.kind === 'first' && slot.result !== null && !slot.sealed);
     if (!first) return null;
     const loss = readLoss(await this.#ports.blobs.get(outputOf(first, 'loss')));
     if (!Number.isFinite(loss)) return null;
@@ -150,16 +150,17 @@ export class Queries {
   async unit(cid: Cid): Promise<UnitInfo> {
     const unit = await this.#ports.storage.unit(cid);
     if (!unit) throw new AtollError('not_found', 'There is no such unit.', { details: { unit: cid } });
-    // Digests and names are nobody's business while they could still be copied or colluded with.
-    const settled = unit.phase === 'accepted' || unit.phase === 'failed';
+    // Digests and names are nobody's business while they could still be copied or colluded with, or help to tell a check from work.
+    const shown = isShown(unit);
+    const settled = shown || unit.phase === 'failed';
     return {
       unit: cid,
       unitBytes: base64(unit.bytes),
       job: unit.job,
       round: unit.round,
-      state: unit.phase,
-      resultBytes: unit.phase === 'accepted' && unit.result ? base64(unit.result) : null,
-      digest: unit.phase === 'accepted' ? unit.digest : null,
+      state: shown ? unit.phase : openPhase(unit.phase),
+      resultBytes: shown && unit.result ? base64(unit.result) : null,
+      digest: shown ? unit.digest : null,
       replicas: settled
         ? unit.replicas.map(({ contributor, state, digest }) => ({ contributor, state, digest }))
         : [],
@@ -170,7 +171,7 @@ export class Queries {
   async #proof(unit: UnitRecord): Promise<Pick<UnitInfo, 'proof' | 'anchor'>> {
     const { storage } = this.#ports;
     const round = await storage.round(unit.job, unit.round);
-    if (!round || unit.phase !== 'accepted') return { proof: null, anchor: null };
+    if (!round || !isShown(unit)) return { proof: null, anchor: null };
     const tree = merkleTree(leavesOf(await storage.slotsOfRound(unit.job, unit.round)));
     const leaf = resultLeaf(unit.cid, cidOfSync(unit.result as Uint8Array, cborCode));
     const proof = { root: round.root, siblings: tree.proof(leaf) };
@@ -229,13 +230,27 @@ function roundInProgress(closed: number, open: readonly SlotRecord[]): number {
 }
 
 function newestCheckpoint(open: readonly SlotRecord[]): Cid | null {
-  const outer = open.filter((slot) => slot.slot.kind === 'outer' && slot.result !== null).at(-1);
+  const outer = open
+    .filter((slot) => slot.slot.kind === 'outer' && slot.result !== null && !slot.sealed)
+    .at(-1);
   return outer ? outputOf(outer, 'checkpoint') : null;
 }
 
+/** Accepted and no longer sealed. */
+function isShown({ phase, sealed }: Pick<SlotRecord, 'phase' | 'sealed'>): boolean {
+  return phase === 'accepted' && !sealed;
+}
+
+/** A sealed unit looks like one that is being computed: a check of it must not be told from work. */
+function openPhase(phase: SlotRecord['phase']): SlotRecord['phase'] {
+  return phase === 'accepted' || phase === 'disputed' ? 'gathering' : phase;
+}
+
 function shownState(record: SlotRecord): LaneState['state'] {
-  if (record.phase === 'accepted' || record.phase === 'failed') return record.phase;
-  if (record.phase === 'revealing' || record.phase === 'agreed') return 'revealing';
+  if (isShown(record)) return 'accepted';
+  const phase = openPhase(record.phase);
+  if (phase === 'failed') return phase;
+  if (phase === 'revealing' || phase === 'agreed') return 'revealing';
   if (record.splits > 0) return 'split';
   return record.replicas > 0 ? 'leased' : 'ready';
 }

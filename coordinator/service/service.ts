@@ -22,6 +22,7 @@ import type { EventHub } from './events.ts';
 import { JobRunner } from './job-runner.ts';
 import type { Metrics } from './metrics.ts';
 import type { Clock, Logger, Random, Timing } from './ports.ts';
+import { networkPrefix } from './network-prefix.ts';
 import { Pulls } from './pulls.ts';
 import { Queries } from './queries.ts';
 import { Session } from './session.ts';
@@ -39,6 +40,8 @@ export interface ServicePorts {
   log: Logger;
   initialCheckpoint: InitialCheckpoint;
   probe: Hex | null;
+  /** The wallet linked to a contributor. */
+  ownerOf?: (contributor: Hex) => Promise<Hex | null>;
   stopAfterRounds: number;
   onRound?: (job: Cid, summary: RoundSummary) => void;
   onAnchor?: (job: Cid, round: number, anchor: NonNullable<RoundSummary['anchor']>) => void;
@@ -56,6 +59,10 @@ export interface JobOptions {
 const sealMax = 256;
 /** A gap between looks at the clock that no load explains. */
 const asleepMs = 10_000;
+/** Between looks at the network as a whole. */
+const surveyMs = 5_000;
+/** Proven liars reviewed at a time. */
+const suspectsMax = 16;
 const eventUnitsMax = 64;
 /** Changed units that may wait to be shown. Under such a load nobody follows single units. */
 const changedUnitsMax = 4096;
@@ -77,6 +84,7 @@ export class Service {
   readonly #timers: NodeJS.Timeout[] = [];
   #onlineShown = -1;
   #sweptAt: number;
+  #surveyedAt = -Infinity;
   #sweeping: Promise<void> | null = null;
   #showing: Promise<void> | null = null;
   #closed = false;
@@ -218,7 +226,7 @@ export class Service {
   }
 
   /** A WebSocket has been opened on the contribute route. */
-  admit(socket: WebSocket): void {
+  admit(socket: WebSocket, address?: string): void {
     const { storage, clock, random, timing, log, probe } = this.#ports;
     if (this.#closed || this.#sessions.size >= limits.connectionsMax) return socket.close(1013);
     const session = new Session(socket, {
@@ -232,6 +240,8 @@ export class Service {
       log,
       metrics: this.metrics,
       probe,
+      prefix: networkPrefix(address, storage.secret),
+      ownerOf: async (contributor) => (await this.#ports.ownerOf?.(contributor)) ?? contributor,
     });
     this.#sessions.add(session);
     socket.on('close', () => this.#sessions.delete(session));
@@ -310,12 +320,32 @@ export class Service {
     this.#sweptAt = clock.now();
     // This machine was asleep: to everybody else that is downtime like any other.
     if (slept) await storage.resume(clock.now(), timing.downtimeGraceMs);
+    await this.#survey();
     for (const change of await storage.tick(clock.now())) this.#desk.publish(change);
     for (const contributor of this.directory.takeAway(timing.awayMs)) {
       const changes = await storage.releaseAll(contributor, 'the contributor went away', clock.now());
       for (const change of changes) this.#desk.publish(change);
     }
+    await this.#review();
     while ((await storage.seal(sealMax)) === sealMax && !this.#closed);
+  }
+
+  /** Who is here, and how much of the network has been found lying: what replication is decided by. */
+  async #survey(): Promise<void> {
+    const now = this.#ports.clock.now();
+    if (now - this.#surveyedAt < surveyMs) return;
+    this.#surveyedAt = now;
+    await this.#ports.storage.survey(this.directory.presences(), now);
+  }
+
+  /** Looks again at what proven liars have touched, in steps that others come between. */
+  async #review(): Promise<void> {
+    const { storage, clock } = this.#ports;
+    for (const { contributor, from } of await storage.suspects(suspectsMax)) {
+      if (this.#closed) return;
+      const { changes } = await storage.review(contributor, from, clock.now());
+      for (const change of changes) this.#desk.publish(change);
+    }
   }
 
   /** Events are hints: one that cannot be made now is made up for by the next. */

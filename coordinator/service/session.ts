@@ -16,6 +16,7 @@ import {
 } from '#protocol/messages/frames.ts';
 import type { Hex } from 'viem';
 import { knownPrograms } from '../planner/programs.ts';
+import type { Origin } from '../record/accounts.ts';
 import type { Storage } from '../storage/port.ts';
 import type { Desk } from './desk.ts';
 import type { Directory, Peer } from './directory.ts';
@@ -35,6 +36,10 @@ export interface SessionPorts {
   metrics: Metrics;
   /** Digest of the conformance probe that a device must have; null accepts any. */
   probe: Hex | null;
+  /** Hash of the network that the connection comes from; empty where that says nothing. */
+  prefix: string;
+  /** Who answers for a contributor: its linked wallet, or itself. */
+  ownerOf: (contributor: Hex) => Promise<Hex>;
 }
 
 const queueResume = 8;
@@ -145,12 +150,14 @@ export class Session {
       );
     }
     const programs = usablePrograms(frame);
-    const account = await storage.greet(contributor, clock.now());
+    const origin = await this.#originOf(frame);
+    const account = await storage.greet(contributor, clock.now(), origin);
     if (this.#ended) return;
     clearTimeout(this.#helloTimer);
     const peer: Peer = {
       contributor,
       programs,
+      origin,
       granted: new Map(),
       committed: new Map(),
       send: (out) => this.#send(out),
@@ -160,6 +167,20 @@ export class Session {
     this.#send({ t: 'welcome', contributor, credit, agreed: account.agreed });
     directory.join(peer);
     await desk.welcomeBack(peer);
+  }
+
+  /** A device goes by what it computes with: reliability and speed are those of one. */
+  async #originOf({ contributor, device }: FrameOf<FromContributor, 'hello'>): Promise<Origin> {
+    const { prefix, ownerOf } = this.#ports;
+    const { backend, label, vendor, memoryBytes = null } = device;
+    const owner = await ownerOf(contributor);
+    return {
+      owner,
+      prefix,
+      device: `${backend}/${vendor}/${label}`,
+      vendor: vendor.toLowerCase(),
+      memoryBytes,
+    };
   }
 
   #send(frame: FromCoordinator): void {

@@ -49,12 +49,16 @@ export interface SlotRecord {
   program: string;
   phase: Phase;
   splits: number;
+  /** Nobody may see yet what has become of it. */
+  sealed: boolean;
+  /** Checks of its accepted result that are still to come. */
+  rechecks: number;
   /** Replicas of this attempt that are leased or further. */
   replicas: number;
   leased: number;
   plannedAt: number;
   acceptedAt: number | null;
-  /** Canonical bytes of the accepted result. */
+  /** Canonical bytes of the accepted result; of one that has been shown, also while it is disputed. */
   result: Uint8Array | null;
 }
 
@@ -80,6 +84,10 @@ export interface UnitRecord {
   attempt: number;
   splits: number;
   digest: Cid | null;
+  /** Nobody may see yet what has become of it. */
+  sealed: boolean;
+  /** A later check found what had been shown false. */
+  overturned: boolean;
   reason: string;
   result: Uint8Array | null;
   job: Cid;
@@ -178,6 +186,8 @@ export interface Counts {
 export interface Storage {
   /** The random id of this network, made once. */
   readonly network: Hex;
+  /** A random secret of this network, made once and shown to nobody: the key of hashed network prefixes. */
+  readonly secret: Hex;
 
   addJob(job: Omit<JobRecord, 'active'>, blocks: readonly Cid[]): Promise<void>;
   /** Exactly these jobs go on; the units of others rest. */
@@ -232,8 +242,8 @@ export interface Storage {
   /** The outputs are stored: verdicts and credit. The results stay sealed: nothing of them is shown or served. */
   accept(unit: Cid, attempt: number, blocks: readonly Cid[], now: number): Promise<Attempted>;
   reissue(unit: Cid, attempt: number, why: string, now: number): Promise<Attempted>;
-  /** Accepted results that may be shown and whose blocks may be served from now on. */
-  unseal(units: readonly Cid[]): Promise<void>;
+  /** From now on these results are shown and their blocks served. False, and nothing is, while one of them is not accepted or is being checked. */
+  unseal(units: readonly Cid[]): Promise<boolean>;
   agreedUnits(): Promise<Cid[]>;
 
   unit(cid: Cid): Promise<UnitRecord | null>;
@@ -242,7 +252,7 @@ export interface Storage {
   contributor(address: Hex): Promise<ContributorRecord | null>;
   /** Contributors that hold an uncommitted lease. */
   lessees(): Promise<Hex[]>;
-  /** Commitments that wait for a reveal. */
+  /** Commitments that wait for a reveal: of units that are revealing, and of checks, which open at once. */
   openReveals(contributor: Hex): Promise<Hex[]>;
   recentVerdicts(contributor: Hex, most: number): Promise<Verdict[]>;
 

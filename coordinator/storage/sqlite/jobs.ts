@@ -216,6 +216,8 @@ function slotRecord(row: SlotRow): SlotRecord {
     program: row.program,
     phase: row.phase,
     splits: row.splits,
+    sealed: false,
+    rechecks: 0,
     replicas: row.replicas,
     leased: row.leased,
     plannedAt: row.planned_at,

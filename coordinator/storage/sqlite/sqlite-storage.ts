@@ -3,9 +3,11 @@
  *
  * Reads see what is committed, since a batch begins and ends within one turn of the event loop.
  */
+import { randomBytes } from 'node:crypto';
 import BetterSqlite3 from 'better-sqlite3';
 import type { Cid } from '#protocol/codec/cid.ts';
 import { AtollError } from '#protocol/errors.ts';
+import { toHex } from '#protocol/messages/contribution.ts';
 import type { Hex } from 'viem';
 import { defaultRules, type Rules } from '../../consensus/consensus.ts';
 import { type Entry, genesis, sealEntries } from '../../ledger/ledger.ts';
@@ -50,6 +52,7 @@ export function openSqliteStorage(options: SqliteOptions): Storage {
   const network = sql.get<{ value: Hex }>("SELECT value FROM meta WHERE key = 'network'")?.value as Hex;
   return {
     network,
+    secret: secretOf(sql),
     ...writes(group, sql, jobs, contributions),
     ...reads(sql, units, jobs),
     close: async () => {
@@ -83,7 +86,7 @@ function writes(
   sql: Statements,
   jobs: Jobs,
   contributions: Contributions,
-): Omit<Storage, Reads | 'network' | 'close'> {
+): Omit<Storage, Reads | 'network' | 'secret' | 'close'> {
   return {
     addJob: (job, blocks) => group.run(() => jobs.add(job, blocks)),
     setActiveJobs: (ids) => group.run(() => jobs.setActive(ids)),
@@ -107,7 +110,7 @@ function writes(
     suspects: () => Promise.resolve([]),
     survey: (online) => Promise.resolve({ ...calm, online: online.length }),
     // Here nothing is sealed: what is accepted is served.
-    unseal: () => Promise.resolve(),
+    unseal: () => Promise.resolve(true),
     seal: (most) => group.run(() => seal(sql, most)),
     check: (now) => group.run(() => noteCheck(sql, now)),
   };
@@ -141,6 +144,12 @@ function reads(sql: Statements, units: UnitTable, jobs: Jobs): Pick<Storage, Rea
     isPublic: async (cid) => sql.get('SELECT 1 FROM blocks WHERE cid = ?', cid) !== undefined,
     document: async (cid) => document(sql, cid),
   };
+}
+
+function secretOf(sql: Statements): Hex {
+  const fresh = toHex(randomBytes(32));
+  sql.run("INSERT OR IGNORE INTO meta (key, value) VALUES ('secret', ?)", fresh);
+  return sql.get<{ value: Hex }>("SELECT value FROM meta WHERE key = 'secret'")?.value as Hex;
 }
 
 function noteCheck(sql: Statements, now: number): void {
@@ -189,6 +198,7 @@ function unitRecord(units: UnitTable, jobs: Jobs, cid: Cid): UnitRecord | null {
   const { bytes, program, operations, phase, attempt, splits, digest, reason, result } = row;
   return {
     ...{ cid, bytes, program, operations, phase, attempt, splits, digest, reason, result },
+    ...{ sealed: false, overturned: false },
     job: place.job,
     round: place.record.slot.round,
     replicas: units.replicasOf(cid).map(replicaRecord),
