@@ -2,12 +2,13 @@
  * Where contributors are served: every frame of a greeted connection, and everything the coordinator has to tell contributors about their
  * replicas. Signatures and commitments are checked here; what happens to the unit is decided by the pure consensus inside the storage.
  */
-import { type Cid, cborCode, cidOfSync, digestOfCid } from '#protocol/codec/cid.ts';
+import { sha256 } from '@noble/hashes/sha2.js';
+import { type Cid, cborCidOfDigest } from '#protocol/codec/cid.ts';
 import { AtollError, type ErrorCode, toProblem } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
 import { commitmentOf, toHex } from '#protocol/messages/contribution.ts';
 import type { FrameOf, FromContributor } from '#protocol/messages/frames.ts';
-import { decodeResult } from '#protocol/messages/workunit.ts';
+import type { Result } from '#protocol/messages/workunit.ts';
 import type { Hex } from 'viem';
 import { outputNames } from '../planner/programs.ts';
 import type { Attempted, Change, Storage, Verdict } from '../storage/port.ts';
@@ -15,6 +16,7 @@ import type { CommittedReplica, Directory, Peer } from './directory.ts';
 import type { Metrics } from './metrics.ts';
 import type { Clock, Logger, Random } from './ports.ts';
 import type { Pulls } from './pulls.ts';
+import type { Results } from './results.ts';
 import type { VerifySignature } from './signatures.ts';
 
 /** Verdicts repeated to a contributor that comes back: more than it can have missed. */
@@ -32,6 +34,7 @@ export interface DeskPorts {
   clock: Clock;
   random: Random;
   verify: VerifySignature;
+  results: Results;
   log: Logger;
   metrics: Metrics;
   /** Something about a unit changed; it may be the last one of a round. */
@@ -175,8 +178,8 @@ export class Desk {
     const { storage, clock, verify } = this.#ports;
     const { assignment, salt, result, signature } = frame;
     const { contributor } = peer;
-    const digest = cidOfSync(result, cborCode);
-    const digestBytes = digestOfCid(digest);
+    const digestBytes = sha256(result);
+    const digest = cborCidOfDigest(digestBytes);
     const replica = peer.committed.get(assignment) ?? (await this.#committedReplica(peer, assignment));
     if (!replica) {
       throw new AtollError('stale_lease', 'There is no commitment of yours that waits for this reveal.');
@@ -186,7 +189,7 @@ export class Desk {
       const why = 'The salt and result do not open the commitment.';
       return this.#spoil(peer, assignment, 'commitment_mismatch', why);
     }
-    const fault = resultFault(replica.unit, replica.program, result);
+    const fault = resultFault(replica, () => this.#ports.results.read(digest, result));
     if (fault) return this.#spoil(peer, assignment, 'bad_request', fault);
     const now = clock.now();
     const change = this.#checked(
@@ -256,10 +259,10 @@ export class Desk {
 }
 
 /** Why a result document cannot be one of this unit; null when it can. */
-function resultFault(unit: Cid, program: string, bytes: Uint8Array): string | null {
+function resultFault({ unit, program }: CommittedReplica, read: () => Result): string | null {
   const expected = outputNames(program);
   try {
-    const result = decodeResult(bytes);
+    const result = read();
     if (result.unit !== unit) return 'The result is of another unit.';
     const names = Object.keys(result.outputs).sort();
     if (expected && names.join() === expected.join()) return null;

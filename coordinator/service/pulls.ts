@@ -8,16 +8,17 @@ import { type Cid, cborCode, parseCid } from '#protocol/codec/cid.ts';
 import { linksOf } from '#protocol/codec/cbor.ts';
 import { AtollError, toProblem } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
-import { decodeResult } from '#protocol/messages/workunit.ts';
 import type { Hex } from 'viem';
 import type { Blobs } from '../storage/blobs.ts';
 import type { Change, Storage, UnitRecord } from '../storage/port.ts';
 import type { Directory, Peer } from './directory.ts';
 import type { Clock, Logger, Timing } from './ports.ts';
+import type { Results } from './results.ts';
 
 export interface PullPorts {
   storage: Storage;
   blobs: Blobs;
+  results: Results;
   directory: Directory;
   clock: Clock;
   timing: Timing;
@@ -108,11 +109,13 @@ export class Pulls {
       (r) => r.attempt === unit.attempt && r.state === 'revealed' && r.digest === unit.digest,
     );
     const document = winners.find((r) => r.result !== null)?.result;
-    if (!document) throw new AtollError('internal', 'An agreed unit has no result document.');
+    if (!document || unit.digest === null) {
+      throw new AtollError('internal', 'An agreed unit has no result document.');
+    }
     const holders = new Set(winners.map((r) => r.contributor));
     const until = this.#ports.clock.now() + this.#ports.timing.pullMs;
     const found = new Set<Cid>();
-    let wave = Object.values(decodeResult(document).outputs);
+    let wave = Object.values(this.#ports.results.read(unit.digest, document).outputs);
     while (wave.length > 0) {
       if (found.size + wave.length > blocksMax) return null;
       if (!(await this.#fetchAll(wave, holders, until))) return null;

@@ -25,8 +25,9 @@ import type { Clock, Logger, Random, Timing } from './ports.ts';
 import { networkPrefix } from './network-prefix.ts';
 import { Pulls } from './pulls.ts';
 import { Queries } from './queries.ts';
+import { Results } from './results.ts';
 import { Session } from './session.ts';
-import { signatureCheck, type VerifySignature } from './signatures.ts';
+import { SignaturePool } from './signature-pool.ts';
 
 export type InitialCheckpoint = (model: Job['model'], seed: number, blocks: BlockStore) => Promise<Cid>;
 
@@ -73,7 +74,7 @@ export class Service {
   readonly queries: Queries;
   readonly metrics: Metrics;
   readonly #ports: ServicePorts;
-  readonly #verify: VerifySignature;
+  readonly #signatures: SignaturePool;
   readonly #desk: Desk;
   readonly #pulls: Pulls;
   readonly #anchoring: Anchoring | null;
@@ -97,11 +98,12 @@ export class Service {
     this.events = events;
     this.metrics = metrics;
     const onUnit = (unit: Cid, accepted: boolean) => this.#onUnit(unit, accepted);
-    this.#verify = signatureCheck(storage.network);
-    const verify = this.#verify;
-    this.#desk = new Desk({ storage, directory, clock, random, verify, log, metrics, onUnit });
+    this.#signatures = new SignaturePool({ network: storage.network, clock, log });
+    const { verify } = this.#signatures;
+    const results = new Results();
+    this.#desk = new Desk({ storage, directory, clock, random, verify, results, log, metrics, onUnit });
     const onChange = (change: Change) => this.#desk.publish(change);
-    this.#pulls = new Pulls({ storage, blobs, directory, clock, timing, log, onChange });
+    this.#pulls = new Pulls({ storage, blobs, results, directory, clock, timing, log, onChange });
     this.#desk.connect(this.#pulls);
     this.#anchoring = anchor
       ? new Anchoring({
@@ -235,7 +237,7 @@ export class Service {
       desk: this.#desk,
       clock,
       random,
-      verify: this.#verify,
+      verify: this.#signatures.verify,
       timing,
       log,
       metrics: this.metrics,
@@ -279,6 +281,7 @@ export class Service {
     for (const session of this.#sessions) session.close();
     await Promise.all([this.#sweeping, this.#showing]);
     await this.#pulls.close();
+    await this.#signatures.close();
     await this.#anchoring?.close();
     await Promise.all([...this.#runners.values()].map((runner) => runner.close()));
   }

@@ -2,6 +2,8 @@
 import { createHash } from 'node:crypto';
 import * as fc from 'fast-check';
 import { base58btc } from 'multiformats/bases/base58';
+import { CID } from 'multiformats/cid';
+import * as digest from 'multiformats/hashes/digest';
 import { describe, expect, it } from 'vitest';
 import { AtollError } from '../errors.ts';
 import { cidArb } from '../testing/arbitraries.ts';
@@ -9,6 +11,7 @@ import {
   cborCidOfDigest,
   cborCode,
   cidOfBlock,
+  cidOfDigest,
   cidOfSync,
   digestOfCid,
   isCid,
@@ -26,6 +29,16 @@ describe('cid', () => {
         expect(isCid(cid)).toBe(true);
         expect(parseCid(cid).toString()).toBe(cid);
         expect(Buffer.from(digestOfCid(cid))).toEqual(createHash('sha256').update(bytes).digest());
+      }),
+    );
+  });
+
+  it('is that of the multiformats library', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), (hash) => {
+        for (const code of [rawCode, cborCode]) {
+          expect(cidOfDigest(hash, code)).toBe(CID.createV1(code, digest.create(0x12, hash)).toString());
+        }
       }),
     );
   });

@@ -6,7 +6,6 @@
  */
 import { sha256 } from '@noble/hashes/sha2.js';
 import { CID } from 'multiformats/cid';
-import * as digest from 'multiformats/hashes/digest';
 import * as v from 'valibot';
 import { AtollError } from '../errors.ts';
 
@@ -54,13 +53,29 @@ export const cidSchema = v.pipe(v.string(), v.maxLength(70), v.check(isCid, 'not
 
 /** CID of a small document, synchronously (pure JS; use `cidOfBlock` for anything large). */
 export function cidOfSync(bytes: Uint8Array, code: number): Cid {
-  return CID.createV1(code, digest.create(sha256Code, sha256(bytes))).toString();
+  return cidOfDigest(sha256(bytes), code);
+}
+
+const alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
+
+/** The CID with this sha2-256 digest: what `CID.createV1` makes, in a tenth of its time. Codes up to 0x7f, as ours are. */
+export function cidOfDigest(hash: Uint8Array, code: number): Cid {
+  const bytes = new Uint8Array(4 + hash.length);
+  bytes.set([1, code, sha256Code, hash.length]);
+  bytes.set(hash, 4);
+  let text = 'b';
+  let [bits, held] = [0, 0];
+  for (let i = 0; i < bytes.length; i++) {
+    bits = ((bits << 8) | (bytes[i] as number)) & 0xfff;
+    for (held += 8; held >= 5; held -= 5) text += alphabet[(bits >> (held - 5)) & 31];
+  }
+  return held === 0 ? text : text + alphabet[(bits << (5 - held)) & 31];
 }
 
 /** CID of a block through the platform's SHA-256. Needs a secure context in a browser. */
 export async function cidOfBlock(bytes: Uint8Array, code: number = rawCode): Promise<Cid> {
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>));
-  return CID.createV1(code, digest.create(sha256Code, hash)).toString();
+  return cidOfDigest(hash, code);
 }
 
 /** Throws `bad_block` unless `bytes` hash to `cid`. */
@@ -77,5 +92,5 @@ export function digestOfCid(cid: Cid): Uint8Array {
 
 /** The dag-cbor CID that has this digest. */
 export function cborCidOfDigest(hash: Uint8Array): Cid {
-  return CID.createV1(cborCode, digest.create(sha256Code, hash)).toString();
+  return cidOfDigest(hash, cborCode);
 }
