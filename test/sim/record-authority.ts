@@ -121,7 +121,7 @@ export class RecordAuthority implements Authority {
     const climate = { ...calm };
     for (const row of this.store.contributors.values()) {
       if (row.agreed + row.rejected > 0) climate.judged++;
-      if (row.outlawedAt !== null) climate.liars++;
+      if (row.faults > 0) climate.liars++;
     }
     const prefixes = new Set<string>();
     for (const { address, device, prefix, isReferee } of present) {
