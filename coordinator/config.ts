@@ -2,6 +2,33 @@
 import { resolve } from 'node:path';
 import * as v from 'valibot';
 import { AtollError } from '#protocol/errors.ts';
+import { addressSchema } from '#protocol/messages/hex.ts';
+import type { S3Options } from './storage/blobs-s3.ts';
+
+/** A setting that may be left out, or be empty, as in a file of variables. */
+const text = v.optional(v.pipe(v.string(), v.trim()), '');
+const addressList = v.pipe(
+  v.string(),
+  v.transform((list) => list.split(',').map((each) => each.trim().toLowerCase())),
+  v.transform((list) => list.filter((each) => each !== '')),
+  v.array(addressSchema),
+);
+const urlOf = (...schemes: string[]) =>
+  v.optional(
+    v.pipe(
+      v.string(),
+      v.trim(),
+      v.check(
+        (value) => value === '' || value.split(',').every((url) => schemes.includes(schemeOf(url.trim()))),
+        `expected ${schemes.map((scheme) => `${scheme}//...`).join(' or ')}`,
+      ),
+    ),
+    '',
+  );
+
+function schemeOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).protocol : '';
+}
 
 const port = v.pipe(v.string(), v.regex(/^\d{1,5}$/), v.transform(Number), v.maxValue(65_535));
 
@@ -31,6 +58,17 @@ const configSchema = v.object({
     ),
     '',
   ),
+  /** PostgreSQL in place of the data directory's own database; several coordinators may share it. */
+  databaseUrl: urlOf('postgres:', 'postgresql:'),
+  /** NATS for what coordinators on one database tell each other; PostgreSQL does it without. */
+  natsUrl: urlOf('nats:', 'tls:'),
+  s3Endpoint: urlOf('https:', 'http:'),
+  s3Bucket: text,
+  s3Region: v.optional(v.pipe(v.string(), v.trim()), 'us-east-1'),
+  s3AccessKeyId: text,
+  s3SecretAccessKey: text,
+  /** The operator's own contributors, whose word is final: addresses, comma-separated. */
+  referees: v.optional(addressList, ''),
   logLevel: v.optional(v.picklist(['fatal', 'error', 'warn', 'info', 'debug', 'silent']), 'info'),
 });
 export type Config = Readonly<v.InferOutput<typeof configSchema>>;
@@ -42,6 +80,14 @@ const environment: Record<keyof ConfigFlags, string> = {
   dataDir: 'ATOLL_DATA_DIR',
   staticDir: 'ATOLL_STATIC_DIR',
   allowedHosts: 'ATOLL_ALLOWED_HOSTS',
+  databaseUrl: 'DATABASE_URL',
+  natsUrl: 'NATS_URL',
+  s3Endpoint: 'S3_ENDPOINT',
+  s3Bucket: 'S3_BUCKET',
+  s3Region: 'S3_REGION',
+  s3AccessKeyId: 'S3_ACCESS_KEY_ID',
+  s3SecretAccessKey: 'S3_SECRET_ACCESS_KEY',
+  referees: 'ATOLL_REFEREES',
   logLevel: 'ATOLL_LOG_LEVEL',
 };
 
@@ -55,7 +101,7 @@ export function parseConfig(flags: ConfigFlags, env: Readonly<Record<string, str
   const parsed = v.safeParse(configSchema, given, { abortEarly: true });
   if (parsed.success) return Object.freeze(parsed.output);
   const issue = parsed.issues[0];
-  const name = v.getDotPath(issue) as keyof ConfigFlags;
+  const name = v.getDotPath(issue)?.split('.')[0] as keyof ConfigFlags;
   throw new AtollError(
     'bad_config',
     `The setting ${name} (${environment[name]}) is wrong: ${issue.message}`,
@@ -63,4 +109,17 @@ export function parseConfig(flags: ConfigFlags, env: Readonly<Record<string, str
       details: { setting: name },
     },
   );
+}
+
+/** Where blocks go: an S3-compatible store, or null for the data directory. Throws `bad_config` for half a setting. */
+export function blockStoreOf(config: Config): S3Options | null {
+  const { s3Endpoint: endpoint, s3Bucket: bucket, s3Region: region } = config;
+  const { s3AccessKeyId: accessKeyId, s3SecretAccessKey: secretAccessKey } = config;
+  const given = { S3_ENDPOINT: endpoint, S3_BUCKET: bucket };
+  const keys = { S3_ACCESS_KEY_ID: accessKeyId, S3_SECRET_ACCESS_KEY: secretAccessKey };
+  const missing = Object.entries({ ...given, ...keys }).filter(([, value]) => value === '');
+  if (Object.values(given).every((value) => value === '')) return null;
+  if (missing.length === 0) return { endpoint, bucket, region, accessKeyId, secretAccessKey };
+  const names = missing.map(([name]) => name).join(', ');
+  throw new AtollError('bad_config', `Blocks are to go to S3, but ${names} is not set.`);
 }
