@@ -113,7 +113,10 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
       ensureJob: (job, corpus, jobOptions) => service.ensureJob(job, corpus, jobOptions),
       status: (job) => service.queries.job(job),
       settled: (job, rounds, signal) => service.settled(job, rounds, signal),
-      close: unwind,
+      close: async () => {
+        await service.drain();
+        await unwind();
+      },
     };
   } catch (error) {
     await unwind();
@@ -187,7 +190,10 @@ async function openRoutes(options: CoordinatorOptions, parts: Parts, service: Se
     log: options.logger ?? silentLogger,
     version,
     network: () => networkInfo(options, service),
-    ready: oncePerSecond(clock, () => storage.check(clock.now())),
+    ready: oncePerSecond(clock, async () => {
+      service.checkOpen();
+      await storage.check(clock.now());
+    }),
     heartbeatMs: options.timing?.heartbeatMs ?? defaultTiming.heartbeatMs,
   });
   const door = await openDoor({

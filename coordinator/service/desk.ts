@@ -44,11 +44,17 @@ export interface DeskPorts {
 export class Desk {
   readonly #ports: DeskPorts;
   #pulls: Pulls | null = null;
+  #stopping = false;
   /** How far each uncommitted replica says it is; shown, never trusted. */
   readonly #progress = new Map<Hex, { unit: Cid; share: number }>();
 
   constructor(ports: DeskPorts) {
     this.#ports = ports;
+  }
+
+  /** The coordinator is about to stop: nobody is given work that it could not hand in. */
+  stopLeases(): void {
+    this.#stopping = true;
   }
 
   connect(pulls: Pulls): void {
@@ -120,6 +126,7 @@ export class Desk {
       }
     }
     for (const verdict of change.verdicts) {
+      this.#ports.log.debug({ ...verdict }, 'Settled.');
       this.#ports.metrics.verdict(verdict.outcome);
       this.#ports.directory.send(verdict.contributor, verdictFrame(verdict));
     }
@@ -127,7 +134,8 @@ export class Desk {
   }
 
   async #ask(peer: Peer, { holds }: FrameOf<FromContributor, 'ask'>): Promise<void> {
-    const { storage, directory, clock, random } = this.#ports;
+    const { storage, directory, clock, random, log } = this.#ports;
+    if (this.#stopping) return peer.send(stoppingFrame);
     const alone = directory.peersOf(peer.contributor).length === 1;
     const outcome = await storage.lease({
       contributor: peer.contributor,
@@ -146,12 +154,13 @@ export class Desk {
     }
     const { assignment, unit, program, bytes, leaseMs, transitions } = outcome;
     peer.granted.set(assignment, program);
+    log.debug({ unit, assignment, contributor: peer.contributor }, 'Leased.');
     peer.send({ t: 'lease', assignment, unit: bytes, leaseMs });
     this.publish({ unit, transitions, verdicts: [] });
   }
 
   async #commit(peer: Peer, frame: FrameOf<FromContributor, 'commit'>): Promise<void> {
-    const { storage, clock, verify } = this.#ports;
+    const { storage, clock, verify, log } = this.#ports;
     const { assignment, commitment, signature } = frame;
     const { contributor } = peer;
     await verify('Commit', { assignment, commitment }, signature, contributor);
@@ -160,6 +169,7 @@ export class Desk {
     const change = this.#checked(await storage.commit(message));
     this.#progress.delete(assignment);
     this.#remember(peer, assignment, { unit: change.unit, commitment });
+    log.debug({ unit: change.unit, assignment, contributor }, 'Committed.');
     peer.send({ t: 'committed', assignment });
     this.publish(change);
   }
@@ -175,7 +185,7 @@ export class Desk {
 
   /** An opening that matches the signed commitment is as good as signed; a signature is needed, and checked, only to prove one that does not. */
   async #reveal(peer: Peer, frame: FrameOf<FromContributor, 'reveal'>): Promise<void> {
-    const { storage, clock, verify } = this.#ports;
+    const { storage, clock, verify, log } = this.#ports;
     const { assignment, salt, result, signature } = frame;
     const { contributor } = peer;
     const digestBytes = sha256(result);
@@ -196,6 +206,7 @@ export class Desk {
       await storage.reveal({ assignment, contributor, salt, digest, result, signature, now }),
     );
     peer.committed.delete(assignment);
+    log.debug({ unit: change.unit, assignment, contributor, digest }, 'Revealed.');
     peer.send({ t: 'revealed', assignment });
     this.publish(change);
   }
@@ -271,6 +282,8 @@ function resultFault({ unit, program }: CommittedReplica, read: () => Result): s
     return `The result is malformed: ${(error as Error).message}`;
   }
 }
+
+const stoppingFrame = { t: 'idle', reason: 'the coordinator is stopping', retryMs: 1_000 } as const;
 
 function verdictFrame({ assignment, unit, outcome, credit, reason }: Verdict) {
   return { t: 'verdict', assignment, unit, outcome, credit, reason } as const;

@@ -45,6 +45,8 @@ export interface Timing {
   downtimeGraceMs: number;
   eventMs: number;
   heartbeatMs: number;
+  /** How long a planned stop waits for answers that are under way. */
+  drainMs: number;
 }
 
 export const defaultTiming: Timing = {
@@ -57,4 +59,5 @@ export const defaultTiming: Timing = {
   downtimeGraceMs: 30_000,
   eventMs: 100,
   heartbeatMs: 15_000,
+  drainMs: 5_000,
 };

@@ -1,6 +1,7 @@
 /**
  * The coordinator without its doors: joins storage, planner, contributors and chain. Routes and sockets are plugged in by `coordinator/main.ts`.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { WebSocket } from 'ws';
 import type { Cid } from '#protocol/codec/cid.ts';
 import { AtollError, toProblem } from '#protocol/errors.ts';
@@ -89,6 +90,7 @@ export class Service {
   #sweeping: Promise<void> | null = null;
   #showing: Promise<void> | null = null;
   #closed = false;
+  #draining = false;
 
   constructor(ports: ServicePorts, directory: Directory, events: EventHub, metrics: Metrics) {
     const { storage, blobs, clock, random, timing, log, anchor } = ports;
@@ -120,6 +122,11 @@ export class Service {
       progressOf: (unit) => this.#desk.progressOf(unit),
       stopAfter: (job) => this.#runners.get(job)?.stopAfterRounds ?? null,
     });
+  }
+
+  /** Throws `unavailable` once the coordinator is about to stop: send nobody here any more. */
+  checkOpen(): void {
+    if (this.#draining) throw new AtollError('unavailable', 'The coordinator is stopping.');
   }
 
   get network(): Hex {
@@ -230,7 +237,8 @@ export class Service {
   /** A WebSocket has been opened on the contribute route. */
   admit(socket: WebSocket, address?: string): void {
     const { storage, clock, random, timing, log, probe } = this.#ports;
-    if (this.#closed || this.#sessions.size >= limits.connectionsMax) return socket.close(1013);
+    if (this.#closed || this.#draining || this.#sessions.size >= limits.connectionsMax)
+      return socket.close(1013);
     const session = new Session(socket, {
       storage,
       directory: this.directory,
@@ -272,6 +280,19 @@ export class Service {
       this.#waiters.add(done);
       signal?.addEventListener('abort', done, { once: true });
     });
+  }
+
+  /** For a planned stop: no more leases, what has arrived is answered, everybody is told goodbye. Takes no longer than `timing.drainMs`. */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    this.#desk.stopLeases();
+    const late = new AbortController();
+    const drained = Promise.all([...this.#sessions].map((session) => session.drain()));
+    const waited = sleep(this.#ports.timing.drainMs, undefined, { signal: late.signal }).catch(
+      () => undefined,
+    );
+    await Promise.race([drained, waited]);
+    late.abort();
   }
 
   async close(): Promise<void> {

@@ -42,10 +42,16 @@ export interface SessionPorts {
   ownerOf: (contributor: Hex) => Promise<Hex>;
 }
 
+/** Connections of this process so far: their number tells log lines apart. */
+let connections = 0;
+
 const queueResume = 8;
 const queuePause = 16;
 /** Small frames that may arrive in one network read before the pause takes hold; more is a flood. */
 const queueMax = 4096;
+
+/** At most 123 bytes, as a close frame holds. */
+const goodbye = 'The coordinator is stopping. What it has acknowledged is kept; come back in a moment.';
 
 /** WebSocket close codes (RFC 6455, 7.4.1). */
 const closeCodes = { normal: 1000, policy: 1008, tooLarge: 1009, goingAway: 1001 } as const;
@@ -57,7 +63,9 @@ export class Session {
   readonly #queue: Uint8Array[] = [];
   readonly #helloTimer: NodeJS.Timeout;
   #peer: Peer | null = null;
-  #working = false;
+  readonly #connection = ++connections;
+  #working: Promise<void> | null = null;
+  #draining = false;
   #alive = true;
   #ended = false;
 
@@ -71,7 +79,9 @@ export class Session {
     socket.on('message', (data: RawData, isBinary: boolean) => this.#receive(data, isBinary));
     socket.on('pong', () => (this.#alive = true));
     socket.on('close', () => this.#onClose());
-    socket.on('error', (error) => ports.log.debug({ code: codeOf(error) }, 'A connection failed.'));
+    socket.on('error', (error) =>
+      ports.log.debug({ ...this.#facts(), code: codeOf(error) }, 'A connection failed.'),
+    );
     this.#explainOversize();
     this.#send({ t: 'challenge', v: 1, network: ports.storage.network, nonce: this.#nonce });
   }
@@ -87,6 +97,13 @@ export class Session {
     this.#end(closeCodes.goingAway);
   }
 
+  /** Takes nothing more, answers what has arrived, and says goodbye. */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    await this.#working;
+    if (!this.#ended) this.#end(closeCodes.goingAway, goodbye);
+  }
+
   /** `ws` closes an oversized frame before we see it; the reason goes out first. */
   #explainOversize(): void {
     const close = this.#socket.close.bind(this.#socket);
@@ -100,23 +117,23 @@ export class Session {
   }
 
   #receive(data: RawData, isBinary: boolean): void {
-    if (this.#ended) return;
+    if (this.#ended || this.#draining) return;
     if (!isBinary) return this.#fail(new AtollError('bad_frame', 'Frames are binary DAG-CBOR, not text.'));
     this.#queue.push(bytesOf(data));
     if (this.#queue.length > queueMax) {
       return this.#fail(new AtollError('rate_limited', 'Too many frames at once. Wait for the answers.'));
     }
     if (this.#queue.length >= queuePause) this.#socket.pause();
-    if (!this.#working) void this.#work();
+    this.#working ??= this.#work();
   }
 
   async #work(): Promise<void> {
-    this.#working = true;
     for (let bytes = this.#queue.shift(); bytes && !this.#ended; bytes = this.#queue.shift()) {
       await this.#handle(bytes);
       if (this.#queue.length <= queueResume && this.#socket.isPaused) this.#socket.resume();
     }
-    this.#working = false;
+    // In the same turn as the last look at the queue, so that no frame falls between.
+    this.#working = null;
   }
 
   async #handle(bytes: Uint8Array): Promise<void> {
@@ -132,12 +149,12 @@ export class Session {
     } catch (error) {
       if (this.#ended) return;
       if (codeOf(error) === 'bad_frame') return this.#fail(error);
-      this.#sendProblem(error, 'assignment' in frame ? frame.assignment : undefined);
+      this.#sendProblem(error, frame);
     }
   }
 
   async #greet(frame: FromContributor): Promise<void> {
-    const { storage, directory, desk, clock, probe, verify } = this.#ports;
+    const { storage, directory, desk, clock, probe, verify, log } = this.#ports;
     if (frame.t !== 'hello') throw new AtollError('bad_frame', 'The first frame must be a hello.');
     const { contributor, signature } = frame;
     const message = { contributor, nonce: this.#nonce };
@@ -165,6 +182,7 @@ export class Session {
     this.#peer = peer;
     const credit = Number(account.credit < maxCredit ? account.credit : maxCredit);
     this.#send({ t: 'welcome', contributor, credit, agreed: account.agreed });
+    log.debug({ ...this.#facts(), device: origin.device }, 'A contributor has joined.');
     directory.join(peer);
     await desk.welcomeBack(peer);
   }
@@ -186,19 +204,26 @@ export class Session {
   #send(frame: FromCoordinator): void {
     if (this.#socket.readyState !== this.#socket.OPEN || this.#ended) return;
     if (this.#socket.bufferedAmount > limits.sendQueueBytesMax) {
-      this.#ports.log.warn({}, 'A connection that reads too slowly was ended.');
+      this.#ports.log.warn(this.#facts(), 'A connection that reads too slowly was ended.');
       return this.#socket.terminate();
     }
     this.#socket.send(encodeFrame(frame));
   }
 
-  #sendProblem(error: unknown, assignment?: Hex): void {
+  #sendProblem(error: unknown, frame?: FromContributor): void {
     const problem = toProblem(error);
+    const about = frame && 'assignment' in frame ? { assignment: frame.assignment } : {};
+    const facts = { ...this.#facts(), frame: frame?.t, ...about };
     this.#ports.metrics.problem(problem.code);
     if (errorCodes[codeOf(error)].status >= 500) {
-      this.#ports.log.error({ err: error }, 'A frame could not be handled.');
-    }
-    this.#send({ t: 'problem', problem, ...(assignment === undefined ? {} : { assignment }) });
+      this.#ports.log.error({ ...facts, err: error }, 'A frame could not be handled.');
+    } else this.#ports.log.debug({ ...facts, code: problem.code }, 'A frame was refused.');
+    this.#send({ t: 'problem', problem, ...about });
+  }
+
+  /** What every log line of this connection carries; never an address of the network. */
+  #facts() {
+    return { connection: this.#connection, contributor: this.#peer?.contributor };
   }
 
   /** Says why, then closes. */
@@ -208,17 +233,19 @@ export class Session {
     this.#end(codeOf(error) === 'too_large' ? closeCodes.tooLarge : closeCodes.policy);
   }
 
-  #end(code: number): void {
+  #end(code: number, reason = ''): void {
     this.#ended = true;
     this.#queue.length = 0;
     if (this.#socket.isPaused) this.#socket.resume(); // the close handshake must be read
-    this.#socket.close(code);
+    this.#socket.close(code, reason);
   }
 
   #onClose(): void {
     this.#ended = true;
     clearTimeout(this.#helloTimer);
-    if (this.#peer) this.#ports.directory.leave(this.#peer);
+    if (!this.#peer) return;
+    this.#ports.log.debug(this.#facts(), 'A contributor has left.');
+    this.#ports.directory.leave(this.#peer);
   }
 }
 
