@@ -32,7 +32,7 @@ import { type InitialCheckpoint, type JobOptions, Service } from './service/serv
 import { type Blobs, openBlobs } from './storage/blobs.ts';
 import { lockDataDir } from './storage/lock.ts';
 import type { Storage } from './storage/port.ts';
-import { MemoryShelf, type Shelf } from './storage/shelf.ts';
+import type { Shelf } from './storage/shelf.ts';
 import { openSqliteStorage } from './storage/sqlite/sqlite-storage.ts';
 import { version } from './version.ts';
 
@@ -94,10 +94,9 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
       contributorsOnline: () => directory.online,
       eventStreams: () => events.listeners,
     });
-    const storage = openStorage(options, metrics);
+    const storage = await openStorage(options, metrics);
     undo.push(() => storage.close());
-    const shelf = (storage as Partial<{ shelf: Shelf }>).shelf ?? new MemoryShelf();
-    const parts = { storage, shelf, blobs, directory, events, metrics };
+    const parts = { storage, shelf: storage.shelf, blobs, directory, events, metrics };
     const service = createService(options, parts);
     undo.push(() => service.close());
     await service.start();
@@ -124,13 +123,18 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
   }
 }
 
-function openStorage(options: CoordinatorOptions, metrics: Metrics): Storage {
+function openStorage(options: CoordinatorOptions, metrics: Metrics): Promise<Storage> {
+  const random = options.random ?? systemRandom;
   return openSqliteStorage({
     path: join(options.dataDir, 'atoll.sqlite'),
-    network: options.networkId ?? (options.random ?? systemRandom).bytes32(),
+    network: options.networkId ?? random.bytes32(),
+    random: () => random.u32(),
+    now: () => (options.clock ?? systemClock).now(),
     onBatch: (size, ms) => metrics.batch(size, ms),
-    ...(options.rules ? { rules: options.rules } : {}),
-    ...(options.scheduling ? { scheduling: options.scheduling } : {}),
+    rules: {
+      ...(options.rules ? { consensus: options.rules } : {}),
+      ...(options.scheduling ? { scheduling: options.scheduling } : {}),
+    },
   });
 }
 

@@ -41,7 +41,7 @@ async function withStorage<T>(
   { dataDir }: ServerStart,
   use: (storage: Storage, blobs: Blobs) => Promise<T>,
 ): Promise<T> {
-  const storage = openSqliteStorage({ path: join(dataDir, 'atoll.sqlite'), network });
+  const storage = await openSqliteStorage({ path: join(dataDir, 'atoll.sqlite'), network });
   try {
     return await use(storage, await openBlobs(join(dataDir, 'blobs')));
   } finally {

@@ -232,3 +232,20 @@ export function rowOf<T extends TableName>(name: T, stored: Readonly<Record<stri
   for (const { field, column, kind } of tables[name].columns) row[field] = fromStored(stored[column], kind);
   return row as unknown as Rows[T];
 }
+
+/** A row as the database names its columns. */
+export type StoredRow<Row> = {
+  [K in keyof Row & string as Snake<K>]: Row[K] extends boolean
+    ? number
+    : Row[K] extends bigint
+      ? string
+      : Row[K];
+};
+
+/** The row -> what an insert takes. */
+export function storedRow<T extends TableName>(name: T, row: Rows[T]): StoredRow<Rows[T]> {
+  const fields = row as unknown as Record<string, unknown>;
+  const stored: Record<string, Stored> = {};
+  for (const { field, column, kind } of tables[name].columns) stored[column] = toStored(fields[field], kind);
+  return stored as StoredRow<Rows[T]>;
+}

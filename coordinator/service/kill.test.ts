@@ -9,10 +9,12 @@ import { expect, onTestFinished, test } from 'vitest';
 import { cborCode, cidOfSync } from '#protocol/codec/cid.ts';
 import type { JobStatus } from '#protocol/http/api.ts';
 import type { Hex } from 'viem';
-import { firstBreak, type SealedEntry } from '../ledger/ledger.ts';
+import { balanceChanges, brokenAt, type SealedTransfer } from '../ledger/chain.ts';
 import { mix } from '../planner/random.ts';
 import { TestContributor } from '../testing/contributor.ts';
 import { referenceRun, temporaryFolder } from '../testing/harness.ts';
+
+type StoredTransfer = Omit<SealedTransfer, 'amount'> & { id: number; amount: string };
 
 const kills = 10;
 const killMsMax = 400;
@@ -76,26 +78,19 @@ function checkAcknowledged(db: BetterSqlite3.Database, contributors: readonly Te
   }
 }
 
+/** The chain holds, every agreed replica was paid for exactly once and nobody else, and balances are the sums of what moved. */
 function checkLedger(db: BetterSqlite3.Database): void {
-  const entries = db
-    .prepare(
-      'SELECT seq, unit, assignment, contributor, amount, posted_at AS postedAt, hash FROM entries ORDER BY seq',
-    )
-    .all() as SealedEntry[];
-  expect(firstBreak(entries)).toBeNull();
-  const earned = db
-    .prepare('SELECT contributor, sum(amount) AS credit FROM entries GROUP BY contributor ORDER BY 1')
-    .all();
-  const shown = db
-    .prepare('SELECT address AS contributor, credit FROM contributors WHERE credit > 0 ORDER BY 1')
-    .all();
-  expect(shown).toEqual(earned);
-  const agreed = db
-    .prepare(
-      "SELECT sum(u.operations) AS owed FROM replicas r JOIN units u ON u.cid = r.unit WHERE r.state = 'agreed'",
-    )
-    .get() as { owed: number };
-  expect(entries.reduce((sum, entry) => sum + entry.amount, 0)).toBe(agreed.owed);
+  const stored = db.prepare('SELECT * FROM transfers ORDER BY seq').all() as StoredTransfer[];
+  const transfers = stored.map(({ id: _id, amount, ...rest }) => ({ ...rest, amount: BigInt(amount) }));
+  expect(brokenAt(transfers)).toBeNull();
+  const paid = transfers.filter((transfer) => transfer.kind === 'earned').map((each) => each.assignment);
+  const agreed = db.prepare("SELECT assignment FROM replicas WHERE state = 'agreed'").pluck().all() as Hex[];
+  expect(paid.toSorted()).toEqual(agreed.toSorted());
+  const sums = [...balanceChanges(transfers)].filter(([, balance]) => balance !== 0n);
+  const accounts = db.prepare('SELECT id, balance FROM accounts').raw().all() as [string, string][];
+  const balances = accounts.map(([id, balance]) => [id, BigInt(balance)] as const);
+  expect(new Map(balances.filter(([, balance]) => balance !== 0n))).toEqual(new Map(sums));
+  expect(balances.reduce((sum, [, balance]) => sum + balance, 0n)).toBe(0n);
 }
 
 test('ten kills in mid-round lose nothing that was acknowledged', { timeout: 180_000 }, async () => {

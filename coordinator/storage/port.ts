@@ -15,6 +15,9 @@ import type { Slot } from '../planner/plan.ts';
 import type { Origin } from '../record/accounts.ts';
 import type { Reviewed } from '../record/review.ts';
 import type { Climate } from '../record/view.ts';
+import type { SealedTransfer, Tip } from '../ledger/chain.ts';
+import type { Transfer } from '../record/rows.ts';
+import type { Shelf } from './shelf.ts';
 
 export interface JobRecord {
   id: Cid;
@@ -183,11 +186,39 @@ export interface Counts {
   replicasUsed: number;
 }
 
+export interface Balances {
+  posted: bigint;
+  escrowed: bigint;
+}
+
+export interface Reward {
+  contributor: Hex;
+  amount: bigint;
+}
+
+/** The ledger; what is sealed can be checked by anybody, see ledger/chain.ts. */
+export interface LedgerReads {
+  /** The chain's last transfer; before the first, the chain's beginning. */
+  tip(): Promise<Tip>;
+  /** Sealed transfers after a place of the chain, in its order. */
+  transfersAfter(seq: number, most: number): Promise<SealedTransfer[]>;
+  /** A contributor's transfers, newest first, sealed or not yet (`seq` 0); `before` is the `id` of the last one seen. */
+  transfersOf(contributor: Hex, most: number, before?: number | null): Promise<(Transfer & { id: number })[]>;
+  balancesOf(contributor: Hex): Promise<Balances>;
+  /** What every contributor has, at the chain's tip. */
+  rewards(): Promise<{ tip: Tip; rewards: Reward[] }>;
+  /** What of a job's model is whose, in the order of addresses, after one of them. */
+  sharesOf(job: Cid, page: { after?: string; most: number }): Promise<Reward[]>;
+}
+
 export interface Storage {
   /** The random id of this network, made once. */
   readonly network: Hex;
   /** A random secret of this network, made once and shown to nobody: the key of hashed network prefixes. */
   readonly secret: Hex;
+  /** Small records of the HTTP side. */
+  readonly shelf: Shelf;
+  readonly ledger: LedgerReads;
 
   addJob(job: Omit<JobRecord, 'active'>, blocks: readonly Cid[]): Promise<void>;
   /** Exactly these jobs go on; the units of others rest. */

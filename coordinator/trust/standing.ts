@@ -93,7 +93,7 @@ function changed<C extends ContributorTrust, D extends DeviceTrust>(
     case 'withheld':
       // Whoever withholds where it expects to be checked would otherwise stay proven at no cost.
       return {
-        contributor: struck(contributor, now),
+        contributor: { ...struck(contributor, now), rejected: contributor.rejected + 1 },
         device: { ...device, streak: Math.floor(device.streak / 2) },
       };
     case 'lapsed':

@@ -31,7 +31,7 @@ export async function dataDirSource(dataDir: string): Promise<AuditSource> {
   const work = mkdtempSync(path.join(tmpdir(), 'atoll-audit-'));
   const copy = path.join(work, 'atoll.sqlite');
   await copyDatabase(database, copy);
-  const storage = openSqliteStorage({ path: copy, network: systemRandom.bytes32() });
+  const storage = await openSqliteStorage({ path: copy, network: systemRandom.bytes32() });
   const block = readBlock(path.join(dataDir, 'blobs'));
   const queries = new Queries({
     storage,

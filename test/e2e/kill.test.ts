@@ -127,7 +127,7 @@ describe(`a coordinator that is killed ${kills} times (seed ${seed})`, () => {
 });
 
 async function expectRecorded(): Promise<void> {
-  const storage = openSqliteStorage({ path: join(place.dir, 'atoll.sqlite'), network: '0x' });
+  const storage = await openSqliteStorage({ path: join(place.dir, 'atoll.sqlite'), network: '0x' });
   expect(acknowledged.committed.size).toBeGreaterThan(0);
   for (const assignment of acknowledged.committed) {
     expect((await storage.replica(assignment as `0x${string}`))?.commitment).toMatch(/^0x/);

@@ -7,6 +7,8 @@ import type { ReplicaRow } from '../../record/rows.ts';
 
 /** Gaps that the queue may have before it is closed up. */
 const gapsMax = 1_024;
+/** Units left out of one offer before the search ends. */
+const leftOutMax = 256;
 
 interface Place {
   cid: Cid;
@@ -60,16 +62,19 @@ export class QueueIndex {
     return low;
   }
 
-  /** Up to `most` of the first `window`, from a random place on and around. */
-  from(random: number, window: number, most: number): Cid[] {
+  /** Up to `most` of the first `window`, from a random place on and around; `isTaken` leaves some out. */
+  from(random: number, window: number, most: number, isTaken: (cid: Cid) => boolean = () => false): Cid[] {
     // Gaps gather at the front, so a window must be closed up before they fill it.
     if (this.#gaps > Math.max(gapsMax, Math.min(window, this.#places.size) >> 1)) this.#closeUp();
     const span = Math.min(this.#order.length, this.#spanOf(window));
     const found: Cid[] = [];
     const start = scale(random, span);
-    for (let i = 0; i < span && found.length < most; i++) {
+    let leftOut = 0;
+    for (let i = 0; i < span && found.length < most && leftOut < leftOutMax; i++) {
       const place = this.#order[(start + i) % span] as Place;
-      if (place.taken) found.push(place.cid);
+      if (!place.taken) continue;
+      if (isTaken(place.cid)) leftOut += 1;
+      else found.push(place.cid);
     }
     return found;
   }

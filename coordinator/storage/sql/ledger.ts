@@ -17,6 +17,7 @@ import {
   type Tip,
 } from '../../ledger/chain.ts';
 import type { Transfer } from '../../record/rows.ts';
+import type { Balances, Reward } from '../port.ts';
 import type { Db } from './schema.ts';
 
 /** Rows in one statement: far below the most variables that either database takes. */
@@ -102,11 +103,6 @@ export async function transfersOf(
   return unique.sort((a, b) => b.id - a.id).slice(0, most);
 }
 
-export interface Balances {
-  posted: bigint;
-  escrowed: bigint;
-}
-
 export async function balancesOf(db: Db, contributor: Hex): Promise<Balances> {
   const rows = await db
     .selectFrom('accounts')
@@ -115,11 +111,6 @@ export async function balancesOf(db: Db, contributor: Hex): Promise<Balances> {
     .execute();
   const of = (id: string) => BigInt(rows.find((row) => row.id === id)?.balance ?? 0);
   return { posted: of(creditOf(contributor)), escrowed: of(escrowOf(contributor)) };
-}
-
-export interface Reward {
-  contributor: Hex;
-  amount: bigint;
 }
 
 /** What every contributor has, at the chain's tip; in one statement, so that both belong together. */

@@ -7,12 +7,10 @@ import type { Generated, Kysely } from 'kysely';
 import type { Hex } from 'viem';
 import type { SlotKind } from '../../planner/plan.ts';
 import type { Rows, Transfer } from '../../record/rows.ts';
-import type { Snake } from '../../record/tables.ts';
+import type { StoredRow } from '../../record/tables.ts';
 import type { ShelfRecord } from '../shelf.ts';
 
-type StoredValue<V> = V extends boolean ? number : V extends bigint ? string : V;
-/** A row under its columns' names. */
-export type StoredRow<Row> = { [K in keyof Row & string as Snake<K>]: StoredValue<Row[K]> };
+export type { StoredRow };
 
 interface JobsTable {
   id: Cid;

@@ -30,8 +30,3 @@ export class Statements {
     return statement;
   }
 }
-
-/** A plain view of a blob column. */
-export function bytesOf(blob: Uint8Array): Uint8Array {
-  return new Uint8Array(blob.buffer, blob.byteOffset, blob.byteLength);
-}

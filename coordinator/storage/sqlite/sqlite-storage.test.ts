@@ -1,0 +1,195 @@
+/** SQLite: everything that a storage has to do, and what is durable when the disk is full or a batch is lost. */
+import { join } from 'node:path';
+import BetterSqlite3 from 'better-sqlite3';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { newContributor } from '../../record/accounts.ts';
+import { temporaryFolder } from '../../testing/harness.ts';
+import { addJob, agree, cidOf, granted, hex, job, lease, storageCompliance, unit } from '../compliance.ts';
+import { calm, type Operation } from '../../record/view.ts';
+import type { Storage } from '../port.ts';
+import { migrateToLatest } from '../sql/migrations.ts';
+import { SqliteEngine } from './engine.ts';
+import { kyselyOn } from './kysely.ts';
+import { openSqliteStorage } from './sqlite-storage.ts';
+import { Statements } from './statements.ts';
+import { SqliteStore } from './store.ts';
+
+const network = hex(1);
+
+describe('as every storage', () => {
+  storageCompliance(async () => {
+    const path = join(await temporaryFolder(), 'db.sqlite');
+    let storage: Storage = await openSqliteStorage({ path, network, flushMs: 1 });
+    onTestFinished(() => storage.close());
+    return {
+      storage,
+      async reopen() {
+        await storage.close();
+        storage = await openSqliteStorage({ path, network: hex(2), flushMs: 1 });
+        return storage;
+      },
+    };
+  });
+});
+
+async function openEngine(path = ':memory:') {
+  const db = new BetterSqlite3(path);
+  db.pragma('journal_mode = WAL');
+  await migrateToLatest(kyselyOn(db), 'sqlite');
+  const store = new SqliteStore(new Statements(db), calm);
+  const engine = new SqliteEngine(db, store, { flushMs: 1, batchMax: 10, now: () => 7 });
+  const count = (table: string) => db.prepare(`SELECT count(*) FROM ${table}`).pluck().get();
+  return { db, store, engine, count };
+}
+
+const putContributor = (who: number, device = ''): Operation<void> => ({
+  hints: {},
+  run: (view) => view.put('contributors', { ...newContributor(hex(who, 20), 1), device }),
+});
+
+describe('a batch', () => {
+  test('loses nothing by an operation of it that throws, and keeps nothing of that one', async () => {
+    const { engine, store, db, count } = await openEngine();
+    const failing: Operation<void> = {
+      hints: {},
+      run(view) {
+        view.put('contributors', newContributor(hex(3, 20), 1));
+        view.put('contributors', { ...newContributor(hex(1, 20), 1), agreed: 99 });
+        view.post({
+          ...{ kind: 'earned', debit: 'issued', credit: 'credit:x', amount: 5n },
+          ...{ job: null, unit: null, assignment: null, reason: '' },
+        });
+        view.attach(cidOf('unit'), [cidOf('block')]);
+        throw new Error('halfway');
+      },
+    };
+    const operations = [putContributor(1), failing, putContributor(2)];
+    const results = await Promise.allSettled(operations.map((operation) => engine.run(operation)));
+    expect(results.map((each) => each.status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect(results[1]).toMatchObject({ reason: { message: 'halfway' } });
+    expect([count('contributors'), count('accounts'), count('transfers'), count('outputs')]).toEqual([
+      2, 0, 0, 0,
+    ]);
+    expect(db.prepare('SELECT sum(agreed) FROM contributors').pluck().get()).toBe(0);
+    expect([store.contributor(hex(3, 20)), store.account('issued')]).toEqual([null, null]);
+  });
+
+  test('that finds the disk full fails for every caller, leaves what was there, and works again with space', async () => {
+    const { engine, store, db, count } = await openEngine(join(await temporaryFolder(), 'db.sqlite'));
+    await engine.run(putContributor(1));
+    db.pragma(`max_page_count = ${db.pragma('page_count', { simple: true }) as number}`);
+    const big = 'x'.repeat(100_000);
+    const results = await Promise.allSettled([2, 3, 4].map((who) => engine.run(putContributor(who, big))));
+    for (const each of results) {
+      expect(each).toMatchObject({
+        status: 'rejected',
+        reason: { code: 'storage_failed', retryable: true },
+      });
+    }
+    expect([count('contributors'), store.contributor(hex(2, 20))]).toEqual([1, null]);
+    db.pragma('max_page_count = 100000');
+    await engine.run(putContributor(2, big));
+    expect(store.contributor(hex(2, 20))?.device).toBe(big);
+    expect(count('contributors')).toBe(2);
+    db.close();
+  });
+
+  test('waits for whoever has the connection for itself, and is committed after them', async () => {
+    const { engine, count } = await openEngine();
+    const order: string[] = [];
+    const alone = engine.alone(async () => {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      order.push(`alone ${String(count('contributors'))}`);
+      throw new Error('of its own');
+    });
+    const run = engine.run(putContributor(1)).then(() => order.push('batch'));
+    engine.flush();
+    await expect(alone).rejects.toThrow('of its own');
+    await run;
+    expect(order).toEqual(['alone 0', 'batch']);
+  });
+
+  test('writes rows as often as they are put only once, and reads them as they were written', async () => {
+    const { engine, store, db } = await openEngine();
+    const operations = Array.from({ length: 5 }, (_, n): Operation<void> => ({
+      hints: {},
+      run(view) {
+        const known = view.device(hex(1, 20), 'gpu') ?? {
+          ...{ contributor: hex(1, 20), device: 'gpu', verified: 0, streak: 0, alone: 0, faults: 0 },
+          speed: null,
+        };
+        view.put('devices', { ...known, verified: known.verified + 1, speed: n + 0.5 });
+        view.post({
+          ...{ kind: 'earned', debit: 'issued', credit: 'credit:x', amount: 2n ** 70n },
+          ...{ job: null, unit: null, assignment: null, reason: '' },
+        });
+      },
+    }));
+    await Promise.all(operations.map((operation) => engine.run(operation)));
+    store.reset();
+    expect(store.device(hex(1, 20), 'gpu')).toMatchObject({ verified: 5, speed: 4.5 });
+    expect(store.account('credit:x')?.balance).toBe(5n * 2n ** 70n);
+    expect(store.account('issued')?.balance).toBe(-5n * 2n ** 70n);
+    expect(db.prepare('SELECT DISTINCT at, amount FROM transfers').raw().all()).toEqual([
+      [7, String(2n ** 70n)],
+    ]);
+  });
+});
+
+describe('rows kept in memory', () => {
+  test('say at every moment what the database says, however little is kept', async () => {
+    const path = join(await temporaryFolder(), 'db.sqlite');
+    const storage = await openSqliteStorage({ path, network, flushMs: 1, keptMax: 2 });
+    await addJob(storage);
+    for (let n = 0; n < 12; n++) {
+      await storage.addUnits(job, [unit(n)], n);
+      if (n % 3 > 0) await agree(storage, n);
+      else for (const who of [40, 41]) await granted(storage, who + 2 * n, n);
+    }
+    for (const cid of await storage.agreedUnits()) await storage.accept(cid, 1, [], 20);
+    await storage.setActiveJobs([]);
+    expect((await lease(storage, 90)).type).toBe('none');
+    await storage.setActiveJobs([job]);
+    const before = await Promise.all(Array.from({ length: 12 }, (_, n) => storage.unit(unit(n).cid)));
+    expect(before.map((record) => record?.phase)).toContain('accepted');
+    await storage.close();
+    const again = await openSqliteStorage({ path, network });
+    expect(await Promise.all(Array.from({ length: 12 }, (_, n) => again.unit(unit(n).cid)))).toEqual(before);
+    await again.close();
+  });
+});
+
+describe('the file', () => {
+  test('of a newer version is refused', async () => {
+    const path = join(await temporaryFolder(), 'db.sqlite');
+    await (await openSqliteStorage({ path, network })).close();
+    const db = new BetterSqlite3(path);
+    db.pragma('user_version = 999');
+    db.close();
+    await expect(openSqliteStorage({ path, network })).rejects.toThrow(/newer version/);
+  });
+
+  test('that cannot be opened is refused with the remedy', async () => {
+    const path = join(await temporaryFolder(), 'nowhere', 'db.sqlite');
+    await expect(openSqliteStorage({ path, network })).rejects.toMatchObject({
+      code: 'bad_config',
+      message: expect.stringContaining('cannot be opened') as string,
+    });
+  });
+
+  test('keeps its ledger append-only against anybody', async () => {
+    const path = join(await temporaryFolder(), 'db.sqlite');
+    const storage = await openSqliteStorage({ path, network, flushMs: 1 });
+    await addJob(storage);
+    await storage.addUnits(job, [unit(0)], 0);
+    await agree(storage);
+    await storage.accept(unit(0).cid, 1, [], 1);
+    await storage.seal(10);
+    await storage.close();
+    const db = new BetterSqlite3(path);
+    expect(() => db.exec('DELETE FROM transfers')).toThrow('append-only');
+    expect(() => db.exec("UPDATE transfers SET amount = '1'")).toThrow('append-only');
+    expect(() => db.exec("UPDATE transfers SET hash = '0x'")).toThrow('append-only');
+    db.close();
+  });
+});

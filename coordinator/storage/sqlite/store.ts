@@ -1,0 +1,345 @@
+/**
+ * The record's rows in SQLite as the operations see them: read on demand, kept for the next operation, written once per transaction however
+ * often they were put. This process is the only one that writes (see `lock.ts`), so what is kept stays true.
+ *
+ * An operation works on the rows themselves; what it did is undone from a journal should it throw. Queue and deadlines are indexes in memory.
+ */
+import type { Cid } from '#protocol/codec/cid.ts';
+import type { Hex } from 'viem';
+import { mayTryAgain } from '../../consensus/consensus.ts';
+import type { NewTransfer, ReplicaRow, Rows, TableName, UnitRow } from '../../record/rows.ts';
+import { isOpen } from '../../record/units.ts';
+import type { Climate, Operation, Search, View } from '../../record/view.ts';
+import { DueIndex, QueueIndex } from '../memory/indexes.ts';
+import { Kept } from './kept.ts';
+import { RowIo } from './row-io.ts';
+import type { Statements } from './statements.ts';
+
+/** Units that are kept with their replicas, and twice as many contributors: those in use, and as many that are not. */
+const keptDefault = 20_000;
+
+type Effect = { kind: 'attach'; unit: Cid; blocks: readonly Cid[] } | { kind: 'publish'; unit: Cid };
+
+const none: readonly never[] = [];
+
+export class SqliteStore implements View {
+  climate: Climate;
+  /** Time of the transfers posted. */
+  now = 0;
+  readonly #sql: Statements;
+  readonly #io: { [T in TableName]: RowIo<T> };
+  readonly #units: Kept<Cid, UnitRow | null>;
+  /** All replicas of a unit. */
+  readonly #lists: Kept<Cid, readonly ReplicaRow[]>;
+  readonly #unitOf: Kept<Hex, Cid>;
+  /** Assignments of a contributor's open replicas. */
+  readonly #open: Kept<Hex, readonly Hex[]>;
+  readonly #contributors: Kept<Hex, Rows['contributors'] | null>;
+  readonly #devices: Kept<string, Rows['devices'] | null>;
+  readonly #accounts: Kept<string, Rows['accounts'] | null>;
+  #queue = new QueueIndex();
+  #due = new DueIndex();
+  #indexed = false;
+  #journal: (() => void)[] = [];
+  /** What the database holds of the rows that have been put since the last `write`; null for none. */
+  readonly #replicasBefore = new Map<Hex, ReplicaRow | null>();
+  readonly #unitsBefore = new Map<Cid, UnitRow | null>();
+  readonly #contributorsBefore = new Map<Hex, Rows['contributors'] | null>();
+  readonly #devicesBefore = new Map<string, Rows['devices'] | null>();
+  readonly #accountsBefore = new Map<string, Rows['accounts'] | null>();
+  #transfers: (NewTransfer & { at: number })[] = [];
+  #effects: Effect[] = [];
+
+  constructor(sql: Statements, climate: Climate, keptMax = keptDefault) {
+    this.#sql = sql;
+    this.climate = climate;
+    this.#units = new Kept(keptMax);
+    this.#lists = new Kept(keptMax);
+    this.#unitOf = new Kept(4 * keptMax);
+    this.#open = new Kept(2 * keptMax);
+    this.#contributors = new Kept(2 * keptMax);
+    this.#devices = new Kept(2 * keptMax);
+    this.#accounts = new Kept(4 * keptMax);
+    this.#io = {
+      units: new RowIo(sql, 'units'),
+      replicas: new RowIo(sql, 'replicas'),
+      contributors: new RowIo(sql, 'contributors'),
+      devices: new RowIo(sql, 'devices'),
+      accounts: new RowIo(sql, 'accounts'),
+    };
+  }
+
+  /** What wants a replica and what is due, read when it is first asked for: a database that has just failed may fail again. */
+  #loadIndexes(): void {
+    if (this.#indexed) return;
+    this.#queue = new QueueIndex();
+    this.#due = new DueIndex();
+    type Row = { cid: Cid; queue: number };
+    const wanting = 'SELECT cid, queue FROM units WHERE wanted > 0 AND paused = 0 ORDER BY queue';
+    for (const { cid, queue } of this.#sql.all<Row>(wanting)) this.#queue.set(cid, queue);
+    const due = 'SELECT cid, due_at AS at FROM units WHERE due_at IS NOT NULL';
+    for (const { cid, at } of this.#sql.all<{ cid: Cid; at: number }>(due)) this.#due.set(cid, at);
+    this.#indexed = true;
+  }
+
+  /** Runs an operation on the rows; what it put stays unless it throws. */
+  runNow<T>(operation: Operation<T>): T {
+    const { search } = operation.hints;
+    this.#loadIndexes();
+    this.#journal = [];
+    try {
+      return operation.run(this, search ? this.#search(search) : none);
+    } catch (error) {
+      for (const undo of this.#journal.reverse()) undo();
+      throw error;
+    }
+  }
+
+  /** Forgets everything that is kept: the transaction was lost, or others have written. */
+  reset(): void {
+    for (const kept of this.#allKept()) kept.clear();
+    this.#clearWritten();
+    this.#indexed = false;
+  }
+
+  /** Units that were written by other means than `put`. */
+  refresh(cids: readonly Cid[]): void {
+    for (const cid of cids) {
+      this.#units.delete(cid);
+      const row = this.#io.units.get(cid);
+      if (row) this.#index(cid, row);
+    }
+  }
+
+  /** Between transactions: what has not been used for long is let go. */
+  trim(): void {
+    for (const kept of this.#allKept()) kept.trim();
+  }
+
+  #allKept() {
+    const rows = [this.#units, this.#contributors, this.#devices, this.#accounts];
+    return [...rows, this.#lists, this.#unitOf, this.#open];
+  }
+
+  /** Writes what has been put, inside a transaction of the caller. */
+  write(): void {
+    writeAll(this.#io.units, this.#units, this.#unitsBefore);
+    for (const [assignment, base] of this.#replicasBefore) {
+      const row = this.replica(assignment);
+      if (row && row !== base) this.#io.replicas.write(row, base);
+    }
+    writeAll(this.#io.contributors, this.#contributors, this.#contributorsBefore);
+    writeAll(this.#io.devices, this.#devices, this.#devicesBefore);
+    writeAll(this.#io.accounts, this.#accounts, this.#accountsBefore);
+    for (const { kind, debit, credit, amount, job, unit, assignment, reason, at } of this.#transfers) {
+      const values = [kind, debit, credit, String(amount), job, unit, assignment, reason, at];
+      this.#sql.run(insertTransfer, ...values);
+    }
+    for (const effect of this.#effects) this.#apply(effect);
+    this.#clearWritten();
+  }
+
+  #apply(effect: Effect): void {
+    if (effect.kind === 'publish') this.#sql.run(publishOutputs, effect.unit);
+    else for (const block of effect.blocks) this.#sql.run(insertOutput, effect.unit, block);
+  }
+
+  #clearWritten(): void {
+    for (const before of [
+      this.#replicasBefore,
+      this.#unitsBefore,
+      this.#contributorsBefore,
+      this.#devicesBefore,
+      this.#accountsBefore,
+    ]) {
+      before.clear();
+    }
+    this.#transfers = [];
+    this.#effects = [];
+  }
+
+  #search(search: Search): readonly Cid[] {
+    switch (search.kind) {
+      case 'work': {
+        const isTaken = (cid: Cid) => this.#hasActive(cid, search.contributor, search.owner);
+        return this.#queue.from(search.random, search.window, search.most, isTaken);
+      }
+      case 'due':
+        return this.#due.before(search.before, search.most);
+      case 'touched':
+        this.write();
+        return this.#sql
+          .all<{ unit: Cid }>(selectTouched, search.contributor, search.after, search.most)
+          .map((row) => row.unit);
+    }
+  }
+
+  #hasActive(cid: Cid, contributor: Hex, owner: Hex): boolean {
+    const attempt = this.unit(cid)?.attempt;
+    return this.replicas(cid).some(
+      (replica) =>
+        replica.attempt === attempt &&
+        (replica.contributor === contributor || replica.owner === owner) &&
+        !mayTryAgain(replica.state),
+    );
+  }
+
+  unit(cid: Cid): UnitRow | null {
+    return this.#units.get(cid, (missing) => this.#io.units.get(missing));
+  }
+
+  replicas(unit: Cid): readonly ReplicaRow[] {
+    return this.#lists.get(unit, (missing) => {
+      const rows = this.#io.replicas.all('WHERE unit = ? ORDER BY attempt, rowid', missing);
+      for (const { assignment } of rows) this.#unitOf.set(assignment, missing);
+      return rows;
+    });
+  }
+
+  replica(assignment: Hex): ReplicaRow | null {
+    const unit =
+      this.#unitOf.find(assignment) ?? this.#sql.get<{ unit: Cid }>(selectUnitOf, assignment)?.unit;
+    if (!unit) return null;
+    return this.replicas(unit).find((row) => row.assignment === assignment) ?? null;
+  }
+
+  contributor(address: Hex): Rows['contributors'] | null {
+    return this.#contributors.get(address, (missing) => this.#io.contributors.get(missing));
+  }
+
+  device(contributor: Hex, device: string): Rows['devices'] | null {
+    return this.#devices.get(deviceKey(contributor, device), () => this.#io.devices.get(contributor, device));
+  }
+
+  account(id: string): Rows['accounts'] | null {
+    return this.#accounts.get(id, (missing) => this.#io.accounts.get(missing));
+  }
+
+  openReplicas(contributor: Hex): readonly ReplicaRow[] {
+    return this.#openOf(contributor).map((assignment) => this.replica(assignment) as ReplicaRow);
+  }
+
+  #openOf(contributor: Hex): readonly Hex[] {
+    return this.#open.get(contributor, (missing) =>
+      this.#sql.all<{ assignment: Hex }>(selectOpen, missing).map((row) => row.assignment),
+    );
+  }
+
+  put<T extends TableName>(table: T, row: Rows[T]): void {
+    switch (table) {
+      case 'units':
+        return this.#putUnit(row as UnitRow);
+      case 'replicas':
+        return this.#putReplica(row as ReplicaRow);
+      case 'contributors': {
+        const { address } = row as Rows['contributors'];
+        const old = this.contributor(address);
+        return this.#putPlain(this.#contributors, this.#contributorsBefore, address, row, old);
+      }
+      case 'devices': {
+        const { contributor, device } = row as Rows['devices'];
+        const old = this.device(contributor, device);
+        return this.#putPlain(this.#devices, this.#devicesBefore, deviceKey(contributor, device), row, old);
+      }
+      case 'accounts': {
+        const { id } = row as Rows['accounts'];
+        return this.#putPlain(this.#accounts, this.#accountsBefore, id, row, this.account(id));
+      }
+    }
+  }
+
+  #putPlain<K>(kept: Kept<K, unknown>, before: Map<K, unknown>, key: K, row: unknown, old: unknown): void {
+    if (!before.has(key)) before.set(key, old);
+    kept.set(key, row);
+    this.#journal.push(() => kept.set(key, old));
+  }
+
+  #putUnit(row: UnitRow): void {
+    const { cid } = row;
+    const old = this.unit(cid);
+    if (!this.#unitsBefore.has(cid)) this.#unitsBefore.set(cid, old);
+    this.#setUnit(cid, row);
+    this.#journal.push(() => this.#setUnit(cid, old));
+  }
+
+  #setUnit(cid: Cid, row: UnitRow | null): void {
+    this.#units.set(cid, row);
+    this.#index(cid, row);
+  }
+
+  #index(cid: Cid, row: UnitRow | null): void {
+    this.#queue.set(cid, row && row.wanted > 0 && !row.paused ? row.queue : null);
+    this.#due.set(cid, row?.dueAt ?? null);
+  }
+
+  #putReplica(row: ReplicaRow): void {
+    const { assignment, contributor, unit } = row;
+    const list = this.replicas(unit);
+    const open = this.#openOf(contributor);
+    const old = list.find((each) => each.assignment === assignment) ?? null;
+    if (!this.#replicasBefore.has(assignment)) this.#replicasBefore.set(assignment, old);
+    // Lists are replaced, never changed: an operation may be walking one.
+    this.#lists.set(unit, old ? list.map((each) => (each === old ? row : each)) : [...list, row]);
+    this.#unitOf.set(assignment, unit);
+    const isListed = old !== null && isOpen(old.state);
+    if (isListed && !isOpen(row.state))
+      this.#open.set(
+        contributor,
+        open.filter((each) => each !== assignment),
+      );
+    else if (!isListed && isOpen(row.state)) this.#open.set(contributor, [...open, assignment]);
+    this.#journal.push(() => {
+      this.#lists.set(unit, list);
+      this.#open.set(contributor, open);
+    });
+  }
+
+  post(transfer: NewTransfer): void {
+    this.#transfers.push({ ...transfer, at: this.now });
+    this.#journal.push(() => this.#transfers.pop());
+    this.#add(transfer.debit, -transfer.amount);
+    this.#add(transfer.credit, transfer.amount);
+  }
+
+  #add(id: string, amount: bigint): void {
+    this.put('accounts', { id, balance: (this.account(id)?.balance ?? 0n) + amount });
+  }
+
+  attach(unit: Cid, blocks: readonly Cid[]): void {
+    this.#effect({ kind: 'attach', unit, blocks });
+  }
+
+  publish(unit: Cid): void {
+    this.#effect({ kind: 'publish', unit });
+  }
+
+  #effect(effect: Effect): void {
+    this.#effects.push(effect);
+    this.#journal.push(() => this.#effects.pop());
+  }
+}
+
+const insertTransfer =
+  'INSERT INTO transfers (kind, debit, credit, amount, job, unit, assignment, reason, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)';
+const insertOutput = 'INSERT OR IGNORE INTO outputs (unit, cid) VALUES (?, ?)';
+const publishOutputs = 'INSERT OR IGNORE INTO blocks (cid) SELECT cid FROM outputs WHERE unit = ?';
+const selectUnitOf = 'SELECT unit FROM replicas WHERE assignment = ?';
+const selectOpen =
+  "SELECT assignment FROM replicas WHERE contributor = ? AND state IN ('leased', 'committed', 'revealed') ORDER BY rowid";
+const selectTouched =
+  "SELECT DISTINCT r.unit FROM replicas r JOIN units u ON u.cid = r.unit WHERE r.contributor = ? AND r.state = 'agreed' AND r.unit > ? AND u.phase = 'accepted' ORDER BY r.unit LIMIT ?";
+
+function writeAll<T extends TableName, K>(
+  io: RowIo<T>,
+  kept: Kept<K, Rows[T] | null>,
+  before: ReadonlyMap<K, Rows[T] | null>,
+): void {
+  for (const [key, base] of before) {
+    const row = kept.find(key) ?? null;
+    if (row !== null && row !== base) io.write(row, base);
+  }
+}
+
+function deviceKey(contributor: Hex, device: string): string {
+  return `${contributor}/${device}`;
+}
