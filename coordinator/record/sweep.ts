@@ -57,19 +57,17 @@ function letChecksGo(view: View, step: Step, { now, rules }: Setting): Step {
   return { ...step, unit: { ...unit, rechecks, until: now + rules.scheduling.checkMs } };
 }
 
-/** One step of making up for downtime; true when there may be more to do. */
+/** One step of making up for downtime: what is due is not looked at before the grace is over. True when there may be more to do. */
 export function resumeOperation(now: number, graceMs: number, rules: RecordRules): Operation<boolean> {
+  const notBefore = now + graceMs;
   return {
-    hints: { search: { kind: 'due', before: now + graceMs, most: dueMax } },
+    hints: { search: { kind: 'due', before: notBefore, most: dueMax } },
     run(view, offered) {
-      let moved = false;
       for (const cid of offered) {
         const loaded = loadUnit(view, cid);
-        if (loaded.state.phase === 'failed') continue;
-        saveUnit(view, loaded, afterDowntime(loaded.state, now, graceMs), { now, rules });
-        moved = true;
+        saveUnit(view, loaded, afterDowntime(loaded.state, now, graceMs), { now, rules, notBefore });
       }
-      return moved && offered.length === dueMax;
+      return offered.length === dueMax;
     },
   };
 }

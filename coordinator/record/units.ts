@@ -61,6 +61,8 @@ export interface Saving {
   extra?: ReplicaFields;
   /** Columns of the unit that consensus knows nothing of. */
   unit?: Partial<UnitRow>;
+  /** The unit is not looked at before this time. */
+  notBefore?: number;
 }
 
 /** Writes what a step has made of a unit; what it settled comes back as verdicts, without their credit. */
@@ -84,7 +86,10 @@ export function saveUnit(view: View, loaded: LoadedUnit, after: UnitState, savin
       if (verdict) verdicts.push(verdict);
     } else standing.push(old);
   }
-  view.put('units', unitRow({ ...row, ...saving.unit }, after, standing, rules));
+  const next = unitRow({ ...row, ...saving.unit }, after, standing, rules);
+  const { notBefore } = saving;
+  const rests = notBefore !== undefined && next.dueAt !== null;
+  view.put('units', rests ? { ...next, dueAt: Math.max(next.dueAt as number, notBefore) } : next);
   return verdicts;
 }
 
