@@ -4,7 +4,6 @@ import { type Cid, cborCode, cidOfSync } from '#protocol/codec/cid.ts';
 import { AtollError } from '#protocol/errors.ts';
 import type {
   ContributorInfo,
-  JobEvent,
   JobList,
   JobStatus,
   RoundList,
@@ -22,8 +21,7 @@ import type { JobRecord, SlotRecord, Storage, UnitRecord } from '../storage/port
 import { type Page, pageOf, readCursor } from './pages.ts';
 import type { Directory } from './directory.ts';
 import { leavesOf, outputOf } from './job-runner.ts';
-
-export type LaneState = Extract<JobEvent, { type: 'unit' }>['unit'];
+import { isShown, type LaneState, laneStates, shownPhase } from './public-state.ts';
 
 export interface QueryPorts {
   storage: Storage;
@@ -96,9 +94,7 @@ export class Queries {
     const closed = rounds.at(-1)?.round ?? 0;
     const open = await storage.slotsAfter(id, closed);
     const sums = sumOf(rounds);
-    for (let round = closed + 1; round <= roundInProgress(closed, open); round++) {
-      addCounts(sums, await storage.counts(id, round));
-    }
+    addCounts(sums, countsOf(open));
     return {
       ...describe(id, job),
       state: this.#state(id, closed, open),
@@ -109,21 +105,16 @@ export class Queries {
       sourceEntropy: record.sourceEntropy,
       checkpoint: newestCheckpoint(open) ?? rounds.at(-1)?.checkpoint ?? record.initial,
       ...sums,
-      units: open.map((slot) => this.laneState(slot)),
+      units: laneStates(open, this.#ports.progressOf),
       rounds,
     };
   }
 
-  laneState(record: SlotRecord): LaneState {
-    return {
-      unit: record.unit,
-      program: record.program,
-      round: record.slot.round,
-      lane: record.slot.kind === 'train' ? record.slot.lane : null,
-      state: shownState(record),
-      replicas: isShown(record) ? record.replicas : Math.min(1, record.replicas),
-      progress: isShown(record) ? 1 : this.#ports.progressOf(record.unit),
-    };
+  /** The open units of a job as the world may see them. */
+  async laneStates(job: Cid): Promise<LaneState[]> {
+    const { storage, progressOf } = this.#ports;
+    const last = (await storage.rounds(job, 1))[0];
+    return laneStates(await storage.slotsAfter(job, last?.round ?? 0), progressOf);
   }
 
   #state(id: Cid, closed: number, open: readonly SlotRecord[]): JobStatus['state'] {
@@ -158,7 +149,7 @@ export class Queries {
       unitBytes: base64(unit.bytes),
       job: unit.job,
       round: unit.round,
-      state: shown ? unit.phase : openPhase(unit.phase),
+      state: shownPhase(unit),
       resultBytes: shown && unit.result ? base64(unit.result) : null,
       digest: shown ? unit.digest : null,
       replicas: settled
@@ -218,6 +209,16 @@ function sumOf(rounds: readonly RoundSummary[]): Sums {
   return sums;
 }
 
+/** Of open rounds only what is published counts: the rest would tell when something was decided. */
+function countsOf(open: readonly SlotRecord[]): Sums {
+  const shown = open.filter(isShown);
+  return {
+    unitsAccepted: shown.length,
+    unitsSplit: shown.filter((slot) => slot.splits > 0).length,
+    replicasUsed: shown.reduce((sum, slot) => sum + slot.replicas, 0),
+  };
+}
+
 function addCounts(sums: Sums, more: Sums): void {
   sums.unitsAccepted += more.unitsAccepted;
   sums.unitsSplit += more.unitsSplit;
@@ -234,25 +235,6 @@ function newestCheckpoint(open: readonly SlotRecord[]): Cid | null {
     .filter((slot) => slot.slot.kind === 'outer' && slot.result !== null && !slot.sealed)
     .at(-1);
   return outer ? outputOf(outer, 'checkpoint') : null;
-}
-
-/** Accepted and no longer sealed. */
-function isShown({ phase, sealed }: Pick<SlotRecord, 'phase' | 'sealed'>): boolean {
-  return phase === 'accepted' && !sealed;
-}
-
-/** A sealed unit looks like one that is being computed: a check of it must not be told from work. */
-function openPhase(phase: SlotRecord['phase']): SlotRecord['phase'] {
-  return phase === 'accepted' || phase === 'disputed' ? 'gathering' : phase;
-}
-
-function shownState(record: SlotRecord): LaneState['state'] {
-  if (isShown(record)) return 'accepted';
-  const phase = openPhase(record.phase);
-  if (phase === 'failed') return phase;
-  if (phase === 'revealing' || phase === 'agreed') return 'revealing';
-  if (record.splits > 0) return 'split';
-  return record.replicas > 0 ? 'leased' : 'ready';
 }
 
 function base64(bytes: Uint8Array): string {

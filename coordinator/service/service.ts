@@ -24,6 +24,7 @@ import { JobRunner } from './job-runner.ts';
 import type { Metrics } from './metrics.ts';
 import type { Clock, Logger, Random, Timing } from './ports.ts';
 import { networkPrefix } from './network-prefix.ts';
+import { ToldStates } from './public-state.ts';
 import { Pulls } from './pulls.ts';
 import { Queries } from './queries.ts';
 import { Results } from './results.ts';
@@ -82,6 +83,7 @@ export class Service {
   readonly #runners = new Map<Cid, JobRunner>();
   readonly #sessions = new Set<Session>();
   readonly #changedUnits = new Set<Cid>();
+  readonly #told = new ToldStates();
   readonly #waiters = new Set<() => void>();
   readonly #timers: NodeJS.Timeout[] = [];
   #onlineShown = -1;
@@ -390,12 +392,17 @@ export class Service {
       this.#changedUnits.clear();
       this.events.lose();
     }
-    let shown = 0;
+    let looked = 0;
+    const jobs = new Set<Cid>();
     for (const unit of this.#changedUnits) {
-      if (shown++ === eventUnitsMax) break;
+      if (looked++ === eventUnitsMax) break;
       this.#changedUnits.delete(unit);
-      for (const { job, record } of await this.#ports.storage.slotsOfUnit(unit)) {
-        this.events.publish(job, { type: 'unit', unit: this.queries.laneState(record) });
+      for (const { job } of await this.#ports.storage.slotsOfUnit(unit)) jobs.add(job);
+    }
+    // What is told of an unpublished unit is that of its whole job, so that no event says which unit changed.
+    for (const job of jobs) {
+      for (const unit of this.#told.news(job, await this.queries.laneStates(job))) {
+        this.events.publish(job, { type: 'unit', unit });
       }
     }
   }
