@@ -10,7 +10,7 @@ import { concatBytes, utf8ToBytes } from '@noble/hashes/utils.js';
 import type { Hex } from 'viem';
 import { AtollError } from '../errors.ts';
 import { fromHex, toHex } from './hex.ts';
-import { type SignedKind, type SignedMessages, signingBytes } from './typed-data.ts';
+import { type Hash, type SignedKind, type SignedMessages, signingBytes } from './typed-data.ts';
 
 export { addressSchema, bytes32Schema, fromHex, signatureSchema, toHex } from './hex.ts';
 export { type SignedKind, type SignedMessages, typedDataTypes, typedDomain } from './typed-data.ts';
@@ -29,12 +29,21 @@ export function signingHash<K extends SignedKind>(network: Hex, kind: K, message
 /** The uncompressed public key (65 bytes) that made the signature r | s over `hash`. Throws when there is none. */
 export type RecoverKey = (hash: Uint8Array, signature: Uint8Array, recovery: 0 | 1) => Uint8Array;
 
+/** What a check is made of. */
+export interface SignatureCrypto {
+  recover: RecoverKey;
+  keccak: Hash;
+}
+
 /** In plain JavaScript, for browsers; a server passes a native one. */
-export const recoverKey: RecoverKey = (hash, signature, recovery) =>
-  secp256k1.Signature.fromCompact(signature)
-    .addRecoveryBit(recovery)
-    .recoverPublicKey(hash)
-    .toRawBytes(false);
+export const plainCrypto: SignatureCrypto = {
+  recover: (hash, signature, recovery) =>
+    secp256k1.Signature.fromCompact(signature)
+      .addRecoveryBit(recovery)
+      .recoverPublicKey(hash)
+      .toRawBytes(false),
+  keccak: keccak_256,
+};
 
 /** Half the order of secp256k1: of the two forms of a signature only the one with the lower s counts, as in OpenZeppelin's ECDSA. */
 const sMax = '7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0';
@@ -45,8 +54,8 @@ function isContractForm(signature: Hex): boolean {
 }
 
 /** The address of an uncompressed public key. */
-function addressOf(key: Uint8Array): Hex {
-  return toHex(keccak_256(key.subarray(1)).subarray(12));
+function addressOf(key: Uint8Array, keccak: Hash): Hex {
+  return toHex(keccak(key.subarray(1)).subarray(12));
 }
 
 /** Throws `bad_signature` unless `contributor` signed the message. Takes what a contract would take, and nothing else. */
@@ -56,7 +65,7 @@ export async function verifySignature<K extends SignedKind>(
   message: SignedMessages[K],
   signature: Hex,
   contributor: Hex,
-  recover: RecoverKey = recoverKey,
+  { recover, keccak }: SignatureCrypto = plainCrypto,
 ): Promise<void> {
   if (!isContractForm(signature)) {
     throw new AtollError('bad_signature', 'The signature needs v of 27 or 28 and the lower s.');
@@ -65,11 +74,11 @@ export async function verifySignature<K extends SignedKind>(
   try {
     const bytes = fromHex(signature);
     const recovery = bytes[64] === 27 ? 0 : 1;
-    key = recover(signingBytes(network, kind, message), bytes.subarray(0, 64), recovery);
+    key = recover(signingBytes(network, kind, message, keccak), bytes.subarray(0, 64), recovery);
   } catch (cause) {
     throw new AtollError('bad_signature', `The ${kind.toLowerCase()} carries no valid signature.`, { cause });
   }
-  if (addressOf(key) !== contributor) {
+  if (addressOf(key, keccak) !== contributor) {
     throw new AtollError('bad_signature', `The ${kind.toLowerCase()} is not signed by ${contributor}.`);
   }
 }

@@ -56,11 +56,13 @@ const domainTypeHash = hashOfText('EIP712Domain(string name,string version,bytes
 
 const wordBytes = 32;
 
-/** keccak256 of 32-byte words; a shorter one is padded on the left. */
-function hashOfWords(words: readonly Uint8Array[]): Uint8Array {
+export type Hash = (bytes: Uint8Array) => Uint8Array;
+
+/** 32-byte words; a shorter one is padded on the left. */
+function joined(words: readonly Uint8Array[]): Uint8Array {
   const bytes = new Uint8Array(words.length * wordBytes);
   words.forEach((word, i) => bytes.set(word, (i + 1) * wordBytes - word.length));
-  return keccak_256(bytes);
+  return bytes;
 }
 
 /** A process knows one network, a test several. */
@@ -69,7 +71,8 @@ let lastDomain: { network: Hex; separator: Uint8Array } | null = null;
 function separatorOf(network: Hex): Uint8Array {
   if (lastDomain?.network === network) return lastDomain.separator;
   const { name, version, salt } = typedDomain(network);
-  const separator = hashOfWords([domainTypeHash, hashOfText(name), hashOfText(version), fromHex(salt)]);
+  const words = [domainTypeHash, hashOfText(name), hashOfText(version), fromHex(salt)];
+  const separator = keccak_256(joined(words));
   lastDomain = { network, separator };
   return separator;
 }
@@ -79,14 +82,15 @@ export function signingBytes<K extends SignedKind>(
   network: Hex,
   kind: K,
   message: SignedMessages[K],
+  keccak: Hash = keccak_256,
 ): Uint8Array {
   const fields = message as Readonly<Record<string, Hex>>;
   const words = typedDataTypes[kind].map(({ name }) => fromHex(fields[name] as Hex));
-  const struct = hashOfWords([typeHashes[kind], ...words]);
+  const struct = keccak(joined([typeHashes[kind], ...words]));
   const bytes = new Uint8Array(2 + 2 * wordBytes);
   bytes[0] = 0x19;
   bytes[1] = 0x01;
   bytes.set(separatorOf(network), 2);
   bytes.set(struct, 2 + wordBytes);
-  return keccak_256(bytes);
+  return keccak(bytes);
 }

@@ -10,6 +10,7 @@ import { fromHex, toHex } from '#protocol/messages/contribution.ts';
 import { decodeFromCoordinator, encodeFrame } from '#protocol/messages/frames.ts';
 import { type SignedKind, type SignedMessages, signingBytes } from '#protocol/messages/typed-data.ts';
 import { signerFromKey } from '#protocol/signer.ts';
+import { keccak256 } from '#coordinator/service/keccak.ts';
 import { knownPrograms } from '#coordinator/planner/programs.ts';
 import type { Hex } from 'viem';
 import { askFrame, assignmentOf, commitFrame, resultFor, revealFrame, typeOf, unitOf } from './wire.ts';
@@ -123,7 +124,7 @@ export class LoadContributor {
   }
 
   #sign<K extends SignedKind>(kind: K, message: SignedMessages[K]): Hex {
-    const { signature, recid } = ecdsaSign(signingBytes(this.#network, kind, message), this.#key);
+    const { signature, recid } = ecdsaSign(signingBytes(this.#network, kind, message, keccak256), this.#key);
     return `0x${Buffer.from(signature).toString('hex')}${recid === 0 ? '1b' : '1c'}`;
   }
 
