@@ -41,6 +41,8 @@ const collisionsMax = 8;
 const missesMax = 32;
 const reconnectMsMin = 100;
 const reconnectMsMax = 2_000;
+/** Windows of up to so many units are loaded whole; of larger ones a random stretch. */
+const stretchMin = 64;
 /** The bounds of a long stretch of the queue are looked up this often. */
 const windowMs = 200;
 
@@ -232,8 +234,9 @@ export class PostgresEngine implements Engine {
     const asks = searches.filter((search) => search.kind === 'work');
     if (asks.length === 0) return null;
     const size = Math.max(...asks.map((search) => search.window));
-    const most = Math.min(size, Math.max(...asks.map((search) => search.most)) + 2 * asks.length);
-    if (most === size) return { from: -Infinity, most };
+    // Every ask may take a unit out of the window, and another one comes in at its end.
+    if (size <= stretchMin) return { from: -Infinity, most: size + asks.length };
+    const most = stretchMin + 2 * asks.length;
     const { first, last } = await this.#bounds(client, size);
     // As much before the first as a stretch is long, so that the oldest units come up as often as all others.
     const length = ((last - first) * most) / size;
@@ -326,16 +329,27 @@ class Offers {
     return this.#due.filter(isDue).slice(0, search.most);
   }
 
-  /** From a random place on, without what earlier operations of the batch have taken meanwhile. */
-  #workFor({ random, most }: Extract<Search, { kind: 'work' }>): Cid[] {
+  /** From a random place of the window on, without what earlier operations of the batch have taken meanwhile. */
+  #workFor({ random, window, most }: Extract<Search, { kind: 'work' }>): Cid[] {
     this.#work ??= this.#batch.wanting();
-    const { length } = this.#work;
+    const wants = (cid: Cid) => (this.#batch.unit(cid)?.wanted ?? 0) > 0;
+    const inWindow = window <= stretchMin ? firstOf(this.#work, window, wants) : this.#work;
+    const { length } = inWindow;
     const from = Math.floor((random / 2 ** 32) * length);
     const offered: Cid[] = [];
     for (let i = 0; i < length && offered.length < most; i++) {
-      const cid = this.#work[(from + i) % length] as Cid;
-      if ((this.#batch.unit(cid)?.wanted ?? 0) > 0) offered.push(cid);
+      const cid = inWindow[(from + i) % length] as Cid;
+      if (wants(cid)) offered.push(cid);
     }
     return offered;
   }
+}
+
+function firstOf<T>(list: readonly T[], most: number, test: (item: T) => boolean): T[] {
+  const found: T[] = [];
+  for (const item of list) {
+    if (found.length === most) break;
+    if (test(item)) found.push(item);
+  }
+  return found;
 }

@@ -168,7 +168,9 @@ async function addUnits(
       .onConflict((oc) => oc.doNothing())
       .execute();
   }
-  const rows = units.map((unit, i) => storedRow('units', plannedRow(job, unit, queue + i, now, rules)));
+  // One statement may not meet a row twice in PostgreSQL, and one unit may serve two slots.
+  const unique = [...new Map(units.map((unit) => [unit.cid, unit])).values()];
+  const rows = unique.map((unit, i) => storedRow('units', plannedRow(job, unit, queue + i, now, rules)));
   for (const piece of chunks(rows, Object.keys(rows[0] ?? {}).length)) {
     await trx
       .insertInto('units')

@@ -1,0 +1,116 @@
+/**
+ * The storage port on PostgreSQL, for any number of coordinator processes. What is hot runs as operations of the record on the engine's own
+ * connections; everything else as the queries that both databases share, on a small pool.
+ *
+ * A database that goes away fails its callers with `storage_failed` until it is back; connections are made again by themselves.
+ */
+import { randomBytes } from 'node:crypto';
+import { toHex } from '#protocol/messages/hex.ts';
+import type { Hex } from 'viem';
+import { createRecord } from '../../record/record.ts';
+import { defaultRecordRules, type RecordRules } from '../../record/rules.ts';
+import { calm, type Climate } from '../../record/view.ts';
+import type { Presence, Storage } from '../port.ts';
+import { jobMethods } from '../sql/jobs.ts';
+import { ledgerReads } from '../sql/ledger-reads.ts';
+import { seal } from '../sql/ledger.ts';
+import { fixed, noteCheck } from '../sql/meta.ts';
+import { migrateToLatest } from '../sql/migrations.ts';
+import { guarded, type SqlPorts, type Trx } from '../sql/ports.ts';
+import type { Db } from '../sql/schema.ts';
+import { sqlShelf } from '../sql/shelf.ts';
+import { judgedAndLiars, suspects } from '../sql/survey.ts';
+import { unitMethods } from '../sql/units.ts';
+import { cannotConnect, isCollision } from './connection.ts';
+import { PostgresEngine } from './engine.ts';
+import { kyselyOn } from './kysely.ts';
+import { tryLock } from './locks.ts';
+import { Presences } from './presences.ts';
+
+export interface PostgresOptions {
+  /** `postgres://...`; may hold a password, so it is never shown. */
+  url: string;
+  /** The id a new database gets: 32 random bytes. An old one keeps its own. */
+  network: Hex;
+  rules?: Partial<RecordRules>;
+  /** 32 bits that nobody outside can foresee. */
+  random?: () => number;
+  now?: () => number;
+  flushMs?: number;
+  batchMax?: number;
+  connections?: number;
+  onBatch?: (size: number, ms: number) => void;
+  onState?: (connected: boolean) => void;
+}
+
+/** Throws `bad_config` when the database cannot be used. */
+export async function openPostgresStorage(options: PostgresOptions): Promise<Storage> {
+  const db = kyselyOn(options.url);
+  try {
+    await migrateToLatest(db, 'postgres');
+    return await assemble(db, options);
+  } catch (cause) {
+    await db.destroy();
+    throw cannotConnect(cause);
+  }
+}
+
+async function assemble(db: Db, options: PostgresOptions): Promise<Storage> {
+  const { url, flushMs, batchMax, connections, onBatch, onState } = options;
+  const now = options.now ?? Date.now;
+  const rules = { ...defaultRecordRules, ...options.rules };
+  let climate: Climate = calm;
+  const ports: SqlPorts = { db, write: (work) => writing(db, work), onUnits: () => undefined };
+  const network = await fixed(ports, 'network', options.network);
+  const secret = await fixed(ports, 'secret', toHex(randomBytes(32)));
+  const presences = await Presences.open(db, rules);
+  const engine = await PostgresEngine.open({
+    ...{ url, now, climate: () => climate },
+    ...(flushMs === undefined ? {} : { flushMs }),
+    ...(batchMax === undefined ? {} : { batchMax }),
+    ...(connections === undefined ? {} : { connections }),
+    ...(onBatch ? { onBatch } : {}),
+    ...(onState ? { onState } : {}),
+  });
+  return {
+    network,
+    secret,
+    shelf: guarded(sqlShelf(ports)),
+    ledger: guarded(ledgerReads(ports)),
+    ...createRecord(engine, rules, options.random ?? randomBits),
+    ...guarded({
+      ...jobMethods(ports, rules.consensus),
+      ...unitMethods(ports),
+      seal: (most: number) =>
+        // Another process is at it: what there is gets sealed.
+        ports.write(async (trx) => ((await tryLock(trx, 'sealer')) ? seal(trx, most) : 0)),
+      check: (at: number) => noteCheck(ports, at),
+      suspects: (most: number) => suspects(db, most),
+      survey: async (online: readonly Presence[], at: number) => {
+        climate = { ...(await judgedAndLiars(db, at)), ...(await presences.note(online)) };
+        return climate;
+      },
+    }),
+    close: async () => {
+      await engine.close();
+      await presences.close();
+      await db.destroy();
+    },
+  };
+}
+
+const randomBits = (): number => randomBytes(4).readUInt32LE();
+
+const collisionsMax = 8;
+
+/** One transaction, run again when it meets another one. */
+async function writing<T>(db: Db, work: (trx: Trx) => Promise<T>): Promise<T> {
+  for (let collisions = 0; ; collisions++) {
+    try {
+      return await db.transaction().execute(work);
+    } catch (error) {
+      if (!isCollision(error) || collisions === collisionsMax) throw error;
+      await new Promise((resolve) => setTimeout(resolve, (1 + Math.random()) * 5 * 2 ** collisions));
+    }
+  }
+}
