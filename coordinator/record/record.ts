@@ -4,6 +4,7 @@
  * `createOperations` is for those that run operations themselves (the simulation, synchronously); `createRecord` is what a storage hands out.
  */
 import type { Hex } from 'viem';
+import { bonusOperation } from '../ledger/bonus.ts';
 import type { ContributorRecord, Storage } from '../storage/port.ts';
 import { greeted, newDevice, nowhere, type Origin } from './accounts.ts';
 import {
@@ -37,6 +38,7 @@ export type HotMethods = Pick<
   | 'accept'
   | 'reissue'
   | 'unseal'
+  | 'bonus'
 >;
 
 /** What each hot method runs; `resume` is one step, to be run until it returns false. */
@@ -65,6 +67,7 @@ export function createOperations(rules: RecordRules, random: () => number): Oper
     accept: (unit, attempt, blocks, now) => acceptOperation(unit, attempt, blocks, at(now)),
     reissue: (unit, attempt, why, now) => reissueOperation(unit, attempt, why, now, rules),
     unseal: (units) => unsealOperation(units),
+    bonus: (gain) => bonusOperation(gain, rules.ledger),
   };
 }
 
@@ -87,6 +90,7 @@ export function createRecord(engine: Engine, rules: RecordRules, random: () => n
     accept: (...args) => engine.run(operations.accept(...args)),
     reissue: (...args) => engine.run(operations.reissue(...args)),
     unseal: (units) => engine.run(operations.unseal(units)),
+    bonus: (gain) => engine.run(operations.bonus(gain)),
   };
 }
 

@@ -12,15 +12,18 @@ import { addAccounts, type AccountPorts } from './account-routes.ts';
 import { type AppEnv, callerScope, type ContextPorts, requestScope } from './context.ts';
 import { addDocs } from './docs-page.ts';
 import { addJobs, type JobPorts } from './job-routes.ts';
+import { addLedger } from './ledger-routes.ts';
 import { mounter } from './mount.ts';
 import { crossOrigin, safeHeaders } from './origins.ts';
 import { problemResponse } from './problems.ts';
 import { addOperations, addReads, type ReadPorts } from './read-routes.ts';
 import { createRepeats } from './repeats.ts';
+import type { LedgerQueries } from '../service/ledger-queries.ts';
 
 export interface AppPorts {
   context: ContextPorts;
   reads: ReadPorts;
+  ledger: LedgerQueries;
   accounts: AccountPorts;
   jobs: JobPorts;
   isAllowedHost: (host: string | undefined) => boolean;
@@ -63,6 +66,7 @@ function addRoutes(app: Hono<AppEnv>, ports: AppPorts): void {
   const repeats = createRepeats({ shelf: ports.jobs.shelf, clock: ports.context.clock });
   const mount = mounter(app, { ...ports.context, repeats, isPrivate: ports.isPrivate });
   addReads(mount, ports.reads);
+  addLedger(mount, ports.ledger);
   addOperations(mount, ports.reads);
   addAccounts(mount, ports.accounts);
   addJobs(mount, ports.jobs);

@@ -78,6 +78,7 @@ export function createHttpSide(ports: HttpPorts): HttpSide {
           heartbeatMs: ports.heartbeatMs,
           openApi: openApi(endpoints, ports.version),
         },
+        ledger: service.ledger,
         accounts: {
           ...{ keys, signIns, network: service.network },
           isClient: (wallet) => clients.has('*') || clients.has(wallet),

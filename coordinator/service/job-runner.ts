@@ -4,7 +4,7 @@
  */
 import { type Cid, cborCode, cidOfSync } from '#protocol/codec/cid.ts';
 import { toProblem } from '#protocol/errors.ts';
-import type { RoundSummary } from '#protocol/http/api.ts';
+import type { RewardsRoot, RoundSummary } from '#protocol/http/api.ts';
 import { merkleTree, resultLeaf } from '#protocol/merkle.ts';
 import { decodeResult, encodeWorkunit, workunitId } from '#protocol/messages/workunit.ts';
 import { type Plan, type PlanState, type PlannedUnit, slotKey } from '../planner/plan.ts';
@@ -12,12 +12,14 @@ import { readLoss } from '../planner/run-job.ts';
 import type { Blobs } from '../storage/blobs.ts';
 import type { JobRecord, NewUnit, RoundRecord, SlotRecord, Storage } from '../storage/port.ts';
 import type { Clock, Logger } from './ports.ts';
+import type { RewardsBoard } from './rewards-board.ts';
 
 export interface JobRunnerPorts {
   storage: Storage;
   blobs: Blobs;
   clock: Clock;
   log: Logger;
+  rewards: RewardsBoard;
   onRound: (record: RoundRecord) => void;
   onPlanned: (units: readonly Cid[]) => void;
 }
@@ -131,6 +133,7 @@ export class JobRunner {
       bytes: encodeWorkunit(unit),
       program: unit.program,
       operations,
+      quality: this.plan.job.data?.quality ?? 1_000,
       blocks: blocks.map((block) => block.cid),
     };
   }
@@ -143,9 +146,29 @@ export class JobRunner {
       if (!complete || !ofRound.every(isSettled)) return;
       if (!(await this.#unseal(ofRound))) return;
       const record = await this.#summarise(round, ofRound);
-      await storage.closeRound(record, clock.now());
-      onRound(record);
+      const rewards = await this.#reward(record, ofRound);
+      await storage.closeRound({ ...record, summary: { ...record.summary, rewards } }, clock.now());
+      // Another process may have closed it first, with rewards as it found them.
+      const kept = (await storage.round(this.id, round)) ?? record;
+      if (kept.summary.rewards) await this.#ports.rewards.keep(kept.summary.rewards);
+      onRound(kept);
     }
+  }
+
+  /** Pays the round's bonus and makes the root over all rewards. Done twice, the second time pays nothing. */
+  async #reward({ round, summary }: RoundRecord, slots: readonly SlotRecord[]): Promise<RewardsRoot | null> {
+    const { storage, rewards } = this.#ports;
+    const before = await this.#lossBefore(round, slots);
+    const units = slots.filter(({ slot }) => slot.kind === 'train').map(({ unit }) => unit);
+    await storage.bonus({ job: this.id, round, units, before, after: summary.loss });
+    return rewards.make();
+  }
+
+  /** Held-out loss before a round: that of the round before, or of the initial checkpoint. */
+  async #lossBefore(round: number, slots: readonly SlotRecord[]): Promise<number> {
+    const first = slots.find(({ slot }) => slot.kind === 'first');
+    if (first) return this.#loss(first, 'loss');
+    return (await this.#ports.storage.round(this.id, round - 1))?.summary.loss ?? 0;
   }
 
   async #summarise(round: number, slots: readonly SlotRecord[]): Promise<RoundRecord> {

@@ -1,11 +1,12 @@
 /** What the HTTP side asks of the ledger, of rewards and of lineage, in the shapes of `protocol/http/ledger.ts`. */
 import type { Cid } from '#protocol/codec/cid.ts';
+import type { RewardsRoot } from '#protocol/http/api.ts';
 import type { LedgerPage, Lineage, RewardProof, ShareInfo, TransferInfo } from '#protocol/http/ledger.ts';
 import type { Hex } from 'viem';
 import type { SealedTransfer, Tip } from '../ledger/chain.ts';
 import type { Reward } from '../ledger/rewards.ts';
 import { lineageOf, type LineageSource } from '../lineage/lineage.ts';
-import type { RewardsBoard, RewardsRoot } from './rewards-board.ts';
+import type { RewardsBoard } from './rewards-board.ts';
 
 export interface LedgerQueryPorts {
   ledger: {

@@ -6,6 +6,7 @@
  */
 import { setImmediate } from 'node:timers/promises';
 import { AtollError } from '#protocol/errors.ts';
+import type { RewardsRoot } from '#protocol/http/api.ts';
 import type { RewardProof } from '#protocol/http/ledger.ts';
 import type { Hex } from 'viem';
 import type { SealedTransfer, Tip } from '../ledger/chain.ts';
@@ -27,14 +28,6 @@ export interface RewardsPorts {
   pageMax?: number;
 }
 
-export interface RewardsRoot {
-  root: Hex;
-  tip: Tip;
-  contributors: number;
-  /** Of all rewards, as decimal text. */
-  total: string;
-}
-
 const sealMax = 1000;
 /** Batches that one close seals: what comes in meanwhile waits for the next. */
 const sealsMax = 1000;
@@ -50,21 +43,25 @@ export class RewardsBoard {
     this.#ports = ports;
   }
 
-  /** Seals what has been posted, and makes a new root of all rewards; null while nobody has one. */
-  async close(): Promise<RewardsRoot | null> {
-    const { storage, clock } = this.#ports;
+  /** Seals what has been posted, and makes a new root of all rewards; null while nobody has one. It is the last one only once it is kept. */
+  async make(): Promise<RewardsRoot | null> {
+    const { storage } = this.#ports;
     for (let turn = 0; turn < sealsMax && (await storage.seal(sealMax)) === sealMax; turn++);
     const { tip, rewards } = await storage.ledger.rewards();
     const tree = await rewardTree(rewards, pause);
     if (!tree) return null;
     const { root, contributors, total } = tree;
-    const made = { root, tip: { seq: tip.seq, hash: tip.hash }, contributors, total: String(total) };
+    this.#built = { root, tree: Promise.resolve(tree) };
+    return { root, tip: { seq: tip.seq, hash: tip.hash }, contributors, total: String(total) };
+  }
+
+  /** The root that a round was closed with, be it of this process or another, is the last one from now on. */
+  async keep(root: RewardsRoot): Promise<void> {
+    const { storage, clock } = this.#ports;
     await storage.shelf.put({
-      ...{ kind: shelfKind, key: shelfKey, owner: '', value: JSON.stringify(made) },
+      ...{ kind: shelfKind, key: shelfKey, owner: '', value: JSON.stringify(root) },
       ...{ createdAt: clock.now(), expiresAt: null },
     });
-    this.#built = { root, tree: Promise.resolve(tree) };
-    return made;
   }
 
   /** The last root; null before the first. */

@@ -21,12 +21,14 @@ import { Desk } from './desk.ts';
 import type { Directory } from './directory.ts';
 import type { EventHub } from './events.ts';
 import { JobRunner } from './job-runner.ts';
+import { LedgerQueries } from './ledger-queries.ts';
 import type { Metrics } from './metrics.ts';
 import type { Clock, Logger, Random, Timing } from './ports.ts';
 import { networkPrefix } from './network-prefix.ts';
 import { ToldStates } from './public-state.ts';
 import { Pulls } from './pulls.ts';
 import { Queries } from './queries.ts';
+import { RewardsBoard } from './rewards-board.ts';
 import { Results } from './results.ts';
 import { Session } from './session.ts';
 import { SignaturePool } from './signature-pool.ts';
@@ -74,11 +76,13 @@ export class Service {
   readonly directory: Directory;
   readonly events: EventHub;
   readonly queries: Queries;
+  readonly ledger: LedgerQueries;
   readonly metrics: Metrics;
   readonly #ports: ServicePorts;
   readonly #signatures: SignaturePool;
   readonly #desk: Desk;
   readonly #pulls: Pulls;
+  readonly #rewards: RewardsBoard;
   readonly #anchoring: Anchoring | null;
   readonly #runners = new Map<Cid, JobRunner>();
   readonly #sessions = new Set<Session>();
@@ -117,6 +121,12 @@ export class Service {
           onAnchor: (job, round, made) => this.#onAnchor(job, round, made),
         })
       : null;
+    this.#rewards = new RewardsBoard({ storage, clock });
+    this.ledger = new LedgerQueries({
+      ledger: storage.ledger,
+      lineage: storage.lineage,
+      board: this.#rewards,
+    });
     this.queries = new Queries({
       storage,
       blobs,
@@ -225,6 +235,7 @@ export class Service {
       blobs,
       clock,
       log,
+      rewards: this.#rewards,
       onRound: (round) => this.#onRound(round),
       onPlanned: (units) => {
         for (const unit of units) this.#changedUnits.add(unit);

@@ -15,7 +15,10 @@ import type { Slot } from '../planner/plan.ts';
 import type { Origin } from '../record/accounts.ts';
 import type { Reviewed } from '../record/review.ts';
 import type { Climate } from '../record/view.ts';
+import type { RoundGain } from '../ledger/bonus.ts';
 import type { SealedTransfer, Tip } from '../ledger/chain.ts';
+import type { Earned } from '../ledger/postings.ts';
+import type { LineageSource } from '../lineage/lineage.ts';
 import type { Transfer } from '../record/rows.ts';
 import type { Shelf } from './shelf.ts';
 
@@ -219,6 +222,8 @@ export interface Storage {
   /** Small records of the HTTP side. */
   readonly shelf: Shelf;
   readonly ledger: LedgerReads;
+  /** Closed rounds and what they were made of. */
+  readonly lineage: LineageSource;
 
   addJob(job: Omit<JobRecord, 'active'>, blocks: readonly Cid[]): Promise<void>;
   /** Exactly these jobs go on; the units of others rest. */
@@ -275,6 +280,8 @@ export interface Storage {
   reissue(unit: Cid, attempt: number, why: string, now: number): Promise<Attempted>;
   /** From now on these results are shown and their blocks served. False, and nothing is, while one of them is not accepted or is being checked. */
   unseal(units: readonly Cid[]): Promise<boolean>;
+  /** What lowering the loss is worth, paid to those who did; once a round, however often it is asked for. */
+  bonus(gain: RoundGain): Promise<Earned[]>;
   agreedUnits(): Promise<Cid[]>;
 
   unit(cid: Cid): Promise<UnitRecord | null>;

@@ -34,6 +34,21 @@ export const anchorSchema = v.object({
   blockNumber: count,
 });
 
+/** Amounts of credit are decimal text, since they outgrow what JSON's numbers hold. */
+export const amountSchema = v.pipe(v.string(), v.maxLength(80), v.regex(/^\d+$/, 'expected a whole number'));
+
+/** A place in the ledger's chain. */
+export const tipSchema = v.object({ seq: count, hash: bytes32Schema });
+
+/** The root over everybody's rewards as they were at a place of the ledger's chain. */
+export const rewardsRootSchema = v.object({
+  root: bytes32Schema,
+  tip: tipSchema,
+  contributors: count,
+  total: amountSchema,
+});
+export type RewardsRoot = v.InferOutput<typeof rewardsRootSchema>;
+
 export const roundSchema = v.object({
   round: count,
   /** Held-out loss after the round. */
@@ -49,6 +64,8 @@ export const roundSchema = v.object({
   unitsAccepted: count,
   unitsSplit: count,
   replicasUsed: count,
+  /** Everybody's rewards when the round closed; null, or not there, while nobody had one. */
+  rewards: v.optional(v.nullable(rewardsRootSchema)),
   anchor: v.nullable(anchorSchema),
 });
 export type RoundSummary = v.InferOutput<typeof roundSchema>;
@@ -164,6 +181,11 @@ export const routes = {
   keys: '/v1/keys',
   key: '/v1/keys/:id',
   links: '/v1/links',
+  ledger: '/v1/ledger',
+  rewards: '/v1/rewards',
+  reward: '/v1/rewards/:address',
+  shares: '/v1/jobs/:id/shares',
+  lineage: '/v1/data-lineage/:checkpoint',
   block: '/ipfs/:cid',
   openapi: '/openapi.json',
   docs: '/docs',

@@ -4,14 +4,12 @@
  * `transferSchema` has every column that the chain's hash covers, so that a client can compute the chain from the answers of `/v1/ledger` alone.
  */
 import * as v from 'valibot';
+import { amountSchema, tipSchema } from './api.ts';
 import { cidSchema } from '../codec/cid.ts';
 import { addressSchema, bytes32Schema } from '../messages/hex.ts';
 import { dataSchema } from '../messages/job.ts';
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
-export const amountSchema = v.pipe(v.string(), v.maxLength(80), v.regex(/^\d+$/, 'expected a whole number'));
-
-export const tipSchema = v.object({ seq: count, hash: bytes32Schema });
 
 export const transferSchema = v.object({
   /** Its place in the chain, from 1. */
@@ -107,11 +105,3 @@ export const lineageSchema = v.object({
 });
 export type Lineage = v.InferOutput<typeof lineageSchema>;
 export type LineageRound = v.InferOutput<typeof lineageRoundSchema>;
-
-/** The root over everybody's rewards when the last round closed. */
-export const rewardsRootSchema = v.object({
-  root: bytes32Schema,
-  tip: tipSchema,
-  contributors: count,
-  total: amountSchema,
-});

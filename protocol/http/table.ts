@@ -30,6 +30,7 @@ import {
   unitSchema,
 } from './api.ts';
 import { endpoint, type Endpoint, pageQuery } from './endpoint.ts';
+import { ledgerEndpoints } from './ledger-table.ts';
 
 const json = <S extends v.GenericSchema, const N extends 200 | 201 = 200>(schema: S, status?: N) => ({
   type: 'json' as const,
@@ -128,6 +129,7 @@ export const endpoints = {
     answer: json(contributorSchema),
     errors: ['not_found'],
   }),
+  ...ledgerEndpoints,
   storeFile: endpoint({
     method: 'POST',
     path: routes.files,

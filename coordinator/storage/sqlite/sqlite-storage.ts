@@ -16,6 +16,7 @@ import type { Presence, Storage } from '../port.ts';
 import { jobMethods } from '../sql/jobs.ts';
 import { ledgerReads } from '../sql/ledger-reads.ts';
 import { seal } from '../sql/ledger.ts';
+import { lineageSource } from '../sql/lineage.ts';
 import { fixed, noteCheck } from '../sql/meta.ts';
 import { migrateToLatest, newerVersion } from '../sql/migrations.ts';
 import { guarded, type SqlPorts, type Trx } from '../sql/ports.ts';
@@ -68,6 +69,7 @@ export async function openSqliteStorage(options: SqliteOptions): Promise<Storage
     secret,
     shelf: sqlShelf(ports),
     ledger: ledgerReads(ports),
+    lineage: guarded(lineageSource(db)),
     ...createRecord(engine, rules, options.random ?? randomBits),
     ...guarded({
       ...jobMethods(ports, rules.consensus),
