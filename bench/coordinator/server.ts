@@ -5,6 +5,7 @@
 import { writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector/promises';
 import { join } from 'node:path';
+import BetterSqlite3 from 'better-sqlite3';
 import { cborCode, cidOfSync } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
 import { type Coordinator, createCoordinator } from '#coordinator/main.ts';
@@ -49,6 +50,13 @@ async function withStorage<T>(
   }
 }
 
+/** The job rests, so that nobody plans it any further and looks at all its units for that; its units do not. */
+function wakeUnits({ dataDir }: ServerStart): void {
+  const db = new BetterSqlite3(join(dataDir, 'atoll.sqlite'));
+  db.exec('UPDATE units SET paused = 0');
+  db.close();
+}
+
 /** Assignments whose acknowledged commit or reveal the database does not have. */
 async function lostOf({ commits, reveals }: Acknowledged, storage: Storage): Promise<Hex[]> {
   const lost: Hex[] = [];
@@ -63,8 +71,10 @@ async function lostOf({ commits, reveals }: Acknowledged, storage: Storage): Pro
 }
 
 serveCalls({
-  seed: ({ units, ...start }: ServerStart & { units: number }): Promise<void> =>
-    withStorage(start, (storage, blobs) => seedWork(storage, blobs, units)),
+  async seed({ units, ...start }: ServerStart & { units: number }): Promise<void> {
+    await withStorage(start, (storage, blobs) => seedWork(storage, blobs, units));
+    wakeUnits(start);
+  },
   lost: ({ acknowledged, ...start }: ServerStart & { acknowledged: Acknowledged }): Promise<Hex[]> =>
     withStorage(start, (storage) => lostOf(acknowledged, storage)),
   async start({ dataDir, port }: ServerStart): Promise<number> {

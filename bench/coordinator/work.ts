@@ -36,7 +36,7 @@ function unitOf(index: number): NewUnit {
   return { slot, cid: workunitId(unit), bytes: encodeWorkunit(unit), program, operations: 1_000, blocks: [] };
 }
 
-/** Adds the job, resting as a job, and its units, not resting. */
+/** Adds the job, resting, and its units. */
 export async function seedWork(storage: Storage, blobs: Blobs, units: number): Promise<void> {
   const corpus = await writeFile(blobs, testText());
   await blobs.put(lossBlock);

@@ -199,7 +199,10 @@ export class LoadContributor {
 
   #later(frame: Buffer): void {
     const idle = decodeFromCoordinator(new Uint8Array(frame));
-    if (idle.t === 'idle' && this.#context.eager) setTimeout(() => this.ask(), idle.retryMs);
+    if (idle.t !== 'idle') return;
+    const { problems, eager } = this.#context;
+    problems.set(idle.reason, (problems.get(idle.reason) ?? 0) + 1);
+    if (eager) setTimeout(() => this.ask(), idle.retryMs);
   }
 
   #problem(bytes: Buffer): void {
