@@ -52,6 +52,7 @@ export interface PopulationOptions {
   liars: number;
   strategy: Strategy | 'mixed';
   referees: number;
+  isPrefixed: boolean;
 }
 
 /** Networks of the one who runs the sybils. */
@@ -63,11 +64,13 @@ export class Population {
   readonly byAddress = new Map<Hex, Actor>();
   readonly #dice: Dice;
   readonly #contents: Contents;
+  readonly #isPrefixed: boolean;
   #keys = 0;
 
   constructor(options: PopulationOptions, dice: Dice, contents: Contents) {
     this.#dice = dice;
     this.#contents = contents;
+    this.#isPrefixed = options.isPrefixed;
     const { contributors, liars, strategy, referees } = options;
     const dishonest = Math.round(contributors * liars);
     for (let index = 0; index < contributors + referees; index++) {
@@ -119,7 +122,8 @@ export class Population {
 
   #identity(index: number, strategy: Strategy | null, isReferee: boolean): Identity {
     const address = this.#contents.address(++this.#keys);
-    const prefix = strategy === 'sybil' ? `sybil${index % sybilPrefixes}` : `net${index}`;
+    const known = strategy === 'sybil' ? `sybil${index % sybilPrefixes}` : `net${index}`;
+    const prefix = this.#isPrefixed ? known : '';
     const vendor = vendors[this.#dice.below(vendors.length)] as string;
     return { address, owner: address, prefix, device: `d${index}`, vendor, isReferee };
   }

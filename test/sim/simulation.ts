@@ -43,6 +43,8 @@ export interface SimOptions {
   isSealed?: boolean;
   /** Commitments are bound to assignment and contributor. */
   isBound?: boolean;
+  /** The coordinator tells network prefixes apart. */
+  isPrefixed?: boolean;
 }
 
 export interface SimReport extends Required<SimOptions> {
@@ -98,7 +100,7 @@ class Wire {
   }
 }
 
-const defences = { isSealed: true, isBound: true };
+const defences = { isSealed: true, isBound: true, isPrefixed: true };
 
 export function withDefaults(options: SimOptions): Required<SimOptions> {
   return { lanes: 50, referees: 2, exact: false, model: 'ours', ...defences, ...options };
