@@ -155,7 +155,10 @@ function candidateOf(view: View, cid: Cid, asking: Asking): Candidate | null {
   const { request, rules, account, origin, standing } = asking;
   const row = view.unit(cid);
   if (!row || row.wanted === 0 || row.paused) return null;
-  const rows = view.replicas(cid).filter((replica) => replica.attempt === row.attempt);
+  const every = view.replicas(cid);
+  // Most of the window: nobody has had a replica, so nothing can stand against this one.
+  if (every.length === 0) return candidate(row, request, { lostBefore: false, alike: false, spare: false });
+  const rows = every.filter((replica) => replica.attempt === row.attempt);
   const { ownerOnce } = rules.consensus.defences;
   const own = rows.filter(
     (r) => r.contributor === account.address || (ownerOnce && r.owner === account.owner),
@@ -168,13 +171,20 @@ function candidateOf(view: View, cid: Cid, asking: Asking): Candidate | null {
   const since = rows.reduce((latest, replica) => Math.max(latest, replica.leasedAt), row.plannedAt);
   const seat = seatOf(state, view.climate, request.now - since, rules.trust, rules.consensus);
   if (!mayTake(seat, standing, rules.trust)) return null;
-  return {
-    ...{ unit: cid, program: row.program, operations: row.operations, memoryBytes: row.memoryBytes },
+  return candidate(row, request, {
     lostBefore: own.length > 0,
     alike: neighbour || (origin.vendor !== '' && others.some((r) => r.vendor === origin.vendor)),
-    atHand: row.checkpoint !== null && (request.holds?.includes(row.checkpoint) ?? false),
     spare: isSpare(row, state, rules),
-  };
+  });
+}
+
+function candidate(
+  { cid, program, operations, memoryBytes, checkpoint }: UnitRow,
+  { holds }: LeaseRequest,
+  standing: Pick<Candidate, 'lostBefore' | 'alike' | 'spare'>,
+): Candidate {
+  const atHand = checkpoint !== null && (holds?.includes(checkpoint) ?? false);
+  return { unit: cid, program, operations, memoryBytes, atHand, ...standing };
 }
 
 /** The unit has all the replicas it wants; this one is offered because another is late. */

@@ -252,7 +252,9 @@ class Simulation {
     const asked = this.#authority.lease(actor.identity, assignment, random, now, online);
     if (asked.type === 'lease') this.#begin(actor, asked.lease);
     else if (asked.outlawed) this.#outlawed(actor);
-    else this.#ask(actor, Math.max(2_000, asked.retryMs) + this.#dice.wait(3_000));
+    // Who holds all that one may hold has time; who has nothing to do asks sooner.
+    else
+      this.#ask(actor, Math.max(actor.inHand > 0 ? 20_000 : 4_000, asked.retryMs) + this.#dice.wait(4_000));
   }
 
   /** Works on a lease, then commits and asks for the next; an honest contributor does one at a time. */
