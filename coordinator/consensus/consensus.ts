@@ -198,7 +198,9 @@ export function equivocate(
   if (replica?.state !== 'committed' && replica?.state !== 'revealed') {
     return refused('stale_lease', 'There is no open commitment of yours.');
   }
-  const next = withReplica(unit, assignment, { state: 'withheld', digest: null });
+  // A vote that has been counted stays on record, though it weighs nothing now: whoever agreed with it is still right.
+  const change = unit.phase === 'agreed' ? { weight: 0 } : { state: 'withheld' as const, digest: null };
+  const next = withReplica(unit, assignment, change);
   const { contributor } = replica;
   return settle(next, [{ type: 'equivocated', assignment, contributor, reason: why }], now, rules, hints);
 }

@@ -13,7 +13,8 @@ const network = { prefixes: ['', 'n1', 'n2', 'n3'], vendors: ['', 'green', 'red'
 
 const action = fc.record({
   kind: fc.constantFrom(
-    ...(['lease', 'lease', 'lease', 'commit', 'commit', 'reveal', 'reveal', 'accept', 'accept'] as const),
+    ...(['work', 'work', 'work', 'work', 'work', 'settle', 'settle', 'settle'] as const),
+    ...(['lease', 'lease', 'commit', 'reveal', 'reveal', 'accept'] as const),
     ...(['withhold', 'release', 'leave', 'tick', 'reissue', 'unseal', 'review', 'resume', 'twice'] as const),
   ),
   who: fc.nat(people.length - 1),
@@ -31,6 +32,12 @@ const world = fc.record({
   verified: fc.array(fc.constantFrom(0, 0, 5, 40, 2_000), { minLength: 8, maxLength: 8 }),
 });
 
+/** Trust is earned and doubted quickly, so that a short history sees checks, disputes and overturned results. */
+const eager = {
+  ...defaultRecordRules.trust,
+  ...{ provenStreak: 2, trustedVerified: 3, canaryChance: 0.5, samplingFloor: 0.2, seatMs: 5_000 },
+};
+
 type World = typeof world extends fc.Arbitrary<infer W> ? W : never;
 type Action = World['actions'][number];
 
@@ -38,7 +45,7 @@ function prepare({ online, provenOnline, refereesOnline, liars, verified }: Worl
   const referees = new Set<Hex>();
   const rules = { ...defaultRecordRules, referees };
   const climate = climateOf({ online, provenOnline, refereesOnline, liars, prefixesOnline: 4 });
-  const bench = new RecordBench({ referees: rules.referees }, climate);
+  const bench = new RecordBench({ referees: rules.referees, trust: eager }, climate);
   const addresses = people.map((name, i) =>
     bench.person(name, verified[i] as number, {
       // Two keys of one wallet, some neighbours, some of one vendor.
@@ -63,13 +70,27 @@ function perform(bench: RecordBench, addresses: readonly Hex[], step: Action): v
   const first = (state: string) => own.find((replica) => replica.state === state)?.assignment ?? '0xff';
   const digest = honest ? 'x' : `lie ${step.who % 3}`;
   const byKind: Record<Action['kind'], () => unknown> = {
+    work: () => {
+      const leased = bench.lease(who, { random });
+      if (leased.type === 'none') return;
+      bench.commit(leased.assignment);
+      bench.reveal(leased.assignment, digest);
+    },
+    settle: () => {
+      for (const unit of store.units.values())
+        if (unit.phase === 'agreed') bench.accept(unit.cid, [`${unit.cid} out`]);
+    },
     lease: () => bench.lease(who, { random }),
     commit: () =>
-      own.length > 0 && bench.commit(first('leased') === '0xff' ? own[0]!.assignment : first('leased')),
+      own.length > 0 &&
+      bench.commit(first('leased') === '0xff' ? (own[0]?.assignment ?? '0xff') : first('leased')),
     reveal: () =>
       own.length > 0 &&
-      bench.reveal(first('committed') === '0xff' ? own[0]!.assignment : first('committed'), digest),
-    twice: () => !honest && own.length > 0 && bench.commit(own[0]!.assignment, '0xbad'),
+      bench.reveal(
+        first('committed') === '0xff' ? (own[0]?.assignment ?? '0xff') : first('committed'),
+        digest,
+      ),
+    twice: () => !honest && own.length > 0 && bench.commit(own[0]?.assignment ?? '0xff', '0xbad'),
     withhold: () => store.runNow(operations.withhold(first('committed'), who, 'bad', bench.now)),
     release: () => store.runNow(operations.release(first('leased'), who, 'given back', bench.now)),
     leave: () => store.runNow(operations.releaseAll(who, 'left', bench.now)),

@@ -173,7 +173,7 @@ describe('checks', () => {
     bench.work(liar, 'lie');
     bench.accept(unit);
     expect(bench.unseal(unit)).toBe(true);
-    bench.store.put('contributors', { ...bench.store.contributor(liar)!, outlawedAt: 1, reviewFrom: '' });
+    bench.outlaw(liar);
     expect(bench.review(liar).map((change) => change.transitions[0]?.type)).toEqual(['recheck']);
     for (const name of ['q', 'r', 's']) bench.work(bench.person(name, 1_000), 'x');
     expect(bench.unit(unit)).toMatchObject({ phase: 'agreed', digest: 'x', overturned: true });
@@ -216,7 +216,7 @@ describe('a proven liar', () => {
       bench.accept(unit);
       return unit;
     });
-    bench.store.put('contributors', { ...bench.store.contributor(liar)!, outlawedAt: 1, reviewFrom: '' });
+    bench.outlaw(liar);
     bench.review(liar);
     expect(units.filter((unit) => bench.unit(unit).wanted === 1).length).toBe(secondLooks ? 150 : 0);
     expect(bench.store.contributor(liar)?.reviewFrom).toBeNull();
@@ -231,7 +231,7 @@ describe('a proven liar', () => {
     expect(bench.store.account(`escrow:${liar}`)?.balance).toBe(1_000n);
     bench.plan();
     const open = bench.leased(liar);
-    bench.store.put('contributors', { ...bench.store.contributor(liar)!, outlawedAt: 1, reviewFrom: '' });
+    bench.outlaw(liar);
     bench.review(liar);
     expect(bench.replica(open).state).toBe('released');
     expect(bench.creditOf(liar)).toBe(0n);

@@ -58,6 +58,12 @@ export class RecordBench {
     return address;
   }
 
+  /** As if it had been proven a liar elsewhere. */
+  outlaw(contributor: Hex): void {
+    const row = this.store.contributor(contributor);
+    if (row) this.store.put('contributors', { ...row, outlawedAt: 1, reviewFrom: '' });
+  }
+
   lease(contributor: Hex, change: Partial<LeaseRequest> = {}): LeaseOutcome {
     const assignment: Hex = `0x${(++this.#assignments).toString(16).padStart(64, '0')}`;
     const programs = new Set([program]);
