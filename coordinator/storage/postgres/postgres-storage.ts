@@ -14,6 +14,7 @@ import type { Presence, Storage } from '../port.ts';
 import { jobMethods } from '../sql/jobs.ts';
 import { ledgerReads } from '../sql/ledger-reads.ts';
 import { seal } from '../sql/ledger.ts';
+import { lineageSource } from '../sql/lineage.ts';
 import { fixed, noteCheck } from '../sql/meta.ts';
 import { migrateToLatest } from '../sql/migrations.ts';
 import { guarded, type SqlPorts, type Trx } from '../sql/ports.ts';
@@ -77,6 +78,7 @@ async function assemble(db: Db, options: PostgresOptions): Promise<Storage> {
     secret,
     shelf: guarded(sqlShelf(ports)),
     ledger: guarded(ledgerReads(ports)),
+    lineage: guarded(lineageSource(db)),
     ...createRecord(engine, rules, options.random ?? randomBits),
     ...guarded({
       ...jobMethods(ports, rules.consensus),
