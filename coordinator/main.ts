@@ -13,6 +13,7 @@ import type { Rules } from './consensus/consensus.ts';
 import type { ApiKeys } from './routes/api-keys.ts';
 import { type Door, openDoor } from './routes/door.ts';
 import { createHttpSide, type HttpOptions } from './routes/http-side.ts';
+import { roundsOfJob } from './routes/job-routes.ts';
 import { clientAddress } from './routes/rate-limit.ts';
 import type { SchedulerRules } from './scheduler/scheduler.ts';
 import { Directory } from './service/directory.ts';
@@ -32,7 +33,6 @@ import { type InitialCheckpoint, type JobOptions, Service } from './service/serv
 import { type Blobs, openBlobs } from './storage/blobs.ts';
 import { lockDataDir } from './storage/lock.ts';
 import type { Storage } from './storage/port.ts';
-import type { Shelf } from './storage/shelf.ts';
 import { openSqliteStorage } from './storage/sqlite/sqlite-storage.ts';
 import { version } from './version.ts';
 
@@ -96,7 +96,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     });
     const storage = await openStorage(options, metrics);
     undo.push(() => storage.close());
-    const parts = { storage, shelf: storage.shelf, blobs, directory, events, metrics };
+    const parts = { storage, blobs, directory, events, metrics };
     const service = createService(options, parts);
     undo.push(() => service.close());
     await service.start();
@@ -145,7 +145,6 @@ interface Outside {
 
 interface Parts {
   storage: Storage;
-  shelf: Shelf;
   blobs: Blobs;
   directory: Directory;
   events: EventHub;
@@ -153,7 +152,8 @@ interface Parts {
 }
 
 function createService(options: CoordinatorOptions, parts: Parts): Service {
-  const { storage, shelf, blobs, directory, events, metrics } = parts;
+  const { storage, blobs, directory, events, metrics } = parts;
+  const log = options.logger ?? silentLogger;
   const clock = options.clock ?? systemClock;
   return new Service(
     {
@@ -162,15 +162,16 @@ function createService(options: CoordinatorOptions, parts: Parts): Service {
       anchor: options.anchor ?? null,
       clock,
       ownerOf: async (contributor) => {
-        const link = await shelf.get('link', contributor, clock.now());
+        const link = await storage.shelf.get('link', contributor, clock.now());
         return link ? (link.owner as Hex) : null;
       },
       random: options.random ?? systemRandom,
       timing: { ...defaultTiming, ...options.timing },
-      log: options.logger ?? silentLogger,
+      log,
       initialCheckpoint: options.initialCheckpoint,
       probe: options.probe ?? null,
       stopAfterRounds: options.stopAfterRounds ?? Number.MAX_SAFE_INTEGER,
+      roundsOf: (job) => roundsOfJob(storage.shelf, job, clock.now()),
       ...(options.onRound ? { onRound: options.onRound } : {}),
       ...(options.onAnchor ? { onAnchor: options.onAnchor } : {}),
     },
@@ -182,12 +183,12 @@ function createService(options: CoordinatorOptions, parts: Parts): Service {
 
 /** HTTP and WebSocket on one port. */
 async function openRoutes(options: CoordinatorOptions, parts: Parts, service: Service): Promise<Outside> {
-  const { storage, shelf, blobs } = parts;
+  const { storage, blobs } = parts;
   const clock = options.clock ?? systemClock;
   const side = createHttpSide({
     options,
     service,
-    shelf,
+    storage,
     blobs,
     clock,
     random: options.random ?? systemRandom,

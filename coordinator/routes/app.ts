@@ -16,14 +16,13 @@ import { addLedger } from './ledger-routes.ts';
 import { mounter } from './mount.ts';
 import { crossOrigin, safeHeaders } from './origins.ts';
 import { problemResponse } from './problems.ts';
-import { addOperations, addReads, type ReadPorts } from './read-routes.ts';
+import { addOperations, addReads, addRecords, type ReadPorts, type RecordPorts } from './read-routes.ts';
 import { createRepeats } from './repeats.ts';
-import type { LedgerQueries } from '../service/ledger-queries.ts';
 
 export interface AppPorts {
   context: ContextPorts;
   reads: ReadPorts;
-  ledger: LedgerQueries;
+  records: RecordPorts;
   accounts: AccountPorts;
   jobs: JobPorts;
   isAllowedHost: (host: string | undefined) => boolean;
@@ -66,7 +65,8 @@ function addRoutes(app: Hono<AppEnv>, ports: AppPorts): void {
   const repeats = createRepeats({ shelf: ports.jobs.shelf, clock: ports.context.clock });
   const mount = mounter(app, { ...ports.context, repeats, isPrivate: ports.isPrivate });
   addReads(mount, ports.reads);
-  addLedger(mount, ports.ledger);
+  addLedger(mount, ports.records);
+  addRecords(mount, ports.records);
   addOperations(mount, ports.reads);
   addAccounts(mount, ports.accounts);
   addJobs(mount, ports.jobs);

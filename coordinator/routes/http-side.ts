@@ -6,8 +6,9 @@ import type { NetworkInfo } from '#protocol/http/api.ts';
 import type { BlockStore } from '#protocol/messages/file.ts';
 import type { Hex } from 'viem';
 import type { Clock, Logger, Random } from '../service/ports.ts';
+import { RecordQueries } from '../service/record-queries.ts';
 import type { Service } from '../service/service.ts';
-import type { Shelf } from '../storage/shelf.ts';
+import type { Storage } from '../storage/port.ts';
 import { ApiKeys } from './api-keys.ts';
 import { createApp } from './app.ts';
 import type { AppEnv } from './context.ts';
@@ -36,7 +37,7 @@ export interface HttpOptions {
 export interface HttpPorts {
   options: HttpOptions;
   service: Service;
-  shelf: Shelf;
+  storage: Storage;
   blobs: BlockStore;
   clock: Clock;
   random: Random;
@@ -53,7 +54,8 @@ export interface HttpSide {
 }
 
 export function createHttpSide(ports: HttpPorts): HttpSide {
-  const { options, service, shelf, clock, random, log } = ports;
+  const { options, service, storage, clock, random, log } = ports;
+  const { shelf } = storage;
   const { metrics, queries, events } = service;
   const host = options.host ?? '127.0.0.1';
   const isPrivate = isLoopback(host) && (options.allowedHosts ?? []).length === 0;
@@ -78,7 +80,10 @@ export function createHttpSide(ports: HttpPorts): HttpSide {
           heartbeatMs: ports.heartbeatMs,
           openApi: openApi(endpoints, ports.version),
         },
-        ledger: service.ledger,
+        records: {
+          records: new RecordQueries({ storage, directory: service.directory, events, queries, clock }),
+          ledger: service.ledger,
+        },
         accounts: {
           ...{ keys, signIns, network: service.network },
           isClient: (wallet) => clients.has('*') || clients.has(wallet),
@@ -104,7 +109,11 @@ function publicUrl(given: string | undefined, isPrivate: boolean, host: string |
 }
 
 /** Throws `not_found` for a contributor that never connected. */
-async function link({ service, shelf, clock }: HttpPorts, contributor: Hex, wallet: Hex): Promise<void> {
+async function link(
+  { service, storage: { shelf }, clock }: HttpPorts,
+  contributor: Hex,
+  wallet: Hex,
+): Promise<void> {
   await service.queries.contributor(contributor);
   const now = clock.now();
   const value = JSON.stringify({ wallet });

@@ -4,7 +4,9 @@ import type { NetworkInfo } from '#protocol/http/api.ts';
 import { endpoints } from '#protocol/http/table.ts';
 import type { EventHub } from '../service/events.ts';
 import type { Metrics } from '../service/metrics.ts';
+import type { LedgerQueries } from '../service/ledger-queries.ts';
 import type { Queries } from '../service/queries.ts';
+import type { RecordQueries } from '../service/record-queries.ts';
 import type { AppContext } from './context.ts';
 import { jobEvents } from './job-events.ts';
 import type { Mount } from './mount.ts';
@@ -20,6 +22,11 @@ export interface ReadPorts {
   openApi: Record<string, unknown>;
 }
 
+export interface RecordPorts {
+  records: RecordQueries;
+  ledger: LedgerQueries;
+}
+
 const blockMaxAge = 'public, max-age=29030400, immutable';
 
 export function addReads(mount: Mount, ports: ReadPorts): void {
@@ -32,6 +39,16 @@ export function addReads(mount: Mount, ports: ReadPorts): void {
   mount(endpoints.unit, ({ params }) => queries.unit(params.cid));
   mount(endpoints.contributor, ({ params }) => queries.contributor(params.address));
   mount(endpoints.block, ({ params, context }) => block(context, params.cid, queries));
+}
+
+/** Who is here, what was decided, and what it came to. */
+export function addRecords(mount: Mount, { records }: RecordPorts): void {
+  mount(endpoints.peers, ({ query }) => records.peers(query));
+  mount(endpoints.figures, () => records.figures());
+  mount(endpoints.wallet, ({ params, query }) => records.wallet(params.address, query));
+  mount(endpoints.decisions, ({ query }) => records.decisions(query.job, query));
+  mount(endpoints.consensus, ({ params }) => records.consensus(params.unit));
+  mount(endpoints.deltas, ({ query }) => records.deltas(query.job, query));
 }
 
 export function addOperations(mount: Mount, { ready, metrics, openApi }: ReadPorts): void {

@@ -52,6 +52,10 @@ export class Directory {
     });
   }
 
+  contributors(): Hex[] {
+    return [...this.#peers.keys()];
+  }
+
   isOnline(contributor: Hex): boolean {
     return this.#peers.has(contributor);
   }

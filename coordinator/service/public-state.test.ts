@@ -2,7 +2,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { SlotRecord } from '../storage/port.ts';
-import { laneStates, shownPhase, ToldStates } from './public-state.ts';
+import { type LaneState, laneStates, shownPhase, ToldStates } from './public-state.ts';
 
 const slot = (record: Partial<SlotRecord> & { unit: string }): SlotRecord => ({
   slot: { round: 1, kind: 'train', lane: 0 },
@@ -77,10 +77,10 @@ test('a published unit shows what it is, also when it is disputed later', () => 
 
 test('listeners are told what is new to them, and nothing twice', () => {
   const told = new ToldStates();
-  const [before] = laneStates([slot({ unit: 'u' })], () => 0);
-  const [after] = laneStates([slot({ unit: 'u', leased: 1 })], () => 0);
-  expect(told.news('job', [before!])).toEqual([before]);
-  expect(told.news('job', [before!])).toEqual([]);
-  expect(told.news('job', [after!])).toEqual([after]);
-  expect(told.news('other job', [after!])).toEqual([after]);
+  const [before] = laneStates([slot({ unit: 'u' })], () => 0) as [LaneState];
+  const [after] = laneStates([slot({ unit: 'u', leased: 1 })], () => 0) as [LaneState];
+  expect(told.news('job', [before])).toEqual([before]);
+  expect(told.news('job', [before])).toEqual([]);
+  expect(told.news('job', [after])).toEqual([after]);
+  expect(told.news('other job', [after])).toEqual([after]);
 });

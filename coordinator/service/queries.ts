@@ -169,13 +169,20 @@ export class Queries {
     return { proof, anchor: round.summary.anchor };
   }
 
-  /** Throws `not_found`. */
+  /** As far as results are published. Throws `not_found`. */
   async contributor(address: Hex): Promise<ContributorInfo> {
-    const record = await this.#ports.storage.contributor(address);
+    const { storage, directory } = this.#ports;
+    const record = await storage.contributor(address);
     if (!record) throw new AtollError('not_found', 'No such contributor has ever connected.');
-    const { contributor, agreed, rejected, credit } = record;
-    const shown = Number(credit < maxCredit ? credit : maxCredit);
-    return { contributor, online: this.#ports.directory.isOnline(address), agreed, rejected, credit: shown };
+    const hidden = await storage.records.unpublished(address);
+    const credit = record.credit - hidden.credit;
+    return {
+      contributor: record.contributor,
+      online: directory.isOnline(address),
+      agreed: Math.max(0, record.agreed - hidden.agreed),
+      rejected: Math.max(0, record.rejected - hidden.rejected),
+      credit: Number(credit < 0n ? 0n : credit < maxCredit ? credit : maxCredit),
+    };
   }
 
   /** A block or document that may be served. Throws `not_found`: outputs before acceptance do not exist for the world. */

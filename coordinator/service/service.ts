@@ -48,6 +48,8 @@ export interface ServicePorts {
   /** The wallet linked to a contributor. */
   ownerOf?: (contributor: Hex) => Promise<Hex | null>;
   stopAfterRounds: number;
+  /** Rounds in all of a job that says so itself; null for others. */
+  roundsOf?: (job: Cid) => Promise<number | null>;
   onRound?: (job: Cid, summary: RoundSummary) => void;
   onAnchor?: (job: Cid, round: number, anchor: NonNullable<RoundSummary['anchor']>) => void;
 }
@@ -152,7 +154,9 @@ export class Service {
     for (const contributor of await storage.lessees())
       this.directory.expect(contributor, timing.downtimeGraceMs);
     for (const record of await storage.jobs()) {
-      if (record.active) this.#begin(record, await this.#planOf(record), this.#ports.stopAfterRounds);
+      if (!record.active) continue;
+      const rounds = (await this.#ports.roundsOf?.(record.id)) ?? this.#ports.stopAfterRounds;
+      this.#begin(record, await this.#planOf(record), rounds);
     }
     for (const unit of await storage.agreedUnits()) this.#pulls.start(unit);
     this.#timers.push(setInterval(() => this.#sweep(), timing.sweepMs));

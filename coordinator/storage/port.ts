@@ -10,8 +10,8 @@ import type { ErrorCode } from '#protocol/errors.ts';
 import type { RoundSummary } from '#protocol/http/api.ts';
 import type { Outcome } from '#protocol/messages/frames.ts';
 import type { Hex } from 'viem';
-import type { Phase, ReplicaState, Transition } from '../consensus/consensus.ts';
-import type { Slot } from '../planner/plan.ts';
+import type { Phase, Purpose, ReplicaState, Transition } from '../consensus/consensus.ts';
+import type { Slot, SlotKind } from '../planner/plan.ts';
 import type { Origin } from '../record/accounts.ts';
 import type { Reviewed } from '../record/review.ts';
 import type { Climate } from '../record/view.ts';
@@ -182,6 +182,68 @@ export interface Presence {
   prefix: string;
 }
 
+/** A place in the order of published units: newest round first, then by kind and lane. */
+export interface Place {
+  round: number;
+  kind: SlotKind;
+  lane: number;
+}
+
+export interface PublishedReplica {
+  attempt: number;
+  purpose: Purpose;
+  contributor: Hex;
+  owner: Hex;
+  weight: number;
+  state: ReplicaState;
+  digest: Cid | null;
+  credit: bigint;
+  leasedAt: number;
+  settledAt: number | null;
+}
+
+/** A unit whose result the world may see, with the replicas that are settled. */
+export interface PublishedUnit extends Place {
+  job: Cid;
+  unit: Cid;
+  program: string;
+  operations: number;
+  phase: Phase;
+  attempt: number;
+  splits: number;
+  quorum: number;
+  digest: Cid | null;
+  /** Canonical bytes. */
+  result: Uint8Array | null;
+  reason: string;
+  overturned: boolean;
+  plannedAt: number;
+  acceptedAt: number | null;
+  replicas: PublishedReplica[];
+}
+
+export interface StandingRecord {
+  contributor: Hex;
+  owner: Hex;
+  agreed: number;
+  rejected: number;
+  outlawed: boolean;
+  trusted: boolean;
+}
+
+/** What may be shown of units and contributors. */
+export interface RecordReads {
+  published(job: Cid, page: { kind?: SlotKind; after?: Place; most: number }): Promise<PublishedUnit[]>;
+  /** Null for a unit that is not published. */
+  publishedUnit(cid: Cid): Promise<PublishedUnit | null>;
+  contributorsOf(owner: Hex, page: { after?: Hex; most: number }): Promise<StandingRecord[]>;
+  standing(address: Hex): Promise<StandingRecord | null>;
+  /** What of a contributor's record belongs to results that are not published yet. */
+  unpublished(contributor: Hex): Promise<{ agreed: number; rejected: number; credit: bigint }>;
+  /** The first sealed transfer that names a unit which is not published; null when there is none. */
+  firstUnpublished(): Promise<number | null>;
+}
+
 export interface Counts {
   unitsAccepted: number;
   unitsSplit: number;
@@ -222,6 +284,7 @@ export interface Storage {
   /** Small records of the HTTP side. */
   readonly shelf: Shelf;
   readonly ledger: LedgerReads;
+  readonly records: RecordReads;
   /** Closed rounds and what they were made of. */
   readonly lineage: LineageSource;
 

@@ -31,6 +31,14 @@ import {
 } from './api.ts';
 import { endpoint, type Endpoint, pageQuery } from './endpoint.ts';
 import { ledgerEndpoints } from './ledger-table.ts';
+import {
+  consensusSchema,
+  decisionListSchema,
+  deltaListSchema,
+  figuresSchema,
+  peerListSchema,
+  walletSchema,
+} from './records.ts';
 
 const json = <S extends v.GenericSchema, const N extends 200 | 201 = 200>(schema: S, status?: N) => ({
   type: 'json' as const,
@@ -43,6 +51,8 @@ const body = <S extends v.GenericSchema>(schema: S) => ({
   bytesMax: limits.requestBytesMax,
 });
 const open = { auth: 'none', bucket: 'read', method: 'GET' } as const;
+/** The newest job unless one is named. */
+const jobQuery = v.optional(cidSchema);
 const statusSchema = v.object({ status: v.string() });
 
 export const endpoints = {
@@ -130,6 +140,62 @@ export const endpoints = {
     errors: ['not_found'],
   }),
   ...ledgerEndpoints,
+  peers: endpoint({
+    ...open,
+    path: routes.peers,
+    tag: 'network',
+    summary: 'Contributors connected now, by address',
+    description: 'Of several coordinator processes, those of the one that answers.',
+    query: v.object(pageQuery),
+    answer: json(peerListSchema),
+    errors: [],
+  }),
+  figures: endpoint({
+    ...open,
+    path: routes.figures,
+    tag: 'network',
+    summary: 'Figures of the network: what was computed, and what certainty cost',
+    answer: json(figuresSchema),
+    errors: [],
+  }),
+  wallet: endpoint({
+    ...open,
+    path: routes.wallet,
+    tag: 'accounts',
+    summary: 'A wallet: its contributors, what they have earned, and what waits until they are trusted',
+    params: v.object({ address: anyAddressSchema }),
+    query: v.object(pageQuery),
+    answer: json(walletSchema),
+    errors: ['not_found'],
+  }),
+  decisions: endpoint({
+    ...open,
+    path: routes.decisions,
+    tag: 'records',
+    summary: 'Published decisions of a job, newest round first',
+    query: v.object({ ...pageQuery, job: jobQuery }),
+    answer: json(decisionListSchema),
+    errors: ['not_found'],
+  }),
+  consensus: endpoint({
+    ...open,
+    path: routes.consensus,
+    tag: 'records',
+    summary: 'How a unit was decided: every step of every replica, and why',
+    description: 'Empty until the result is published.',
+    params: v.object({ unit: cidSchema }),
+    answer: json(consensusSchema),
+    errors: ['not_found'],
+  }),
+  deltas: endpoint({
+    ...open,
+    path: routes.deltas,
+    tag: 'records',
+    summary: 'What each lane of a job added to its model, newest round first',
+    query: v.object({ ...pageQuery, job: jobQuery }),
+    answer: json(deltaListSchema),
+    errors: ['not_found'],
+  }),
   storeFile: endpoint({
     method: 'POST',
     path: routes.files,

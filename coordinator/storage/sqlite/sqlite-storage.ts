@@ -20,6 +20,7 @@ import { lineageSource } from '../sql/lineage.ts';
 import { fixed, noteCheck } from '../sql/meta.ts';
 import { migrateToLatest, newerVersion } from '../sql/migrations.ts';
 import { guarded, type SqlPorts, type Trx } from '../sql/ports.ts';
+import { recordReads } from '../sql/records.ts';
 import { sqlShelf } from '../sql/shelf.ts';
 import { judgedAndLiars, presenceOf, suspects } from '../sql/survey.ts';
 import { unitMethods } from '../sql/units.ts';
@@ -69,6 +70,7 @@ export async function openSqliteStorage(options: SqliteOptions): Promise<Storage
     secret,
     shelf: sqlShelf(ports),
     ledger: ledgerReads(ports),
+    records: recordReads(ports),
     lineage: guarded(lineageSource(db)),
     ...createRecord(engine, rules, options.random ?? randomBits),
     ...guarded({
