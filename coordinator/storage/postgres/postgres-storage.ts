@@ -15,6 +15,7 @@ import { jobMethods } from '../sql/jobs.ts';
 import { ledgerReads } from '../sql/ledger-reads.ts';
 import { seal } from '../sql/ledger.ts';
 import { lineageSource } from '../sql/lineage.ts';
+import { recordReads } from '../sql/records.ts';
 import { fixed, noteCheck } from '../sql/meta.ts';
 import { migrateToLatest } from '../sql/migrations.ts';
 import { guarded, type SqlPorts, type Trx } from '../sql/ports.ts';
@@ -78,6 +79,7 @@ async function assemble(db: Db, options: PostgresOptions): Promise<Storage> {
     secret,
     shelf: guarded(sqlShelf(ports)),
     ledger: guarded(ledgerReads(ports)),
+    records: recordReads(ports),
     lineage: guarded(lineageSource(db)),
     ...createRecord(engine, rules, options.random ?? randomBits),
     ...guarded({

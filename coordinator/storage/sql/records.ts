@@ -2,7 +2,6 @@
  * What the world may read of units and contributors: published results with who took part, and how much of a contributor's record belongs to results that are
  * not published yet. Nothing here reads an unpublished unit for showing.
  */
-import type { Cid } from '#protocol/codec/cid.ts';
 import type { ExpressionBuilder, Selectable } from 'kysely';
 import type { Hex } from 'viem';
 import type { SlotKind } from '../../planner/plan.ts';
