@@ -4,14 +4,12 @@
  * The hash of a transfer covers every column of it and the hash before; amounts go in as decimal text, since they outgrow 64 bits. The sealer
  * also adds up what each batch changes: the sealed balance of every account, and each contributor's share of a job.
  */
-import { sha256 } from '@noble/hashes/sha2.js';
+import { hash } from 'node:crypto';
 import { encodeCanonical } from '#protocol/codec/cbor.ts';
 import type { Cid } from '#protocol/codec/cid.ts';
-import { toHex } from '#protocol/messages/hex.ts';
 import type { Hex } from 'viem';
 import type { Transfer } from '../record/rows.ts';
 import { holderOf } from './accounts.ts';
-import { genesis } from './ledger.ts';
 
 export interface Tip {
   seq: number;
@@ -22,23 +20,24 @@ export interface SealedTransfer extends Transfer {
   hash: Hex;
 }
 
-export const firstTip: Tip = { seq: 0, hash: genesis };
+/** Before the first transfer. */
+export const firstTip: Tip = { seq: 0, hash: `0x${'00'.repeat(32)}` };
 
 /** sha256 over the canonical bytes of the previous hash and every column. */
 export function transferHash(previous: Hex, transfer: Transfer): Hex {
   const { seq, kind, debit, credit, amount, job, unit, assignment, reason, at } = transfer;
   const columns = { seq, kind, debit, credit, amount: String(amount), job, unit, assignment, reason, at };
-  return toHex(sha256(encodeCanonical({ previous, ...columns })));
+  return `0x${hash('sha256', encodeCanonical({ previous, ...columns }), 'hex')}`;
 }
 
 /** Chains transfers, which must follow the tip without a gap. Throws RangeError otherwise. */
 export function sealTransfers(tip: Tip, transfers: readonly Transfer[]): SealedTransfer[] {
-  let { seq, hash } = tip;
+  let { seq, hash: last } = tip;
   return transfers.map((transfer) => {
     if (transfer.seq !== seq + 1) throw new RangeError(`Transfer ${transfer.seq} does not follow ${seq}.`);
     seq = transfer.seq;
-    hash = transferHash(hash, transfer);
-    return { ...transfer, hash };
+    last = transferHash(last, transfer);
+    return { ...transfer, hash: last };
   });
 }
 
