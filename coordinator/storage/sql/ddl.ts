@@ -211,7 +211,6 @@ const ledgerTables = ({ int, big, serial, end, endKeyed }: Types) => [
   'CREATE INDEX transfers_unsealed ON transfers (id) WHERE seq IS NULL',
   'CREATE INDEX transfers_debit ON transfers (debit, id)',
   'CREATE INDEX transfers_credit ON transfers (credit, id)',
-  'CREATE INDEX transfers_unit ON transfers (unit)',
   // Sums over the sealed transfers, kept by the sealer: what each contributor has, and what of each job is its own.
   `CREATE TABLE rewards (contributor TEXT PRIMARY KEY, amount ${big} NOT NULL) ${endKeyed}`,
   `CREATE TABLE shares (

@@ -22,9 +22,10 @@ const open: Record<string, (context: TestContext) => Promise<Db>> = {
   },
   postgres: async (context) => {
     const connectionString = await (await postgres(context)).createDatabase();
-    const db = new Kysely<Database>({
-      dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString }) }),
-    });
+    const pool = new pg.Pool({ connectionString });
+    // The server may stop before the last connection has closed.
+    pool.on('error', () => undefined);
+    const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
     onTestFinished(() => db.destroy());
     await migrateToLatest(db, 'postgres');
     return db;

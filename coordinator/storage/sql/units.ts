@@ -2,12 +2,11 @@
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { Outcome } from '#protocol/messages/frames.ts';
 import type { Hex } from 'viem';
-import type { Selectable } from 'kysely';
-import { plainBytes } from '../../record/tables.ts';
+import type { ReplicaRow, UnitRow } from '../../record/rows.ts';
+import { plainBytes, rowOf } from '../../record/tables.ts';
 import { verdictReason } from '../../record/units.ts';
 import type { ReplicaRecord, Storage, UnitRecord, Verdict } from '../port.ts';
 import type { SqlPorts } from './ports.ts';
-import type { Database } from './schema.ts';
 
 export type UnitMethods = Pick<
   Storage,
@@ -29,7 +28,7 @@ export function unitMethods(ports: SqlPorts): UnitMethods {
       const rows = await db.selectFrom('units').select('cid').where('phase', '=', 'agreed').execute();
       return rows.map((row) => row.cid);
     },
-    unit: (cid) => unitRecord(ports, cid),
+    unit: (cid) => readUnit(ports, cid),
     async replica(assignment) {
       const row = await db
         .selectFrom('replicas as r')
@@ -38,7 +37,7 @@ export function unitMethods(ports: SqlPorts): UnitMethods {
         .select('u.program')
         .where('r.assignment', '=', assignment)
         .executeTakeFirst();
-      return row ? { ...replicaRecord(row), program: row.program } : null;
+      return row ? { ...replicaRecord(rowOf('replicas', row)), program: row.program } : null;
     },
     contributor: (address) => contributorRecord(ports, address),
     async lessees() {
@@ -67,7 +66,13 @@ export function unitMethods(ports: SqlPorts): UnitMethods {
   };
 }
 
-async function unitRecord({ db }: SqlPorts, cid: Cid): Promise<UnitRecord | null> {
+/** The first slot of a unit. */
+export interface Place {
+  job: Cid;
+  round: number;
+}
+
+async function readUnit({ db }: SqlPorts, cid: Cid): Promise<UnitRecord | null> {
   const row = await db.selectFrom('units').selectAll().where('cid', '=', cid).executeTakeFirst();
   const places = db.selectFrom('slots').select(['job', 'round']).where('unit', '=', cid);
   const place = row && (await places.orderBy('job').orderBy('round').limit(1).executeTakeFirst());
@@ -80,22 +85,24 @@ async function unitRecord({ db }: SqlPorts, cid: Cid): Promise<UnitRecord | null
     .orderBy('leased_at')
     .orderBy('assignment')
     .execute();
-  const { program, operations, phase, attempt, splits, digest, reason } = row;
+  return unitRecord(
+    rowOf('units', row),
+    place,
+    replicas.map((replica) => rowOf('replicas', replica)),
+  );
+}
+
+export function unitRecord(row: UnitRow, { job, round }: Place, replicas: readonly ReplicaRow[]): UnitRecord {
+  const { cid, bytes, program, operations, phase, attempt, splits, digest, sealed, overturned } = row;
   return {
-    ...{ cid, program, operations, phase, attempt, splits, digest, reason },
-    bytes: plainBytes(row.bytes),
-    result: row.result && plainBytes(row.result),
-    sealed: row.sealed === 1,
-    overturned: row.overturned === 1,
-    job: place.job,
-    round: place.round,
+    ...{ cid, bytes, program, operations, phase, attempt, splits, digest, sealed, overturned },
+    ...{ reason: row.reason, result: row.result, job, round },
     replicas: replicas.map(replicaRecord),
   };
 }
 
-function replicaRecord(row: Selectable<Database['replicas']>): ReplicaRecord {
-  const { assignment, unit, attempt, contributor, state, deadline, commitment, digest } = row;
-  const result = row.result && plainBytes(row.result);
+export function replicaRecord(row: ReplicaRow): ReplicaRecord {
+  const { assignment, unit, attempt, contributor, state, deadline, commitment, digest, result } = row;
   return { assignment, unit, attempt, contributor, state, deadline, commitment, digest, result };
 }
 

@@ -3,6 +3,7 @@
  *
  * An update names only the columns that differ, so an index is touched only when what it is over has changed.
  */
+import type BetterSqlite3 from 'better-sqlite3';
 import type { Rows, TableName } from '../../record/rows.ts';
 import { type Column, fromStored, type Stored, tables, toStored } from '../../record/tables.ts';
 import type { Statements } from './statements.ts';
@@ -17,6 +18,7 @@ export class RowIo<T extends TableName> {
   readonly #converted: readonly Column[];
   readonly #select: string;
   readonly #insert: string;
+  readonly #updates = new Map<number, BetterSqlite3.Statement>();
 
   constructor(sql: Statements, name: T) {
     const { columns, key, changing } = tables[name];
@@ -54,12 +56,29 @@ export class RowIo<T extends TableName> {
   #update(row: Rows[T], base: Rows[T]): void {
     const now = row as unknown as Record<string, unknown>;
     const before = base as unknown as Record<string, unknown>;
-    const changed = this.#changing.filter(({ field }) => now[field] !== before[field]);
-    if (changed.length === 0) return;
+    let mask = 0;
+    const values: Stored[] = [];
+    for (let i = 0; i < this.#changing.length; i++) {
+      const { field, kind } = this.#changing[i] as Column;
+      if (now[field] === before[field]) continue;
+      mask += 2 ** i;
+      values.push(toStored(now[field], kind));
+    }
+    if (mask === 0) return;
+    for (const { field, kind } of this.#key) values.push(toStored(now[field], kind));
+    this.#updateOf(mask).run(...values);
+  }
+
+  /** The statement that sets these of the changing columns: there are few sets that ever occur. */
+  #updateOf(mask: number): BetterSqlite3.Statement {
+    const known = this.#updates.get(mask);
+    if (known) return known;
+    const changed = this.#changing.filter((_, i) => Math.floor(mask / 2 ** i) % 2 === 1);
     const set = changed.map(({ column }) => `${column} = ?`).join(', ');
     const where = this.#key.map(({ column }) => `${column} = ?`).join(' AND ');
-    const values = [...storedOf(row, changed), ...storedOf(row, this.#key)];
-    this.#sql.run(`UPDATE ${this.#name} SET ${set} WHERE ${where}`, ...values);
+    const made = this.#sql.db.prepare(`UPDATE ${this.#name} SET ${set} WHERE ${where}`);
+    this.#updates.set(mask, made);
+    return made;
   }
 
   #rowOf(found: Record<string, unknown>): Rows[T] {

@@ -23,7 +23,7 @@ import { guarded, type SqlPorts, type Trx } from '../sql/ports.ts';
 import { recordReads } from '../sql/records.ts';
 import { sqlShelf } from '../sql/shelf.ts';
 import { judgedAndLiars, presenceOf, suspects } from '../sql/survey.ts';
-import { unitMethods } from '../sql/units.ts';
+import { type Place, replicaRecord, unitMethods, unitRecord } from '../sql/units.ts';
 import { SqliteEngine } from './engine.ts';
 import { kyselyOn } from './kysely.ts';
 import { Statements } from './statements.ts';
@@ -45,6 +45,10 @@ export interface SqliteOptions {
   onBatch?: (size: number, ms: number) => void;
 }
 
+/** Pages kept in memory; and how many the log may have before they move into the file: what is written often moves once. */
+const cacheKiB = 65_536;
+const checkpointPages = 8_192;
+
 /** Throws `bad_config` when the file cannot be opened or written. */
 export async function openSqliteStorage(options: SqliteOptions): Promise<Storage> {
   const connection = await openDatabase(options.path);
@@ -60,7 +64,16 @@ export async function openSqliteStorage(options: SqliteOptions): Promise<Storage
   });
   const ports: SqlPorts = {
     db,
-    write: (work: (trx: Trx) => Promise<never>) => engine.alone(() => db.transaction().execute(work)),
+    write: (work: (trx: Trx) => Promise<never>) =>
+      engine.alone(async () => {
+        try {
+          return await db.transaction().execute(work);
+        } catch (error) {
+          // Somebody may have read, and kept, what has now not happened.
+          store.reset();
+          throw error;
+        }
+      }),
     onUnits: (cids) => (cids === 'all' ? store.reset() : store.refresh(cids)),
   };
   const network = await fixed(ports, 'network', options.network);
@@ -76,6 +89,7 @@ export async function openSqliteStorage(options: SqliteOptions): Promise<Storage
     ...guarded({
       ...jobMethods(ports, rules.consensus),
       ...unitMethods(ports),
+      ...keptReads(store, new Statements(connection)),
       seal: (most: number) => ports.write((trx) => seal(trx, most)),
       check: (at: number) => noteCheck(ports, at),
       suspects: (most: number) => suspects(db, most),
@@ -92,6 +106,24 @@ export async function openSqliteStorage(options: SqliteOptions): Promise<Storage
   };
 }
 
+/** What the service asks for each unit, from the rows kept in memory: between batches they are what is committed. */
+function keptReads(store: SqliteStore, sql: Statements): Pick<Storage, 'unit' | 'replica'> {
+  return {
+    async unit(cid) {
+      const row = store.unit(cid);
+      const place = row && sql.get<Place>(selectPlace, cid);
+      return place ? unitRecord(row, place, store.replicas(cid)) : null;
+    },
+    async replica(assignment) {
+      const row = store.replica(assignment);
+      const unit = row && store.unit(row.unit);
+      return unit ? { ...replicaRecord(row), program: unit.program } : null;
+    },
+  };
+}
+
+const selectPlace = 'SELECT job, round FROM slots WHERE unit = ? ORDER BY job, round LIMIT 1';
+
 const randomBits = (): number => randomBytes(4).readUInt32LE();
 
 async function openDatabase(path: string): Promise<BetterSqlite3.Database> {
@@ -100,6 +132,8 @@ async function openDatabase(path: string): Promise<BetterSqlite3.Database> {
     db = new BetterSqlite3(path);
     db.pragma('journal_mode = WAL');
     db.pragma('synchronous = FULL');
+    db.pragma(`cache_size = -${cacheKiB}`);
+    db.pragma(`wal_autocheckpoint = ${checkpointPages}`);
     await migrate(db);
     return db;
   } catch (cause) {
