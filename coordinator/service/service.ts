@@ -61,6 +61,8 @@ export interface JobOptions {
   sourceEntropy?: number;
   /** Other jobs rest. */
   alone?: boolean;
+  /** Its share of the network among other jobs; 1 unless given. Counts when the job is new. */
+  weight?: number;
 }
 
 const sealMax = 256;
@@ -200,6 +202,7 @@ export class Service {
           unigramEntropy: unigramEntropy(corpus),
           sourceEntropy: options.sourceEntropy ?? null,
           createdAt: clock.now(),
+          ...(options.weight === undefined ? {} : { weight: options.weight }),
         },
         cids,
       );

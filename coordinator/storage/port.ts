@@ -30,6 +30,8 @@ export interface JobRecord {
   unigramEntropy: number;
   sourceEntropy: number | null;
   createdAt: number;
+  /** Its share of the network among other jobs; 1 unless given. */
+  weight?: number;
 }
 
 export interface NewUnit {

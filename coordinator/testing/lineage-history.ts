@@ -75,7 +75,16 @@ export async function storeHistories(db: Db, histories: readonly History[]): Pro
     const entropy = { unigram_entropy: 1, source_entropy: null };
     await db
       .insertInto('jobs')
-      .values({ id, bytes: encodeJob(job), initial, active: 1, ...entropy, created_at: i })
+      .values({
+        id,
+        bytes: encodeJob(job),
+        initial,
+        active: 1,
+        ...entropy,
+        created_at: i,
+        weight: 1,
+        finish: 0,
+      })
       .execute();
     const shares = contributors.map((contributor, k) => ({ job: id, contributor, amount: String(30 - k) }));
     await db.insertInto('shares').values(shares).execute();

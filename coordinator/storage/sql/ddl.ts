@@ -60,7 +60,9 @@ const jobTables = ({ int, real, bytes, end, endKeyed }: Types) => [
     active ${int} NOT NULL,
     unigram_entropy ${real} NOT NULL,
     source_entropy ${real},
-    created_at ${int} NOT NULL
+    created_at ${int} NOT NULL,
+    weight ${real} NOT NULL,
+    finish ${real} NOT NULL
   ) ${end}`,
   `CREATE TABLE slots (
     job TEXT NOT NULL,

@@ -5,6 +5,8 @@ import { type ExpressionBuilder, type Selectable, sql } from 'kysely';
 import type { Rules } from '../../consensus/consensus.ts';
 import { slotKinds } from '../../planner/plan.ts';
 import { plainBytes, storedRow } from '../../record/tables.ts';
+import { poolOf } from '../../ledger/accounts.ts';
+import { fairTags, weightOfJob } from '../../scheduler/fairness.ts';
 import { plannedRow } from '../../record/units.ts';
 import type { Counts, JobRecord, NewUnit, RoundRecord, SlotRecord, Storage } from '../port.ts';
 import { chunks, type SqlPorts, type Trx } from './ports.ts';
@@ -104,6 +106,8 @@ async function addJob(trx: Trx, job: Omit<JobRecord, 'active'>, blocks: readonly
     unigram_entropy: job.unigramEntropy,
     source_entropy: job.sourceEntropy,
     created_at: job.createdAt,
+    weight: job.weight ?? 1,
+    finish: 0,
   };
   await trx
     .insertInto('jobs')
@@ -155,11 +159,6 @@ async function addUnits(
     trx,
     units.flatMap((unit) => unit.blocks),
   );
-  const last = await trx
-    .selectFrom('units')
-    .select((eb) => eb.fn.max('queue').as('queue'))
-    .executeTakeFirst();
-  const queue = Number(last?.queue ?? 0) + 1;
   const slots = units.map(({ slot, cid }) => ({ job, ...slot, unit: cid }));
   for (const piece of chunks(slots, 5)) {
     await trx
@@ -170,7 +169,10 @@ async function addUnits(
   }
   // One statement may not meet a row twice in PostgreSQL, and one unit may serve two slots.
   const unique = [...new Map(units.map((unit) => [unit.cid, unit])).values()];
-  const rows = unique.map((unit, i) => storedRow('units', plannedRow(job, unit, queue + i, now, rules)));
+  const tags = await tagsOf(trx, job, unique);
+  const rows = unique.map((unit, i) =>
+    storedRow('units', plannedRow(job, unit, tags[i] as number, now, rules)),
+  );
   for (const piece of chunks(rows, Object.keys(rows[0] ?? {}).length)) {
     await trx
       .insertInto('units')
@@ -178,6 +180,35 @@ async function addUnits(
       .onConflict((oc) => oc.column('cid').doUpdateSet({ paused: 0 }))
       .execute();
   }
+}
+
+/** Places in the fair queue; the job's share goes on from the last of them. */
+async function tagsOf(trx: Trx, job: Cid, units: readonly NewUnit[]): Promise<number[]> {
+  const waiting = trx.selectFrom('units').select('queue').where('wanted', '>', 0).where('paused', '=', 0);
+  const first = await waiting.orderBy('queue').limit(1).executeTakeFirst();
+  const last = trx.selectFrom('jobs').select((eb) => eb.fn.max('finish').as('finish'));
+  const present = Number(first?.queue ?? (await last.executeTakeFirst())?.finish ?? 0);
+  const own = trx.selectFrom('jobs').select(['weight', 'finish']).where('id', '=', job);
+  const { weight, finish } = (await own.executeTakeFirst()) ?? { weight: 1, finish: await endOfQueue(trx) };
+  const purse = trx.selectFrom('accounts').select('balance').where('id', '=', poolOf(job));
+  const pool = await purse.executeTakeFirst();
+  const share = {
+    weight: weightOfJob(Number(weight), pool ? BigInt(pool.balance) : null),
+    finish: Number(finish),
+  };
+  const tags = fairTags(
+    units.map((unit) => unit.operations),
+    share,
+    present,
+  );
+  await trx.updateTable('jobs').set({ finish: tags.finish }).where('id', '=', job).execute();
+  return tags.tags;
+}
+
+/** Behind everything, for units of a job that nobody has added. */
+async function endOfQueue(trx: Trx): Promise<number> {
+  const last = trx.selectFrom('units').select((eb) => eb.fn.max('queue').as('queue'));
+  return Number((await last.executeTakeFirst())?.queue ?? 0) + 1;
 }
 
 type SlotRow = Awaited<ReturnType<ReturnType<typeof slotsQuery>['execute']>>[number];

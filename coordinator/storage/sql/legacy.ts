@@ -31,8 +31,9 @@ const setAside = [
 
 const move = [
   'INSERT INTO meta SELECT key, value FROM meta_v1',
-  `INSERT INTO jobs (id, bytes, initial, active, unigram_entropy, source_entropy, created_at)
-    SELECT id, bytes, initial, active, unigram_entropy, source_entropy, created_at FROM jobs_v1 ORDER BY rowid`,
+  `INSERT INTO jobs (id, bytes, initial, active, unigram_entropy, source_entropy, created_at, weight, finish)
+    SELECT id, bytes, initial, active, unigram_entropy, source_entropy, created_at, 1, (SELECT coalesce(max(queue), 0) FROM units_v1)
+    FROM jobs_v1 ORDER BY rowid`,
   'INSERT INTO slots (job, round, kind, lane, unit) SELECT job, round, kind, lane, unit FROM slots_v1',
   `INSERT INTO rounds (job, round, root, checkpoint, summary, closed_at, tx, block_number)
     SELECT job, round, root, checkpoint, summary, closed_at, tx, block_number FROM rounds_v1`,

@@ -20,6 +20,9 @@ interface JobsTable {
   unigram_entropy: number;
   source_entropy: number | null;
   created_at: number;
+  /** Its share of the network, 1 for an ordinary one, and where its last unit stands in the fair queue. */
+  weight: number;
+  finish: number;
 }
 
 interface SlotsTable {
