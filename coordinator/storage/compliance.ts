@@ -74,6 +74,7 @@ export function storageCompliance(open: Opener): void {
   endTests(open);
   jobTests(open);
   ledgerTests(open);
+  bonusTests(open);
   shelfTests(open);
 }
 
@@ -325,6 +326,41 @@ function ledgerTests(open: Opener): void {
     expect(total).toBe(6n * BigInt(operations));
     expect((await again.ledger.transfersOf(hex(2, 20), 10)).length).toBeGreaterThanOrEqual(3);
     expect((await again.ledger.tip()).seq).toBe(sealed);
+  });
+}
+
+function bonusTests(open: Opener): void {
+  test('the bonus of a round is paid once, however many ask for it at once, and makes a share larger', async (context) => {
+    const { storage, reopen } = await open(context);
+    await addJob(storage);
+    await storage.addUnits(job, [unit(0)], 0);
+    await agree(storage);
+    await storage.accept(unit(0).cid, 1, [], 9);
+    const gain = { job, round: 1, units: [unit(0).cid], before: 2, after: 1.75 };
+    const paid = await Promise.all([1, 2, 3].map(() => storage.bonus(gain)));
+    expect(paid.map((earned) => earned.map(({ amount }) => amount)).toSorted()).toEqual([
+      [],
+      [],
+      [125n, 125n],
+    ]);
+    const again = await reopen();
+    expect(await again.bonus(gain)).toEqual([]);
+    expect(await again.bonus({ ...gain, round: 2, after: 3 })).toEqual([]);
+    expect(await again.ledger.balancesOf(hex(1, 20))).toEqual({ posted: 0n, escrowed: 1_125n });
+    while ((await again.seal(2)) > 0);
+    const transfers = await again.ledger.transfersAfter(0, 100);
+    expect(brokenAt(transfers)).toBeNull();
+    expect(transfers.map(({ kind, amount }) => [kind, amount])).toEqual([
+      ['earned', 1_000n],
+      ['earned', 1_000n],
+      ['bonus', 250n],
+      ['bonus', 125n],
+      ['bonus', 125n],
+    ]);
+    expect(await again.ledger.sharesOf(job, { most: 9 })).toEqual([
+      { contributor: hex(1, 20), amount: 1_125n },
+      { contributor: hex(2, 20), amount: 1_125n },
+    ]);
   });
 }
 

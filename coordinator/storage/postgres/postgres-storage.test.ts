@@ -51,6 +51,21 @@ describe('several processes', () => {
     expect(await first.contributor(hex(1, 20))).toMatchObject({ agreed: 1 });
   });
 
+  test('that close a round at once pay its bonus once', async (context) => {
+    const { open } = await opener(context);
+    const storages = await Promise.all([1, 2, 3].map(open));
+    const [first] = storages as [Storage];
+    await addJob(first);
+    await first.addUnits(job, [unit(0)], 0);
+    await agree(first);
+    await first.accept(unit(0).cid, 1, [], 9);
+    for (let round = 1; round <= 10; round++) {
+      const gain = { job, round, units: [unit(0).cid], before: 2, after: 1 };
+      const paid = await Promise.all(storages.map((storage) => storage.bonus(gain)));
+      expect(paid.map((earned) => earned.length).toSorted()).toEqual([0, 0, 2]);
+    }
+  });
+
   test('the climate is that of all together, and forgets who left', async (context) => {
     const { open } = await opener(context);
     const [first, second] = (await Promise.all([1, 2].map(open))) as [Storage, Storage];
