@@ -14,7 +14,8 @@
  *   withholder      commits to nothing in particular and never opens it
  *   equivocator     commits to anything, overhears what others reveal, then sends a second commitment and opens that
  *   slow-loris      holds every lease to the last moment and gives nothing
- *   canary-hunter   a sleeper that looks every unit up first and is honest where it might be a replay: known as accepted, or older than is usual
+ *   canary-hunter   a sleeper that looks every unit up first: copies the digest of one that is shown as accepted, and is honest where a replay is likely,
+ *                   that is, where the unit is older than is usual
  */
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
@@ -120,7 +121,7 @@ export function createTactic(strategy: Strategy, sight: Sight, rings: Rings): Ta
     case 'occasional':
       return sleeper(sight, () => sight.dice.chance(0.1));
     case 'canary-hunter':
-      return sleeper(sight, canaryHunt(sight));
+      return canaryHunter(sight);
     case 'sybil':
     case 'colluder':
       return colluder(sight, rings.of(strategy));
@@ -145,15 +146,32 @@ function sleeper({ contents }: Sight, wants: (task: Task) => boolean): Tactic {
   };
 }
 
-/** Lies only about units that the API shows as open and that are no older than most it was given. */
-function canaryHunt({ look, now }: Sight): (task: Task) => boolean {
+function canaryHunter(sight: Sight): Tactic {
+  const { look, now } = sight;
+  const copied = new Map<Hex, Cid>();
   let usualAge: number | null = null;
-  return ({ unit }) => {
-    const { isAccepted, plannedAt } = look(unit);
-    const age = now() - plannedAt;
+  const base = sleeper(sight, ({ unit }) => {
+    const age = now() - look(unit).plannedAt;
     const isUsual = usualAge === null || age <= 1.5 * usualAge;
     usualAge = usualAge === null ? age : usualAge + 0.1 * (age - usualAge);
-    return !isAccepted && isUsual;
+    return isUsual;
+  });
+  return {
+    ...base,
+    begin(task) {
+      const { digest } = look(task.unit);
+      if (digest === null) return base.begin(task);
+      copied.set(task.assignment, digest);
+      return noWork;
+    },
+    answer(task) {
+      const digest = copied.get(task.assignment);
+      return digest === undefined ? base.answer(task) : { digest };
+    },
+    over(task, isAgreed) {
+      copied.delete(task.assignment);
+      base.over(task, isAgreed);
+    },
   };
 }
 
@@ -180,7 +198,6 @@ interface RingNote {
   /** Members whose commitment, honest or not, may still be counted. */
   honest: number;
   lying: number;
-  hasLied: boolean;
 }
 
 /** What the members of a ring tell each other. */
@@ -188,7 +205,7 @@ export class Ring {
   readonly tag: string;
   readonly notes = new Map<Cid, RingNote>();
   /** Units of which a lie of the ring was believed. */
-  readonly accepted = new Set<Cid>();
+  readonly believed = new Set<Cid>();
 
   constructor(tag: string) {
     this.tag = tag;
@@ -210,30 +227,30 @@ function colluder({ contents }: Sight, ring: Ring): Tactic {
   const stages = new Map<Hex, 'waiting' | 'honest' | 'lied'>();
   const noteOf = (unit: Cid) => {
     let note = ring.notes.get(unit);
-    if (!note) ring.notes.set(unit, (note = { waiting: 0, honest: 0, lying: 0, hasLied: false }));
+    if (!note) ring.notes.set(unit, (note = { waiting: 0, honest: 0, lying: 0 }));
     return note;
   };
+  const wouldLie = (unit: Cid, { waiting, honest, lying }: RingNote) =>
+    ring.believed.has(unit) || lying > 0 || (waiting >= 2 && honest === 0);
   return {
     begin({ assignment, unit, computeMs }) {
       const note = noteOf(unit);
       note.waiting++;
       stages.set(assignment, 'waiting');
-      const partner = note.hasLied || (note.waiting >= 2 && note.honest === 0);
       // Alone with the unit: computes, and then gives another member some time to get it too.
-      return partner ? noWork : { effort: 1, holdMs: computeMs };
+      return wouldLie(unit, note) ? noWork : { effort: 1, holdMs: computeMs };
     },
     answer({ assignment, unit }) {
       const note = noteOf(unit);
-      const lie = note.hasLied || (note.waiting >= 2 && note.honest === 0);
+      const lie = wouldLie(unit, note);
       note.waiting--;
       if (lie) note.lying++;
       else note.honest++;
-      note.hasLied ||= lie;
       stages.set(assignment, lie ? 'lied' : 'honest');
       return { digest: lie ? contents.lie(unit, ring.tag) : contents.honest(unit) };
     },
     opens: ({ assignment, unit }) => {
-      const isAlone = stages.get(assignment) === 'lied' && noteOf(unit).lying < 2 && !ring.accepted.has(unit);
+      const isAlone = stages.get(assignment) === 'lied' && noteOf(unit).lying < 2 && !ring.believed.has(unit);
       return isAlone ? 'never' : 'reveal';
     },
     told: () => undefined,
@@ -245,9 +262,8 @@ function colluder({ contents }: Sight, ring: Ring): Tactic {
       else if (stage === 'honest') note.honest--;
       else if (stage === 'lied') note.lying--;
       // The ring may see this unit again as a replay: then a lie that was believed stands alone safely.
-      if (stage === 'lied' && isAgreed) ring.accepted.add(unit);
-      // A lie is remembered for good: the unit may come back as a replay.
-      if (note.waiting + note.honest === 0 && !note.hasLied) ring.notes.delete(unit);
+      if (stage === 'lied' && isAgreed) ring.believed.add(unit);
+      if (note.waiting + note.honest + note.lying === 0) ring.notes.delete(unit);
     },
   };
 }

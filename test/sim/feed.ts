@@ -27,7 +27,7 @@ interface JobState {
   state: PlanState;
   planned: Set<string>;
   /** Of the rounds that are not closed. */
-  slots: Map<Cid, { slot: Slot; digest: Cid | null }>;
+  slots: Map<Cid, { slot: Slot; digest: Cid | null; isPublished: boolean }>;
   checkpoints: { round: number; checkpoint: Cid; outer: Cid }[];
 }
 
@@ -98,11 +98,13 @@ export class Feed {
 
   #advance(job: JobState): void {
     const done: Cid[] = [];
-    for (const [unit, { slot, digest }] of job.slots) {
+    for (const [unit, place] of job.slots) {
+      const { slot, digest } = place;
       if (digest === null) continue;
       if (slot.kind === 'train' && slot.round === job.state.round && job.state.updates.includes(null))
         continue;
-      done.push(unit);
+      if (!place.isPublished) done.push(unit);
+      place.isPublished = true;
       if (slot.round < job.state.round || slot.kind !== 'train') this.#drop(job, unit, slot);
     }
     if (done.length > 0) this.#events.publish(done);
@@ -149,7 +151,7 @@ export class Feed {
       const { [slot.kind]: program } = programs;
       made = { cid, bytes: noBytes, program, operations: operations[slot.kind], job: job.index };
     }
-    job.slots.set(made.cid, { slot, digest: null });
+    job.slots.set(made.cid, { slot, digest: null, isPublished: false });
     this.#jobOf.set(made.cid, job);
     return made;
   }
