@@ -1,0 +1,171 @@
+/**
+ * Every kind of adversary against the defence that is there for it, and against a coordinator without: what the defence prevents must happen then.
+ * Small networks, so the figures are those of a seed; docs/threat-model.md has the large ones.
+ */
+import { describe, expect, test } from 'vitest';
+import type { RecordRules } from '#coordinator/record/rules.ts';
+import type { TrustRules } from '#coordinator/trust/types.ts';
+import type { Strategy } from './adversaries.ts';
+import type { StrategyReport } from './measures.ts';
+import { type SimOptions, type SimReport, simulate, type Tune } from './simulation.ts';
+
+type Defences = Partial<TrustRules['defences']>;
+
+const trust =
+  (change: Partial<TrustRules>, defences: Defences = {}): Tune =>
+  (rules) => ({
+    ...rules,
+    trust: { ...rules.trust, ...change, defences: { ...rules.trust.defences, ...defences } },
+  });
+const scheduling =
+  (change: Partial<RecordRules['scheduling']>): Tune =>
+  (rules) => ({ ...rules, scheduling: { ...rules.scheduling, ...change } });
+
+/** Strangers among themselves decide by two, as a network without these defences would. */
+const trusting = trust({ onlinePerReplica: Infinity }, { anchors: false, climate: false, audits: false });
+/** Nobody's single is sampled: only canaries find what a proven one does alone. */
+const canariesOnly = trust({ samplingFloor: 0, samplingSlope: 0, canaryChance: 0.3 }, { climate: false });
+
+interface Outcome {
+  report: SimReport;
+  own: StrategyReport;
+}
+
+function run(strategy: Strategy, change: Partial<SimOptions> = {}, tune?: Tune): Outcome {
+  const base = { contributors: 200, units: 3_000, lanes: 30, liars: 0.3, strategy, seed: 1 };
+  const report = simulate({ ...base, ...change }, tune);
+  expect(report.faults).toEqual([]);
+  expect(honestOutlawed(report)).toBeLessThan(0.03);
+  return { report, own: report.strategies[strategy] as StrategyReport };
+}
+
+/** Share of the honest whom proven liars have outvoted often enough to have them outlawed. */
+function honestOutlawed({ strategies }: SimReport): number {
+  const { outlawed, actors } = strategies.honest as StrategyReport;
+  return outlawed / actors;
+}
+
+describe('each defence against the adversary that it is for', () => {
+  test('liar: outlawry and growing waits end it; without, it lies on and on', () => {
+    const off: Tune = (rules) =>
+      scheduling({ backOffMsMin: 0, backOffMsMax: 0 })(trust({}, { outlaw: false })(rules));
+    const [guarded, open] = [run('liar'), run('liar', {}, off)];
+    expect(guarded.report.wrongEver).toBe(0);
+    expect(guarded.own).toMatchObject({ credit: 0, standing: 0 });
+    expect(open.own.falseResults).toBeGreaterThan(4 * guarded.own.falseResults);
+    expect(open.report.replicasPerUnit).toBeGreaterThan(guarded.report.replicasPerUnit + 0.5);
+  });
+
+  test('free-rider: larger groups of strangers, anchors and the climate keep one cheat, copied often, out', () => {
+    const [guarded, open] = [run('free-rider', { liars: 0.1 }), run('free-rider', { liars: 0.1 }, trusting)];
+    expect(guarded.report.wrongEver).toBe(0);
+    expect(guarded.own.credit).toBe(0);
+    expect(open.report.wrongEver).toBeGreaterThan(0);
+  });
+
+  test('sleeper: outlawry takes what it has; without, its lies stand and pay', () => {
+    const [guarded, open] = [
+      run('sleeper', { liars: 0.1 }),
+      run('sleeper', { liars: 0.1 }, trust({}, { outlaw: false })),
+    ];
+    expect(guarded.report.wrongStanding).toBe(0);
+    expect(guarded.own.caught).toBe(1);
+    expect(guarded.own.profit).toBeLessThan(0);
+    expect(open.report.wrongStanding).toBeGreaterThan(0);
+  });
+
+  test('occasional: samples and canaries find one lie in ten; without, they stand', () => {
+    const options = { liars: 0.1, units: 6_000 };
+    const off = trust({ samplingFloor: 0, samplingSlope: 0 }, { canaries: false, climate: false });
+    const [guarded, open] = [run('occasional', options), run('occasional', options, off)];
+    expect(guarded.own.outlawed).toBeGreaterThan(open.own.outlawed);
+    expect(guarded.own.standing).toBeLessThan(open.own.standing);
+    expect(guarded.own.profit).toBeLessThan(0);
+  });
+
+  test('second looks: all that a proven liar has touched is looked at again', () => {
+    const [guarded, open] = [
+      run('sleeper', { liars: 0.1 }),
+      run('sleeper', { liars: 0.1 }, trust({}, { secondLooks: false })),
+    ];
+    expect(guarded.report.wrongStanding).toBe(0);
+    expect(open.report.wrongStanding).toBeGreaterThan(0);
+  });
+
+  test('sybil: keys of few networks do not meet in a unit; where networks are not told apart, they do', () => {
+    const [guarded, open] = [run('sybil'), run('sybil', { isPrefixed: false })];
+    expect(guarded.report.wrongStanding).toBe(0);
+    expect(guarded.own.profit).toBeLessThan(0);
+    expect(open.own.falseResults).toBeGreaterThan(1.3 * guarded.own.falseResults);
+  });
+
+  test('colluder: a ring gets less through where strangers vote in groups, with somebody proven', () => {
+    const [guarded, open] = [run('colluder'), run('colluder', {}, trusting)];
+    expect(guarded.report.wrongStanding).toBe(0);
+    expect(guarded.own.profit).toBeLessThan(0);
+    expect(open.report.wrongEver).toBeGreaterThan(4 * guarded.report.wrongEver);
+  });
+
+  test('copycat: a commitment is bound to its contributor; where it is not, copies are paid', () => {
+    const [guarded, open] = [run('copycat', { liars: 0.1 }), run('copycat', { liars: 0.1, isBound: false })];
+    expect(guarded.own.credit).toBe(0);
+    expect(open.own.credit).toBeGreaterThan(0);
+    expect(open.own.work).toBe(0);
+  });
+
+  test('withholder: every withheld reveal delays its next offer', () => {
+    const off = scheduling({ backOffMsMin: 0, backOffMsMax: 0 });
+    const [guarded, open] = [run('withholder', { liars: 0.1 }), run('withholder', { liars: 0.1 }, off)];
+    expect(guarded.own.credit).toBe(0);
+    expect(open.own.falseResults).toBeGreaterThan(3 * guarded.own.falseResults);
+    expect(open.report.replicasPerUnit).toBeGreaterThan(guarded.report.replicasPerUnit);
+  });
+
+  test('equivocator: two signed commitments for one lease outlaw it', () => {
+    const [guarded, open] = [
+      run('equivocator', { liars: 0.1 }),
+      run('equivocator', { liars: 0.1 }, trust({}, { outlaw: false })),
+    ];
+    expect(guarded.report.wrongEver).toBe(0);
+    expect(guarded.own.credit).toBe(0);
+    expect(guarded.own.outlawed).toBeGreaterThan(5);
+    expect(open.own.falseResults).toBeGreaterThan(1.5 * guarded.own.falseResults);
+  });
+
+  test('slow-loris: a lease lasts as long as the device should need; with long leases everybody waits', () => {
+    const off = scheduling({ leaseSlack: 400, leaseMsMax: 1e9 });
+    const [guarded, open] = [run('slow-loris'), run('slow-loris', {}, off)];
+    expect(guarded.own.credit).toBe(0);
+    expect(open.report.simulatedSeconds).toBeGreaterThan(3 * guarded.report.simulatedSeconds);
+  });
+
+  test('canary-hunter: replays look like open units; where results are shown at once, it is paid for copying them', () => {
+    const guarded = run('canary-hunter', { liars: 0.1 }, canariesOnly);
+    const open = run('canary-hunter', { liars: 0.1, isSealed: false }, canariesOnly);
+    const shown = ({ own }: Outcome) => own.credit / own.work;
+    expect(guarded.report.wrongStanding).toBe(0);
+    expect(guarded.own.profit).toBeLessThan(0);
+    expect(shown(open)).toBeGreaterThan(1.5 * shown(guarded));
+  });
+});
+
+test('all of them at once: nothing false stands, no kind has a profit, and hardly anybody honest is outlawed', () => {
+  for (const seed of [1, 2]) {
+    const report = simulate({
+      contributors: 300,
+      units: 4_000,
+      lanes: 30,
+      liars: 0.3,
+      strategy: 'mixed',
+      seed,
+    });
+    const replay = `npm run sim -- --contributors 300 --units 4000 --lanes 30 --seed ${seed}`;
+    expect(report.faults, replay).toEqual([]);
+    expect(report.wrongStanding, replay).toBe(0);
+    expect(honestOutlawed(report), replay).toBeLessThan(0.01);
+    for (const [name, { profit, work }] of Object.entries(report.strategies)) {
+      // A ring that found no partner has worked honestly, and is paid as others are.
+      if (name !== 'honest') expect(profit, `${name}: ${replay}`).toBeLessThan(0.03 * work + 1e-9);
+    }
+  }
+});
