@@ -9,11 +9,14 @@ import type { Db } from './schema.ts';
 
 const judgedMs = 30 * 24 * 3_600_000;
 
-/** Of the contributors that were here in the last 30 days: those that have had a result judged, and those proven to have lied. */
+/** Of the contributors that were here in the last 30 days: those that have had a result judged, and those with a false one. */
 export async function judgedAndLiars(db: Db, now: number): Promise<Pick<Climate, 'judged' | 'liars'>> {
   const row = await db
     .selectFrom('contributors')
-    .select((eb) => [eb.fn.countAll<number>().as('judged'), eb.fn.count<number>('outlawed_at').as('liars')])
+    .select((eb) => [
+      eb.fn.countAll<number>().as('judged'),
+      eb.fn.countAll<number>().filterWhere('faults', '>', 0).as('liars'),
+    ])
     .where('last_seen_at', '>', now - judgedMs)
     .where((eb) => eb.or([eb('agreed', '>', 0), eb('rejected', '>', 0), eb('outlawed_at', 'is not', null)]))
     .executeTakeFirst();
