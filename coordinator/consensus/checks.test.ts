@@ -144,7 +144,7 @@ describe('liars and two-faced messages', () => {
     bench.commit('c').lease('d').commit('d').reveal('c', 'x').reveal('d', 'lie');
     expel('d');
     expect(bench.unit.replicas.at(-1)).toMatchObject({ state: 'revealed', weight: 0 });
-    bench.round({ e: 'x', f: 'x' });
+    bench.round({ e: 'x', f: 'x', g: 'x' });
     expect(bench.unit).toMatchObject({ phase: 'agreed', digest: 'x' });
   });
 

@@ -18,6 +18,7 @@ import {
   isLost,
   isTaken,
   mayTryAgain,
+  type Votes,
   wanted,
   withReplica,
 } from './replicas.ts';
@@ -320,9 +321,9 @@ function settleGathering(
 
 function tally(unit: UnitState, transitions: Transition[], now: number, rules: Rules, hints: Hints): Step {
   const votes = countVotes(unit.replicas, rules);
-  // One alone decides only where it is proven: whoever takes the place of a proven one needs a second.
-  const quorum = unit.quorum === 1 && !votes.proven ? rules.replicasMin : unit.quorum;
-  if (votes.final || (votes.contributors >= quorum && 3 * votes.weight >= 2 * votes.total)) {
+  const quorum = quorumOf(unit, votes, rules, hints);
+  const { supporters, share } = bar(votes, quorum, rules);
+  if (votes.final || (votes.contributors >= supporters && 12 * votes.weight >= share * votes.total)) {
     const unanimous = !votes.final && votes.digests === 1 && unit.target === unit.quorum;
     if (hints.audit && unanimous && unit.target < rules.replicasMax) {
       return sample(unit, transitions);
@@ -336,8 +337,8 @@ function tally(unit: UnitState, transitions: Transition[], now: number, rules: R
     return done(next, [...transitions, { type: 'agreed', digest, reason }]);
   }
   // The fewest further replicas, of weight 1 where weights are equal, that could agree on the leading digest.
-  const missing = Math.ceil((2 * votes.total - 3 * votes.weight) / heaviest(unit, rules));
-  const more = Math.max(1, quorum - votes.contributors, missing);
+  const short = (share * votes.total - 12 * votes.weight) / (12 - share);
+  const more = Math.max(1, supporters - votes.contributors, Math.ceil(short / heaviest(unit, rules)));
   const seen = `${votes.digests} digests in ${votes.revealed} reveals, the leading one by ${votes.contributors}`;
   const tooMany = counting(unit) + more > rules.replicasMax;
   if (tooMany && !hints.referee) {
@@ -348,6 +349,19 @@ function tally(unit: UnitState, transitions: Transition[], now: number, rules: R
   const next: UnitState = { ...unit, phase: 'gathering', target, quorum, splits, until: null, reason: seen };
   const type = votes.digests === 1 && votes.revealed === counting(unit) ? 'sampled' : 'split';
   return done(next, [...transitions, { type, wanted: wanted(next), reason: seen }]);
+}
+
+/** One alone decides only where it is proven: whoever takes the place of a proven one needs a second. */
+function quorumOf(unit: UnitState, votes: Votes, rules: Rules, hints: Hints): number {
+  if (unit.quorum === 1 && votes.proven) return 1;
+  return Math.min(rules.replicasMax, Math.max(rules.replicasMin, unit.quorum, hints.quorum ?? 0));
+}
+
+/** What the leading digest needs: supporters, and a share of the weight in twelfths. */
+function bar(votes: Votes, quorum: number, rules: Rules): { supporters: number; share: number } {
+  const contested = votes.digests > 1 && quorum >= rules.contestedQuorum;
+  if (!contested || quorum >= rules.strongAny) return { supporters: quorum, share: 8 };
+  return { supporters: quorum + 1, share: 9 };
 }
 
 function heaviest(unit: UnitState, rules: Rules): number {

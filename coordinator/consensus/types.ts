@@ -81,6 +81,8 @@ export interface Rules {
   provenWeight: number;
   /** Equal digests that settle a dispute where no referee has spoken. */
   disputeQuorum: number;
+  /** A vote of this many or more that is not of one mind needs one equal digest more, up to `strongAny`, and three quarters of the weight. */
+  contestedQuorum: number;
   /** Digests in a dispute after which the leading one stands, whatever its share. */
   disputeMax: number;
   /** Winners of proven weight, and winners of any weight, that make a false result proven beyond doubt. */
@@ -107,6 +109,7 @@ export const defaultRules: Rules = {
   retryMs: 30_000,
   provenWeight: 4,
   disputeQuorum: 3,
+  contestedQuorum: 3,
   disputeMax: 15,
   strongProven: 2,
   strongAny: 5,
@@ -136,6 +139,8 @@ export interface Hints {
   audit?: boolean;
   /** A referee is there: it decides what more replicas could not. */
   referee?: boolean;
+  /** Equal digests that the network asks of a vote by now: it may have grown, or lost faith, since the unit was planned. */
+  quorum?: number;
 }
 
 export interface Grant {

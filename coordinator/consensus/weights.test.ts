@@ -65,6 +65,30 @@ describe('plans', () => {
   });
 });
 
+describe('what a vote needs', () => {
+  const three = { target: 3, quorum: 3 };
+
+  test('a group of three that is not of one mind needs a fourth, and three quarters', () => {
+    const bench = new UnitBench().round({ a: 'x', b: 'x', c: 'lie' }, { plan: three });
+    expect(consensus.wanted(bench.unit)).toBe(2);
+    bench.lease('d').lease('e').commit('d').commit('e').reveal('d', 'x').reveal('e', 'lie');
+    expect(bench.unit.phase).toBe('gathering');
+    bench.round({ f: 'x', g: 'x', h: 'x' });
+    expect(bench.unit).toMatchObject({ phase: 'agreed', digest: 'x' });
+    const ring = new UnitBench({ ...benchRules, contestedQuorum: 9 });
+    ring.round({ a: 'x', b: 'lie', c: 'lie' }, { plan: three }).round({ d: 'lie' });
+    expect(ring.unit).toMatchObject({ phase: 'agreed', digest: 'lie' });
+  });
+
+  test('the network may ask for more by now than when the unit was planned, but a proven single stands', () => {
+    const early = new UnitBench().round({ a: 'lie', b: 'lie' }, {}, { quorum: 4 });
+    expect(early.unit).toMatchObject({ phase: 'gathering', quorum: 4 });
+    expect(consensus.wanted(early.unit)).toBe(2);
+    const alone = new UnitBench().lease('p', { plan: single, weight: 4 }).commit('p');
+    expect(alone.reveal('p', 'x', 20, { quorum: 4 }).unit.phase).toBe('agreed');
+  });
+});
+
 describe('weights', () => {
   const plan = { target: 3, quorum: 2 };
 

@@ -13,7 +13,7 @@ import {
 } from '../consensus/consensus.ts';
 import { speedAfter } from '../scheduler/deadlines.ts';
 import type { Attempted, Change, Storage } from '../storage/port.ts';
-import { auditUnanimous } from '../trust/decide.ts';
+import { auditUnanimous, quorumAsked } from '../trust/decide.ts';
 import { deviceOf } from './accounts.ts';
 import { applyStep } from './apply.ts';
 import type { RecordRules } from './rules.ts';
@@ -138,6 +138,7 @@ export function hintsFor(
   return {
     audit: auditUnanimous(state, view.climate, random, trust, consensus),
     referee: view.climate.refereesOnline > 0,
+    quorum: quorumAsked(view.climate, trust),
   };
 }
 

@@ -201,8 +201,8 @@ function relaxOne(view: View, offered: readonly Cid[], { request, rules }: Askin
   const { replicasMin } = rules.consensus;
   for (const cid of offered) {
     const loaded = loadUnit(view, cid);
-    const { phase, splits, target } = loaded.state;
-    if (phase !== 'gathering' || splits > 0 || target <= replicasMin) continue;
+    const { phase, quorum } = loaded.state;
+    if (phase !== 'gathering' || quorum <= replicasMin) continue;
     const plan = { target: replicasMin, quorum: replicasMin };
     const step = relax(loaded.state, plan, request.now, rules.consensus);
     const applied = applyStep(view, loaded, step, { now: request.now, rules });

@@ -3,7 +3,16 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { newUnit } from '../consensus/consensus.ts';
 import { benchRules, UnitBench } from '../testing/unit-bench.ts';
-import { auditUnanimous, decide, levelOf, mayTake, rechecksAfter, samplingChance, seatOf } from './decide.ts';
+import {
+  auditUnanimous,
+  decide,
+  levelOf,
+  mayTake,
+  quorumAsked,
+  rechecksAfter,
+  samplingChance,
+  seatOf,
+} from './decide.ts';
 import { type Climate, defaultTrustRules as rules, type Standing, type TrustRules } from './types.ts';
 
 const newcomer: Standing = {
@@ -62,6 +71,11 @@ describe('the plan of a unit', () => {
     expect(decide(proven, good, never, without('adaptive'))).toEqual({ target: 2, quorum: 2 });
     expect(decide(proven, bad, never, without('climate'))).toEqual({ target: 1, quorum: 1 });
     expect(decide(newcomer, strangers, never, without('climate'))).toEqual({ target: 4, quorum: 4 });
+  });
+
+  test('what a vote needs by now follows the network as it is now', () => {
+    const asked = (climate: Climate) => quorumAsked(climate, rules);
+    expect([few, good, fair, poor, bad, strangers].map(asked)).toEqual([2, 2, 2, 3, 3, 5]);
   });
 
   test('a group is never larger than the network can spare, nor smaller than two', () => {

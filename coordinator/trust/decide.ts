@@ -40,20 +40,25 @@ export function samplingChance(standing: Standing, climate: Climate, rules: Trus
 /** Drawn when the first replica of an attempt is leased, from who takes it and from the climate. */
 export function decide(standing: Standing, climate: Climate, random: number, rules: TrustRules): Plan {
   if (standing.referee) return { target: 1, quorum: 1 };
-  if (climate.online < rules.smallOnline) return { target: 2, quorum: 2 };
-  const level = levelOf(climate, rules);
-  if (worksAlone(standing, level, rules)) {
+  if (worksAlone(standing, climate, rules)) {
     const checked = random / 2 ** 32 < samplingChance(standing, climate, rules);
     return { target: 1, quorum: checked ? 2 : 1 };
   }
-  const size = hasAnchors(climate, rules)
-    ? ([2, 2, 3, 3] as const)[level - 1]
-    : unanchored(level, climate, rules);
-  return { target: size as number, quorum: size as number };
+  const size = quorumAsked(climate, rules);
+  return { target: size, quorum: size };
 }
 
-function worksAlone(standing: Standing, level: Level, rules: TrustRules): boolean {
-  return rules.defences.adaptive && level <= 2 && isProven(standing, rules);
+/** Equal digests that the network, as it is now, asks of a vote: `Hints.quorum`. A unit may have been planned when it was smaller. */
+export function quorumAsked(climate: Climate, rules: TrustRules): number {
+  if (climate.online < rules.smallOnline) return 2;
+  const level = levelOf(climate, rules);
+  if (!hasAnchors(climate, rules)) return unanchored(level, climate, rules);
+  return level <= 2 ? 2 : 3;
+}
+
+function worksAlone(standing: Standing, climate: Climate, rules: TrustRules): boolean {
+  if (!rules.defences.adaptive || climate.online < rules.smallOnline) return false;
+  return levelOf(climate, rules) <= 2 && isProven(standing, rules);
 }
 
 /** Strangers among themselves: as many as the climate asks for and the network can spare. */
