@@ -1,43 +1,34 @@
 /**
- * The coordinator as one object: opens the data directory, starts the service, serves HTTP and WebSocket on one port. The public entry of
+ * The coordinator as one object: opens what it keeps its state in, starts the service, serves HTTP and WebSocket on one port. The public entry of
  * this part.
  */
-import { join } from 'node:path';
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { JobStatus, NetworkInfo, RoundSummary } from '#protocol/http/api.ts';
 import type { BlockStore } from '#protocol/messages/file.ts';
 import type { Job } from '#protocol/messages/job.ts';
 import type { Hex } from 'viem';
 import type { Anchor } from './anchor/port.ts';
-import type { Rules } from './consensus/consensus.ts';
 import type { ApiKeys } from './routes/api-keys.ts';
 import { type Door, openDoor } from './routes/door.ts';
 import { createHttpSide, type HttpOptions } from './routes/http-side.ts';
 import { roundsOfJob } from './routes/job-routes.ts';
 import { clientAddress } from './routes/rate-limit.ts';
-import type { SchedulerRules } from './scheduler/scheduler.ts';
 import { Directory } from './service/directory.ts';
 import { EventHub } from './service/events.ts';
 import { Metrics } from './service/metrics.ts';
 import {
   type Clock,
   defaultTiming,
-  type Logger,
-  type Random,
   silentLogger,
   systemClock,
   systemRandom,
   type Timing,
 } from './service/ports.ts';
 import { type InitialCheckpoint, type JobOptions, Service } from './service/service.ts';
-import { type Blobs, openBlobs } from './storage/blobs.ts';
-import { lockDataDir } from './storage/lock.ts';
-import type { Storage } from './storage/port.ts';
-import { openSqliteStorage } from './storage/sqlite/sqlite-storage.ts';
+import { openStores, type StoreOptions, type Stores } from './stores.ts';
 import { version } from './version.ts';
 
-export interface CoordinatorOptions extends HttpOptions {
-  dataDir: string;
+export interface CoordinatorOptions extends HttpOptions, StoreOptions {
   /** 0 takes any free port. */
   port: number;
   anchor?: Anchor | null;
@@ -47,14 +38,7 @@ export interface CoordinatorOptions extends HttpOptions {
   probe?: Hex;
   /** Rounds in all, for jobs that say nothing else. */
   stopAfterRounds?: number;
-  /** Id of a new network; random unless given. A data directory that has one keeps it. */
-  networkId?: Hex;
-  clock?: Clock;
-  random?: Random;
-  logger?: Logger;
   timing?: Partial<Timing>;
-  rules?: Rules;
-  scheduling?: SchedulerRules;
   onRound?: (job: Cid, summary: RoundSummary) => void;
   onAnchor?: (job: Cid, round: number, anchor: NonNullable<RoundSummary['anchor']>) => void;
 }
@@ -85,18 +69,16 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     for (const step of undo.reverse()) await step();
   };
   try {
-    const lock = lockDataDir(options.dataDir);
-    undo.push(() => lock.release());
-    const blobs = await openBlobs(join(options.dataDir, 'blobs'));
     const directory = new Directory(options.clock ?? systemClock);
     const events = new EventHub(options.clock ?? systemClock);
     const metrics = new Metrics({
       contributorsOnline: () => directory.online,
       eventStreams: () => events.listeners,
     });
-    const storage = await openStorage(options, metrics);
-    undo.push(() => storage.close());
-    const parts = { storage, blobs, directory, events, metrics };
+    const onBatch = (size: number, ms: number) => metrics.batch(size, ms);
+    const stores = await openStores(options, onBatch, (step) => undo.push(step));
+    const { storage, blobs } = stores;
+    const parts = { ...stores, directory, events, metrics };
     const service = createService(options, parts);
     undo.push(() => service.close());
     await service.start();
@@ -123,42 +105,27 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
   }
 }
 
-function openStorage(options: CoordinatorOptions, metrics: Metrics): Promise<Storage> {
-  const random = options.random ?? systemRandom;
-  return openSqliteStorage({
-    path: join(options.dataDir, 'atoll.sqlite'),
-    network: options.networkId ?? random.bytes32(),
-    random: () => random.u32(),
-    now: () => (options.clock ?? systemClock).now(),
-    onBatch: (size, ms) => metrics.batch(size, ms),
-    rules: {
-      ...(options.rules ? { consensus: options.rules } : {}),
-      ...(options.scheduling ? { scheduling: options.scheduling } : {}),
-    },
-  });
-}
-
 interface Outside {
   door: Door;
   keys: ApiKeys;
 }
 
-interface Parts {
-  storage: Storage;
-  blobs: Blobs;
+interface Parts extends Stores {
   directory: Directory;
   events: EventHub;
   metrics: Metrics;
 }
 
 function createService(options: CoordinatorOptions, parts: Parts): Service {
-  const { storage, blobs, directory, events, metrics } = parts;
+  const { storage, blobs, bus, leads, directory, events, metrics } = parts;
   const log = options.logger ?? silentLogger;
   const clock = options.clock ?? systemClock;
   return new Service(
     {
       storage,
       blobs,
+      bus,
+      leads,
       anchor: options.anchor ?? null,
       clock,
       ownerOf: async (contributor) => {
@@ -220,7 +187,7 @@ function networkInfo(options: CoordinatorOptions, service: Service): NetworkInfo
     network: service.network,
     version,
     chain: options.anchor?.info() ?? null,
-    contributorsOnline: service.directory.online,
+    contributorsOnline: service.online,
   };
 }
 

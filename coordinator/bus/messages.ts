@@ -11,7 +11,6 @@ import { addressSchema } from '#protocol/messages/hex.ts';
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const many = <S extends v.GenericSchema>(item: S) => v.pipe(v.array(item), v.maxLength(limits.busListMax));
-const process = v.pipe(v.string(), v.maxLength(limits.labelCharsMax));
 
 export const busMessageSchema = v.variant('t', [
   /** A frame for a contributor that is connected elsewhere, if at all. */
@@ -27,14 +26,6 @@ export const busMessageSchema = v.variant('t', [
   /** These contributors have left the asker. Who has them says so, and their leases stay theirs. */
   v.object({ t: v.literal('seek'), contributors: many(addressSchema) }),
   v.object({ t: v.literal('here'), contributors: many(addressSchema) }),
-  /** How many contributors are connected to a process; said again and again, so that one that died is forgotten. */
-  v.object({
-    t: v.literal('presence'),
-    process,
-    online: count,
-    proven: count,
-    referees: count,
-  }),
 ]);
 export type BusMessage = v.InferOutput<typeof busMessageSchema>;
 

@@ -13,6 +13,8 @@ export interface AnchoringPorts {
   storage: Storage;
   anchor: Anchor;
   log: Logger;
+  /** Whether this process is the one that anchors; the others leave it alone. */
+  leads: () => Promise<boolean>;
   onAnchor: (job: Cid, round: number, anchor: NonNullable<RoundSummary['anchor']>) => void;
 }
 
@@ -51,7 +53,7 @@ export class Anchoring {
     while (this.#again && !this.#stop.signal.aborted) {
       this.#again = false;
       try {
-        for (const job of this.#jobs) await this.#anchorJob(job);
+        if (await this.#ports.leads()) for (const job of this.#jobs) await this.#anchorJob(job);
         failures = 0;
       } catch (error) {
         if (this.#stop.signal.aborted) break;

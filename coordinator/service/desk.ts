@@ -72,6 +72,15 @@ export class Desk {
     }
   }
 
+  /** Tells some of those who wait for it that their reveals are open: the process that opened them may have told so in vain. */
+  async openAgain(most: number): Promise<void> {
+    for (const peer of this.#ports.directory.waiting(most)) {
+      for (const assignment of await this.#ports.storage.openReveals(peer.contributor)) {
+        peer.send({ t: 'open', assignment });
+      }
+    }
+  }
+
   /** Answers one frame. Throws an `AtollError` for the sender. */
   async handle(peer: Peer, frame: FromContributor): Promise<void> {
     switch (frame.t) {

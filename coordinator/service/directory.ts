@@ -35,6 +35,8 @@ export class Directory {
   readonly #awaySince = new Map<Hex, number>();
   readonly #watchers = new Set<() => void>();
   readonly #leavers = new Set<(peer: Peer) => void>();
+  #waitingFrom = 0;
+  #absent: ((contributor: Hex, frame: FromCoordinator) => void) | null = null;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -54,6 +56,15 @@ export class Directory {
 
   contributors(): Hex[] {
     return [...this.#peers.keys()];
+  }
+
+  /** Connections that have committed and not revealed: up to `most`, others each time. */
+  waiting(most: number): Peer[] {
+    const all = [...this.#peers.values()].flatMap((peers) => [...peers]).filter((p) => p.committed.size > 0);
+    if (all.length <= most) return all;
+    const from = this.#waitingFrom % all.length;
+    this.#waitingFrom += most;
+    return [...all.slice(from), ...all.slice(0, from)].slice(0, most);
   }
 
   isOnline(contributor: Hex): boolean {
@@ -99,7 +110,13 @@ export class Directory {
   send(contributor: Hex, frame: FromCoordinator): boolean {
     const peers = this.peersOf(contributor);
     for (const peer of peers) peer.send(frame);
+    if (peers.length === 0) this.#absent?.(contributor, frame);
     return peers.length > 0;
+  }
+
+  /** Calls back with what could not be sent, since the contributor is not here. */
+  onAbsent(absent: (contributor: Hex, frame: FromCoordinator) => void): void {
+    this.#absent = absent;
   }
 
   /** Calls back on every join and leave, until the returned function is called. */

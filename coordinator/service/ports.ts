@@ -43,6 +43,8 @@ export interface Timing {
   sweepMs: number;
   /** At least this long to come back after the coordinator was down. */
   downtimeGraceMs: number;
+  /** Between looks for what other processes have done. */
+  resyncMs: number;
   eventMs: number;
   heartbeatMs: number;
   /** How long a planned stop waits for answers that are under way. */
@@ -57,6 +59,7 @@ export const defaultTiming: Timing = {
   pullMs: 60_000,
   sweepMs: 500,
   downtimeGraceMs: 30_000,
+  resyncMs: 3_000,
   eventMs: 100,
   heartbeatMs: 15_000,
   drainMs: 5_000,

@@ -25,6 +25,8 @@ export interface PullPorts {
   log: Logger;
   /** Called after the unit's fate is recorded. */
   onChange: (change: Change) => void;
+  /** Other processes, whose connections may hold what is wanted; absent where there are none. */
+  elsewhere?: (unit: Cid) => void;
 }
 
 /** Blocks asked of one holder at a time. */
@@ -40,6 +42,8 @@ export class Pulls {
   readonly #running = new Map<Cid, Promise<void>>();
   /** What each connection was asked for and has not answered. */
   readonly #asked = new Map<Peer, Map<Cid, (delivery: Delivery) => void>>();
+  /** Agreed units that nobody connected here holds, and since when that is known. */
+  readonly #unheld = new Map<Cid, number>();
   readonly #stop = new AbortController();
 
   constructor(ports: PullPorts) {
@@ -52,6 +56,19 @@ export class Pulls {
     if (this.#running.has(unit) || this.#stop.signal.aborted) return;
     const task = this.#run(unit).finally(() => this.#running.delete(unit));
     this.#running.set(unit, task);
+  }
+
+  /**
+   * Agreed units as the database knows them. One that is here for the second time has been left lying: whoever had it is gone, or never heard
+   * of it.
+   */
+  resync(units: readonly Cid[]): void {
+    const agreed = new Set(units);
+    for (const unit of this.#unheld.keys()) if (!agreed.has(unit)) this.#unheld.delete(unit);
+    for (const unit of units) {
+      if (this.#unheld.has(unit)) this.start(unit);
+      else this.#unheld.set(unit, this.#ports.clock.now());
+    }
   }
 
   /** A block has arrived. Resolves when it is stored. Throws `bad_request` for one that was not asked for, `bad_block` for wrong bytes. */
@@ -86,6 +103,7 @@ export class Pulls {
       try {
         const unit = await storage.unit(cid);
         if (unit?.phase !== 'agreed') return;
+        if (this.#isElsewhere(unit)) return;
         const blocks = await this.#fetchResult(unit);
         if (this.#stop.signal.aborted) return;
         const settled = blocks
@@ -103,11 +121,22 @@ export class Pulls {
     }
   }
 
+  /** Nobody connected here has the outputs, so it is for another process; after a while nobody has them, and this one sees it through. */
+  #isElsewhere(unit: UnitRecord): boolean {
+    const { elsewhere, clock, timing } = this.#ports;
+    if (!elsewhere) return false;
+    const holders = new Set(winnersOf(unit).map((replica) => replica.contributor));
+    if (this.#onlineHolders(holders).length > 0) return false;
+    const since = this.#unheld.get(unit.cid) ?? clock.now();
+    this.#unheld.set(unit.cid, since);
+    if (clock.now() - since > timing.pullMs) return false;
+    elsewhere(unit.cid);
+    return true;
+  }
+
   /** All blocks of the agreed result, stored; null when some cannot be had. */
   async #fetchResult(unit: UnitRecord): Promise<Cid[] | null> {
-    const winners = unit.replicas.filter(
-      (r) => r.attempt === unit.attempt && r.state === 'revealed' && r.digest === unit.digest,
-    );
+    const winners = winnersOf(unit);
     const document = winners.find((r) => r.result !== null)?.result;
     if (!document || unit.digest === null) {
       throw new AtollError('internal', 'An agreed unit has no result document.');
@@ -222,6 +251,11 @@ export class Pulls {
       this.#stop.signal.addEventListener('abort', done, { once: true });
     });
   }
+}
+
+/** Replicas whose contributors have the agreed outputs. */
+function winnersOf({ replicas, attempt, digest }: UnitRecord) {
+  return replicas.filter((r) => r.attempt === attempt && r.state === 'revealed' && r.digest === digest);
 }
 
 /** Which blocks are wanted, under way, and known to be missing at whom. */

@@ -12,6 +12,8 @@ import { decodeJob, encodeJob, type Job, jobId, jobSchema } from '#protocol/mess
 import { linkOf, parseValue } from '#protocol/codec/cbor.ts';
 import type { Hex } from 'viem';
 import type { Anchor } from '../anchor/port.ts';
+import { noBus } from '../bus/local.ts';
+import type { EventBus } from '../bus/port.ts';
 import { unigramEntropy } from '../planner/corpus.ts';
 import { createPlan, type Plan } from '../planner/plan.ts';
 import type { Blobs } from '../storage/blobs.ts';
@@ -20,6 +22,7 @@ import { Anchoring } from './anchoring.ts';
 import { Desk } from './desk.ts';
 import type { Directory } from './directory.ts';
 import type { EventHub } from './events.ts';
+import { Fellows, type FellowHooks } from './fellows.ts';
 import { JobRunner } from './job-runner.ts';
 import { LedgerQueries } from './ledger-queries.ts';
 import type { Metrics } from './metrics.ts';
@@ -39,6 +42,10 @@ export interface ServicePorts {
   storage: Storage;
   blobs: Blobs;
   anchor: Anchor | null;
+  /** Other coordinators on the same database; nobody unless given. */
+  bus?: EventBus;
+  /** Whether this process is the one that anchors; it is unless given. */
+  leads?: () => Promise<boolean>;
   clock: Clock;
   random: Random;
   timing: Timing;
@@ -70,6 +77,8 @@ const sealMax = 256;
 const asleepMs = 10_000;
 /** Between looks at the network as a whole. */
 const surveyMs = 5_000;
+/** Connections whose open reveals are looked up again at a time. */
+const reopenedMax = 64;
 /** Proven liars reviewed at a time. */
 const suspectsMax = 16;
 const eventUnitsMax = 64;
@@ -84,6 +93,7 @@ export class Service {
   readonly metrics: Metrics;
   readonly #ports: ServicePorts;
   readonly #signatures: SignaturePool;
+  readonly #fellows: Fellows;
   readonly #desk: Desk;
   readonly #pulls: Pulls;
   readonly #rewards: RewardsBoard;
@@ -94,6 +104,12 @@ export class Service {
   readonly #told = new ToldStates();
   readonly #waiters = new Set<() => void>();
   readonly #timers: NodeJS.Timeout[] = [];
+  readonly #roundsShown = new Map<Cid, number>();
+  /** Changed units that other processes have yet to be told of. */
+  readonly #untold = new Set<Cid>();
+  #untoldAccepted = false;
+  #surveyed = 0;
+  #resyncing: Promise<void> | null = null;
   #onlineShown = -1;
   #sweptAt: number;
   #surveyedAt = -Infinity;
@@ -115,13 +131,28 @@ export class Service {
     const results = new Results();
     this.#desk = new Desk({ storage, directory, clock, random, verify, results, log, metrics, onUnit });
     const onChange = (change: Change) => this.#desk.publish(change);
-    this.#pulls = new Pulls({ storage, blobs, results, directory, clock, timing, log, onChange });
+    this.#fellows = new Fellows(ports.bus ?? noBus, directory, this.#hooks());
+    const elsewhere = this.#fellows.areThere
+      ? { elsewhere: (unit: Cid) => this.#fellows.tellAgreed(unit) }
+      : {};
+    this.#pulls = new Pulls({
+      storage,
+      blobs,
+      results,
+      directory,
+      clock,
+      timing,
+      log,
+      onChange,
+      ...elsewhere,
+    });
     this.#desk.connect(this.#pulls);
     this.#anchoring = anchor
       ? new Anchoring({
           storage,
           anchor,
           log,
+          leads: ports.leads ?? (async () => true),
           onAnchor: (job, round, made) => this.#onAnchor(job, round, made),
         })
       : null;
@@ -145,6 +176,12 @@ export class Service {
     if (this.#draining) throw new AtollError('unavailable', 'The coordinator is stopping.');
   }
 
+  /** Contributors connected, to any process as far as that is known. */
+  get online(): number {
+    const here = this.directory.online;
+    return this.#fellows.areThere ? Math.max(here, this.#surveyed) : here;
+  }
+
   get network(): Hex {
     return this.#ports.storage.network;
   }
@@ -163,6 +200,7 @@ export class Service {
     for (const unit of await storage.agreedUnits()) this.#pulls.start(unit);
     this.#timers.push(setInterval(() => this.#sweep(), timing.sweepMs));
     this.#timers.push(setInterval(() => this.#showChanges(), timing.eventMs));
+    if (this.#fellows.areThere) this.#timers.push(setInterval(() => this.#resync(), timing.resyncMs));
     this.#timers.push(
       setInterval(() => {
         for (const session of this.#sessions) session.ping();
@@ -215,13 +253,16 @@ export class Service {
   }
 
   async #activate(id: Cid, alone: boolean): Promise<void> {
-    const others = alone ? [] : [...this.#runners.keys()];
+    const { storage } = this.#ports;
+    const active = (await storage.jobs()).filter((record) => record.active).map((record) => record.id);
+    const others = alone ? [] : [...this.#runners.keys(), ...active];
     for (const [job, runner] of this.#runners) {
       if (!alone || job === id) continue;
       await runner.close();
       this.#runners.delete(job);
     }
-    await this.#ports.storage.setActiveJobs([...new Set([...others, id])]);
+    await storage.setActiveJobs([...new Set([...others, id])]);
+    this.#fellows.tellJobs();
   }
 
   async #planOf(record: JobRecord): Promise<Plan> {
@@ -320,7 +361,8 @@ export class Service {
     this.#closed = true;
     for (const timer of this.#timers) clearInterval(timer);
     for (const session of this.#sessions) session.close();
-    await Promise.all([this.#sweeping, this.#showing]);
+    this.#fellows.close();
+    await Promise.all([this.#sweeping, this.#showing, this.#resyncing]);
     await this.#pulls.close();
     await this.#signatures.close();
     await this.#anchoring?.close();
@@ -329,20 +371,92 @@ export class Service {
 
   #onUnit(unit: Cid, accepted: boolean): void {
     this.#changedUnits.add(unit);
-    if (accepted) for (const runner of this.#runners.values()) runner.wake();
+    if (this.#fellows.areThere) {
+      this.#untold.add(unit);
+      this.#untoldAccepted ||= accepted;
+    }
+    if (accepted) this.#wakeRunners();
+  }
+
+  #wakeRunners(): void {
+    for (const runner of this.#runners.values()) runner.wake();
   }
 
   #onRound({ job, summary }: RoundRecord): void {
-    this.metrics.round();
-    this.events.publish(job, { type: 'round', round: summary });
+    if (this.#showRound(job, summary)) this.#fellows.tellRound(job, summary);
     this.#ports.onRound?.(job, summary);
+  }
+
+  /** False for a round that was shown before: several processes may close it. */
+  #showRound(job: Cid, summary: RoundSummary): boolean {
+    const isNew = summary.round > (this.#roundsShown.get(job) ?? 0);
+    if (isNew) {
+      this.#roundsShown.set(job, summary.round);
+      this.metrics.round();
+      this.events.publish(job, { type: 'round', round: summary });
+    }
     this.#anchoring?.wake(job);
     for (const waiter of [...this.#waiters]) waiter();
+    return isNew;
   }
 
   #onAnchor(job: Cid, round: number, anchor: NonNullable<RoundSummary['anchor']>): void {
-    this.events.publish(job, { type: 'anchor', round, anchor });
+    this.#showAnchor(job, round, anchor);
+    this.#fellows.tellAnchor(job, round, anchor);
     this.#ports.onAnchor?.(job, round, anchor);
+  }
+
+  #showAnchor(job: Cid, round: number, anchor: NonNullable<RoundSummary['anchor']>): void {
+    this.events.publish(job, { type: 'anchor', round, anchor });
+    for (const waiter of [...this.#waiters]) waiter();
+  }
+
+  /** What is done about what other processes say. */
+  #hooks(): FellowHooks {
+    return {
+      onUnits: (units, accepted) => {
+        for (const unit of units) this.#changedUnits.add(unit);
+        if (accepted) this.#wakeRunners();
+      },
+      onAgreed: (unit) => this.#pulls.start(unit),
+      onRound: (job, round) => {
+        this.#showRound(job, round);
+        this.#runners.get(job)?.wake();
+      },
+      onAnchor: (job, round, anchor) => this.#showAnchor(job, round, anchor),
+      onJobs: () => this.#resync(),
+      onGap: () => this.#resync(),
+    };
+  }
+
+  /** Looks in the database for what other processes have done and may have told in vain. One at a time. */
+  #resync(): void {
+    if (this.#closed) return;
+    this.#resyncing ??= this.#resyncOnce()
+      .catch((error: unknown) => {
+        this.#ports.log.warn({ problem: toProblem(error) }, 'A look for news of other processes failed.');
+      })
+      .finally(() => (this.#resyncing = null));
+  }
+
+  async #resyncOnce(): Promise<void> {
+    const { storage } = this.#ports;
+    const records = (await storage.jobs()).filter((record) => record.active);
+    const active = new Set(records.map((record) => record.id));
+    for (const [job, runner] of this.#runners) {
+      if (active.has(job)) continue;
+      this.#runners.delete(job);
+      await runner.close();
+    }
+    for (const record of records) {
+      if (this.#closed) return;
+      const runner = this.#runners.get(record.id);
+      if (runner) runner.wake();
+      else this.#begin(record, await this.#planOf(record), this.#ports.stopAfterRounds);
+      this.#anchoring?.wake(record.id);
+    }
+    this.#pulls.resync(await storage.agreedUnits());
+    await this.#desk.openAgain(reopenedMax);
     for (const waiter of [...this.#waiters]) waiter();
   }
 
@@ -366,7 +480,8 @@ export class Service {
     if (slept) await storage.resume(clock.now(), timing.downtimeGraceMs);
     await this.#survey();
     for (const change of await storage.tick(clock.now())) this.#desk.publish(change);
-    for (const contributor of this.directory.takeAway(timing.awayMs)) {
+    const away = await this.#fellows.seek(this.directory.takeAway(timing.awayMs));
+    for (const contributor of away) {
       const changes = await storage.releaseAll(contributor, 'the contributor went away', clock.now());
       for (const change of changes) this.#desk.publish(change);
     }
@@ -379,7 +494,7 @@ export class Service {
     const now = this.#ports.clock.now();
     if (now - this.#surveyedAt < surveyMs) return;
     this.#surveyedAt = now;
-    await this.#ports.storage.survey(this.directory.presences(), now);
+    this.#surveyed = (await this.#ports.storage.survey(this.directory.presences(), now)).online;
   }
 
   /** Looks again at what proven liars have touched, in steps that others come between. */
@@ -403,7 +518,10 @@ export class Service {
 
   /** Unit events, coalesced: the latest state of each unit that changed. */
   async #flushEvents(): Promise<void> {
-    const { online } = this.directory;
+    this.#fellows.tellUnits(this.#untold, this.#untoldAccepted);
+    this.#untold.clear();
+    this.#untoldAccepted = false;
+    const { online } = this;
     if (online !== this.#onlineShown) this.events.publishAll({ type: 'contributors', online });
     this.#onlineShown = online;
     if (this.#changedUnits.size > (this.events.isHeard ? changedUnitsMax : 0)) {
