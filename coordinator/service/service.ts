@@ -192,11 +192,7 @@ export class Service {
     await storage.resume(clock.now(), timing.downtimeGraceMs);
     for (const contributor of await storage.lessees())
       this.directory.expect(contributor, timing.downtimeGraceMs);
-    for (const record of await storage.jobs()) {
-      if (!record.active) continue;
-      const rounds = (await this.#ports.roundsOf?.(record.id)) ?? this.#ports.stopAfterRounds;
-      this.#begin(record, await this.#planOf(record), rounds);
-    }
+    for (const record of await storage.jobs()) if (record.active) await this.#takeUp(record);
     for (const unit of await storage.agreedUnits()) this.#pulls.start(unit);
     this.#timers.push(setInterval(() => this.#sweep(), timing.sweepMs));
     this.#timers.push(setInterval(() => this.#showChanges(), timing.eventMs));
@@ -263,6 +259,12 @@ export class Service {
     }
     await storage.setActiveJobs([...new Set([...others, id])]);
     this.#fellows.tellJobs();
+  }
+
+  /** A job that was begun in an earlier life, or by another process. */
+  async #takeUp(record: JobRecord): Promise<void> {
+    const rounds = (await this.#ports.roundsOf?.(record.id)) ?? this.#ports.stopAfterRounds;
+    this.#begin(record, await this.#planOf(record), rounds);
   }
 
   async #planOf(record: JobRecord): Promise<Plan> {
@@ -452,7 +454,7 @@ export class Service {
       if (this.#closed) return;
       const runner = this.#runners.get(record.id);
       if (runner) runner.wake();
-      else this.#begin(record, await this.#planOf(record), this.#ports.stopAfterRounds);
+      else await this.#takeUp(record);
       this.#anchoring?.wake(record.id);
     }
     this.#pulls.resync(await storage.agreedUnits());
