@@ -6,12 +6,13 @@
  */
 import { AtollError } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
-import type { Job } from '#protocol/messages/job.ts';
+import type { Job, Training } from '#protocol/messages/job.ts';
 
 export interface CorpusShape {
   /** Windows that one epoch trains on, before whole rounds are taken from them. */
   windows: number;
-  windowsPerLane: number;
+  /** The windows of a lane within its round: from, to. */
+  windowsOfLane(lane: number): [from: number, to: number];
   windowsPerRound: number;
   roundsPerEpoch: number;
   /** Where the held-out bytes start. */
@@ -50,18 +51,28 @@ export function unigramEntropy(bytes: Uint8Array): number {
   return entropy;
 }
 
+/** Sequences in a step of each lane: lanes of one job may be of different sizes, for devices of different tiers. */
+export function batchesOf({ lanes, batch, batches }: Training): readonly number[] {
+  return batches ?? Array<number>(lanes).fill(batch);
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, each) => total + each, 0);
+}
+
 /** How a job cuts its text. Throws `bad_input` when the text is too short for one round, naming the bytes needed. */
 export function corpusShape(job: Job, sizeBytes: number): CorpusShape {
   const { T } = job.model;
-  const { lanes, steps, batch, heldOut } = job.training;
-  const windowsPerLane = steps * batch;
-  const windowsPerRound = lanes * windowsPerLane;
+  const { lanes, steps, heldOut } = job.training;
+  const batches = batchesOf(job.training);
+  const windowsUpTo = (lane: number) => steps * sum(batches.slice(0, lane));
+  const windowsPerRound = windowsUpTo(lanes);
   const heldOutBytes = heldOut * T + 1;
   const bytesNeeded = windowsPerRound * T + 1 + heldOutBytes;
   if (sizeBytes < bytesNeeded) {
     throw new AtollError(
       'bad_input',
-      `The text has ${sizeBytes} bytes; one round needs ${bytesNeeded} (${lanes} lanes of ${steps} steps of ${batch} windows of ${T} bytes, and ${heldOut} held-out windows). Give a longer text, or fewer lanes, steps or windows.`,
+      `The text has ${sizeBytes} bytes; one round needs ${bytesNeeded} (${lanes} lanes of ${steps} steps of ${[...new Set(batches)].join(' or ')} windows of ${T} bytes, and ${heldOut} held-out windows). Give a longer text, or fewer lanes, steps or windows.`,
       { details: { sizeBytes, bytesNeeded } },
     );
   }
@@ -69,7 +80,7 @@ export function corpusShape(job: Job, sizeBytes: number): CorpusShape {
   const windows = Math.floor((heldOutAt - 1) / T);
   return {
     windows,
-    windowsPerLane,
+    windowsOfLane: (lane) => [windowsUpTo(lane), windowsUpTo(lane + 1)],
     windowsPerRound,
     roundsPerEpoch: Math.floor(windows / windowsPerRound),
     heldOutAt,

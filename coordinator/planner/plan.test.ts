@@ -189,6 +189,27 @@ describe('plan', () => {
     expect(units(1)).toEqual(units(1));
   });
 
+  test('lanes may be of different sizes: each has its own batch, and no window is trained on twice in an epoch', () => {
+    const plan = createPlan(job({ lanes: 3, steps: 2, batch: 4, batches: [1, 4, 2] }), text);
+    expect(plan.shape.windowsPerRound).toBe(14);
+    const state = plan.start(initial);
+    const lanes = plan.due(state).filter((slot) => slot.kind === 'train');
+    const units = lanes.map((slot) => plan.build(state, slot));
+    expect(units.map((unit) => unit.unit.params['batch'])).toEqual([1, 4, 2]);
+    const [small, large] = units.map((unit) => [unit.operations, unit.memoryBytes]) as [number[], number[]];
+    expect(small[0]).toBeLessThan(large[0] as number);
+    expect(small[1]).toBeLessThan(large[1] as number);
+    const windows = windowsOf(plan, 2);
+    expect(windows).toHaveLength(14);
+    const rounds = [2, 3].flatMap((round) => windowsOf(plan, round));
+    expect(new Set(rounds).size).toBe(28);
+    expect(createPlan(job({ batches: [2, 2], batch: 2, lanes: 2 }), text).shape).toMatchObject({
+      ...{ windowsPerRound: createPlan(job({ batch: 2, lanes: 2 }), text).shape.windowsPerRound },
+    });
+    const mismatch = () => createPlan(job({ lanes: 2, batches: [1] }), text);
+    expect(mismatch).toThrow('1 batch sizes are given for 2 lanes');
+  });
+
   test('an accepted slot that is not expected changes nothing', () => {
     const plan = createPlan(job(), text);
     const state = plan.after(4, initial);

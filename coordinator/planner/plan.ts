@@ -14,8 +14,9 @@ import type { Workunit } from '#protocol/messages/workunit.ts';
 import { evalLoss, evalLossOperations } from '#kernels/programs/eval-loss/spec.ts';
 import { trainOuter, trainOuterOperations } from '#kernels/programs/train-outer/spec.ts';
 import { trainSteps, trainStepsOperations } from '#kernels/programs/train-steps/spec.ts';
-import { checkText, type CorpusShape, corpusShape, packWindows } from './corpus.ts';
+import { batchesOf, checkText, type CorpusShape, corpusShape, packWindows } from './corpus.ts';
 import { checkReals, stepScalars } from './optimiser.ts';
+import { evalMemory, outerMemory, trainMemory } from './memory.ts';
 import { mix, permutation } from './random.ts';
 
 /** `first` is the evaluation of the initial checkpoint, in round 1. */
@@ -48,6 +49,8 @@ export interface PlannedUnit {
   unit: Workunit;
   /** Exact operations: what one replica of it earns. */
   operations: number;
+  /** Memory that it takes, roughly. */
+  memoryBytes: number;
   /** Raw blocks that the unit brings with it. */
   blocks: { cid: Cid; bytes: Uint8Array }[];
 }
@@ -87,8 +90,9 @@ export function createPlan(job: Job, corpus: Uint8Array): Plan {
   );
   const laneTokens = (round: number, lane: number) => {
     const epoch = Math.floor((round - 1) / shape.roundsPerEpoch);
-    const at = ((round - 1) % shape.roundsPerEpoch) * shape.windowsPerRound + lane * shape.windowsPerLane;
-    return packWindows(corpus, job.model.T, orderOf(epoch).subarray(at, at + shape.windowsPerLane));
+    const start = ((round - 1) % shape.roundsPerEpoch) * shape.windowsPerRound;
+    const [from, to] = shape.windowsOfLane(lane);
+    return packWindows(corpus, job.model.T, orderOf(epoch).subarray(start + from, start + to));
   };
   return {
     job,
@@ -123,7 +127,12 @@ function checkJob(job: Job, corpus: Uint8Array): CorpusShape {
   checkText(corpus);
   checkReals(job.training);
   const { T, V } = job.model;
-  const { lanes, steps, batch, heldOut } = job.training;
+  const { lanes, steps, batches, heldOut } = job.training;
+  if (batches !== undefined && batches.length !== lanes) {
+    const given = `${batches.length} batch sizes are given for ${lanes} lanes`;
+    throw new AtollError('bad_input', `${given}; each lane needs one.`);
+  }
+  const batch = Math.max(...batchesOf(job.training));
   if (lanes > lanesMax) {
     throw new AtollError('bad_input', `The job has ${lanes} lanes; train.outer takes at most ${lanesMax}.`);
   }
@@ -201,7 +210,8 @@ function tokensBlock(bytes: Uint8Array): { cid: Cid; bytes: Uint8Array } {
 }
 
 function trainUnit(job: Job, state: PlanState, slot: Slot, bytes: Uint8Array): PlannedUnit {
-  const { steps, batch, beta1, beta2, eps, weightDecay, clipNorm } = job.training;
+  const { steps, beta1, beta2, eps, weightDecay, clipNorm } = job.training;
+  const batch = batchesOf(job.training)[slot.lane] as number;
   const tokens = tokensBlock(encodeTokens(bytes, job.model));
   const unit: Workunit = {
     v: 1,
@@ -219,7 +229,8 @@ function trainUnit(job: Job, state: PlanState, slot: Slot, bytes: Uint8Array): P
     },
     seed: seedOf(job, slot),
   };
-  return { slot, unit, blocks: [tokens], operations: trainStepsOperations(job.model, { steps, batch }) };
+  const operations = trainStepsOperations(job.model, { steps, batch });
+  return { slot, unit, blocks: [tokens], operations, memoryBytes: trainMemory(job.model, batch) };
 }
 
 function outerUnit(job: Job, state: PlanState, slot: Slot): PlannedUnit {
@@ -232,7 +243,8 @@ function outerUnit(job: Job, state: PlanState, slot: Slot): PlannedUnit {
     params: { lanes, steps, outerLr, outerMomentum },
     seed: seedOf(job, slot),
   };
-  return { slot, unit, blocks: [], operations: trainOuterOperations(job.model, lanes) };
+  const operations = trainOuterOperations(job.model, lanes);
+  return { slot, unit, blocks: [], operations, memoryBytes: outerMemory(job.model) };
 }
 
 function evalUnit(job: Job, state: PlanState, slot: Slot, heldOut: Uint8Array): PlannedUnit {
@@ -246,7 +258,8 @@ function evalUnit(job: Job, state: PlanState, slot: Slot, heldOut: Uint8Array): 
     params,
     seed: seedOf(job, slot),
   };
-  return { slot, unit, blocks: [tokens], operations: evalLossOperations(job.model, params) };
+  const operations = evalLossOperations(job.model, params);
+  return { slot, unit, blocks: [tokens], operations, memoryBytes: evalMemory(job.model, params.batch) };
 }
 
 /** The largest divisor of `heldOut` that is no more than the training batch. */

@@ -125,7 +125,7 @@ export class JobRunner {
     return false;
   }
 
-  async #store({ slot, unit, operations, blocks }: PlannedUnit): Promise<NewUnit> {
+  async #store({ slot, unit, operations, memoryBytes, blocks }: PlannedUnit): Promise<NewUnit> {
     for (const block of blocks) await this.#ports.blobs.put(block.bytes);
     return {
       slot,
@@ -133,6 +133,8 @@ export class JobRunner {
       bytes: encodeWorkunit(unit),
       program: unit.program,
       operations,
+      memoryBytes,
+      ...(unit.inputs['checkpoint'] === undefined ? {} : { checkpoint: unit.inputs['checkpoint'] }),
       quality: this.plan.job.data?.quality ?? 1_000,
       blocks: blocks.map((block) => block.cid),
     };
@@ -177,8 +179,8 @@ export class JobRunner {
     const evaluated = slots.find((record) => record.slot.kind === 'eval') as SlotRecord;
     const trained = slots.filter((record) => record.slot.kind === 'train');
     const checkpoint = outputOf(outer, 'checkpoint');
-    const { lanes, steps, batch } = this.plan.job.training;
-    const tokens = lanes * steps * batch * this.plan.job.model.T;
+    const { lanes } = this.plan.job.training;
+    const tokens = this.plan.shape.windowsPerRound * this.plan.job.model.T;
     const seconds = elapsedSeconds(trained, outer);
     const laneLosses = await Promise.all(trained.map((record) => this.#loss(record, 'losses')));
     const summary: RoundSummary = {

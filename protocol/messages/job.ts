@@ -20,6 +20,8 @@ export const trainingSchema = v.strictObject({
   steps: within(1, 1000),
   /** B, sequences of T tokens in one step. */
   batch: within(1, 1024),
+  /** The same of each lane, where lanes differ: small ones for small devices. An outer step weighs all lanes alike. */
+  batches: v.exactOptional(v.pipe(v.array(within(1, 1024)), v.minLength(1), v.maxLength(64))),
   /** Peak learning rate, f32 bits. */
   lr: u32Schema,
   /** Steps of linear warm-up. */
