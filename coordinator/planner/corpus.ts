@@ -53,7 +53,7 @@ export function unigramEntropy(bytes: Uint8Array): number {
 
 /** Sequences in a step of each lane: lanes of one job may be of different sizes, for devices of different tiers. */
 export function batchesOf({ lanes, batch, batches }: Training): readonly number[] {
-  return batches ?? Array<number>(lanes).fill(batch);
+  return batches ?? Array.from({ length: lanes }, () => batch);
 }
 
 function sum(numbers: readonly number[]): number {
