@@ -53,7 +53,7 @@ export function startChild(script: string, execArgv: readonly string[] = []): Ch
       }),
     kill: (signal = 'SIGKILL') => {
       child.kill(signal);
-      return gone;
+      return gone; // also when it is gone already
     },
   };
 }

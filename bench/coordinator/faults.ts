@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { PostgresServer } from '#scripts/services/postgres.ts';
 import { Rig, sleep, withFolder } from './rig.ts';
 
 export interface Survived {
@@ -14,6 +15,8 @@ export interface Survived {
 }
 
 export interface KillOptions {
+  databaseUrl?: string;
+  servers?: number;
   kills: number;
   contributors: number;
   units: number;
@@ -39,6 +42,7 @@ export function killAtRandom({
         lost += (await rig.crash()).length;
         if (kill % 10 === 9) say(`  ${kill + 1} kills, ${lost} lost`);
       }
+      lost += (await rig.end()).length;
       const { commits, reveals } = await rig.report();
       return { lost, acknowledged: commits + reveals, faults: kills };
     } finally {
@@ -82,7 +86,7 @@ async function onSmallDisk(disk: string, contributors: number): Promise<Survived
     const full = await rig.report();
     rmSync(join(disk, 'filler'));
     await revealsBeyond(rig, full.reveals + contributors);
-    const lost = (await rig.crash()).length;
+    const lost = (await rig.end()).length;
     const { commits, reveals, problems } = await rig.report();
     if (!problems['storage_failed']) throw new Error('The disk was never full.');
     return { lost, acknowledged: commits + reveals, faults: 1 };
@@ -108,4 +112,33 @@ async function revealsBeyond(rig: Rig, reveals: number): Promise<void> {
     if ((await rig.report()).reveals > reveals) return;
   }
   throw new Error('Work did not go on.');
+}
+
+const downMs = 1_500;
+
+/** PostgreSQL is killed under load, stays away for a moment and comes back, several times. */
+export function restartPostgres(
+  postgres: Pick<PostgresServer, 'halt' | 'resume'>,
+  databaseUrl: string,
+  restarts: number,
+): Promise<Survived> {
+  return withFolder(async (dataDir) => {
+    const rig = await Rig.open({ dataDir, databaseUrl, servers: 2, units: 20_000 });
+    try {
+      await rig.load({ contributors: 32, eager: true, remember: true });
+      for (let i = 0; i < restarts; i++) {
+        await sleep(1_000 + Math.random() * 1_000);
+        await postgres.halt(i % 2 === 0 ? 'crash' : 'fast');
+        await sleep(downMs);
+        const { reveals } = await rig.report();
+        await postgres.resume();
+        await revealsBeyond(rig, reveals + 64);
+      }
+      const lost = (await rig.end()).length;
+      const { commits, reveals } = await rig.report();
+      return { lost, acknowledged: commits + reveals, faults: restarts };
+    } finally {
+      await rig.close();
+    }
+  });
 }

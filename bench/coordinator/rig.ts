@@ -1,14 +1,18 @@
-/** One coordinator and one load generator, each in its own process, on a data directory of their own. */
+/** One or more coordinators on one database and a load generator, each in its own process. */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { routes } from '#protocol/http/api.ts';
 import { type Child, startChild } from './child.ts';
 import type { LoadReport, LoadStart } from './load/main.ts';
-import type { Acknowledged, Usage } from './server.ts';
+import type { Acknowledged, ServerStart, Usage } from './server.ts';
 
 export interface RigOptions {
+  /** Blocks, and the database unless it is PostgreSQL. */
   dataDir: string;
+  databaseUrl?: string | null;
+  /** Coordinators. */
+  servers?: number;
   /** Units to be computed. */
   units: number;
 }
@@ -25,37 +29,45 @@ export async function withFolder<T>(use: (folder: string) => Promise<T>): Promis
   }
 }
 
-export class Rig {
-  readonly #dataDir: string;
-  readonly #load: Child = startChild('load/main.ts');
-  #server: Child = startChild('server.ts', ['--expose-gc']);
-  #port = 0;
+const startServer = () => startChild('server.ts', ['--expose-gc']);
 
-  private constructor(dataDir: string) {
-    this.#dataDir = dataDir;
+export class Rig {
+  readonly #where: Omit<ServerStart, 'port'>;
+  readonly #load: Child = startChild('load/main.ts');
+  readonly #servers: Child[] = [];
+  readonly #ports: number[] = [];
+
+  private constructor(where: Omit<ServerStart, 'port'>) {
+    this.#where = where;
   }
 
-  static async open({ dataDir, units }: RigOptions): Promise<Rig> {
+  static async open({ dataDir, databaseUrl = null, servers = 1, units }: RigOptions): Promise<Rig> {
     mkdirSync(dataDir, { recursive: true });
+    const where = { dataDir, databaseUrl };
     // By a process of its own, so that what it took is not counted as the coordinator's.
-    const seeder = startChild('server.ts');
-    await seeder.call('seed', { dataDir, port: 0, units }).finally(() => seeder.kill());
-    const rig = new Rig(dataDir);
-    await rig.#start().catch(async (error: unknown) => {
+    const seeder = startServer();
+    await seeder.call('seed', { ...where, port: 0, units }).finally(() => seeder.kill());
+    const rig = new Rig(where);
+    try {
+      for (let i = 0; i < servers; i++) await rig.#start(i, startServer());
+    } catch (error) {
       await rig.close();
       throw error;
-    });
+    }
     return rig;
   }
 
-  async #start(): Promise<void> {
-    this.#port = await this.#server.call<number>('start', { dataDir: this.#dataDir, port: this.#port });
+  /** On the port that it had before, if it had one. */
+  async #start(index: number, server: Child): Promise<void> {
+    this.#servers[index] = server;
+    const port = this.#ports[index] ?? 0;
+    this.#ports[index] = await server.call<number>('start', { ...this.#where, port });
   }
 
   /** Resolves once that many contributors have been greeted. */
-  async load(options: Omit<LoadStart, 'url'>): Promise<void> {
-    const url = `ws://127.0.0.1:${this.#port}${routes.contribute}`;
-    await this.#load.call('start', { ...options, url } satisfies LoadStart);
+  async load(options: Omit<LoadStart, 'urls'>): Promise<void> {
+    const urls = this.#ports.map((port) => `ws://127.0.0.1:${port}${routes.contribute}`);
+    await this.#load.call('start', { ...options, urls } satisfies LoadStart);
   }
 
   pace(perSecond: number): Promise<void> {
@@ -66,23 +78,40 @@ export class Rig {
     return this.#load.call('report');
   }
 
-  usage(): Promise<Usage> {
-    return this.#server.call('usage');
+  /** Of all coordinators together. */
+  async usage(): Promise<Usage> {
+    const each = await Promise.all(this.#servers.map((server) => server.call<Usage>('usage')));
+    const sum = (key: keyof Usage) => each.reduce((total, usage) => total + usage[key], 0);
+    return {
+      cpuSeconds: sum('cpuSeconds'),
+      residentBytes: sum('residentBytes'),
+      heapBytes: sum('heapBytes'),
+    };
   }
 
-  /** kill -9, and up again on the same port; resolves with what had been acknowledged and is gone. */
+  /** kill -9 of one coordinator, and up again; resolves with what had been acknowledged since the last time and is gone. */
   async crash(): Promise<string[]> {
-    await this.#server.kill();
-    const acknowledged = await this.#load.call<Acknowledged>('acknowledged');
-    this.#server = startChild('server.ts', ['--expose-gc']);
-    const data = { dataDir: this.#dataDir, port: this.#port };
-    const lost = await this.#server.call<string[]>('lost', { ...data, acknowledged });
-    await this.#start();
+    const index = Math.floor(Math.random() * this.#servers.length);
+    await this.#servers[index]?.kill();
+    const server = startServer();
+    const lost = await this.#lost(server, false);
+    await this.#start(index, server);
     return lost;
   }
 
+  /** Ends every coordinator; resolves with what had ever been acknowledged and is gone. */
+  async end(): Promise<string[]> {
+    await Promise.all(this.#servers.map((server) => server.kill()));
+    const reader = startServer();
+    return this.#lost(reader, true).finally(() => reader.kill());
+  }
+
+  async #lost(reader: Child, all: boolean): Promise<string[]> {
+    const acknowledged = await this.#load.call<Acknowledged>('acknowledged', all);
+    return reader.call('lost', { ...this.#where, port: 0, acknowledged });
+  }
+
   async close(): Promise<void> {
-    await this.#load.kill();
-    await this.#server.kill();
+    await Promise.all([this.#load, ...this.#servers].map((child) => child.kill()));
   }
 }

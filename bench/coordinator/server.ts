@@ -6,11 +6,13 @@ import { writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector/promises';
 import { join } from 'node:path';
 import BetterSqlite3 from 'better-sqlite3';
+import pg from 'pg';
 import { cborCode, cidOfSync } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
 import { type Coordinator, createCoordinator } from '#coordinator/main.ts';
 import { type Blobs, openBlobs } from '#coordinator/storage/blobs.ts';
 import type { Storage } from '#coordinator/storage/port.ts';
+import { openPostgresStorage } from '#coordinator/storage/postgres/postgres-storage.ts';
 import { openSqliteStorage } from '#coordinator/storage/sqlite/sqlite-storage.ts';
 import { fakeInitialCheckpoint } from '#coordinator/testing/fake-programs.ts';
 import { serveCalls } from './child.ts';
@@ -18,6 +20,8 @@ import { seedWork } from './work.ts';
 
 export interface ServerStart {
   dataDir: string;
+  /** PostgreSQL in place of SQLite. */
+  databaseUrl: string | null;
   port: number;
 }
 
@@ -38,23 +42,39 @@ let coordinator: Coordinator | null = null;
 let profiler: Session | null = null;
 const network: Hex = `0x${'42'.repeat(32)}`;
 
+const databaseFile = (dataDir: string) => join(dataDir, 'atoll.sqlite');
+
+function openStorage({ dataDir, databaseUrl }: ServerStart): Promise<Storage> {
+  if (databaseUrl === null) return openSqliteStorage({ path: databaseFile(dataDir), network });
+  return openPostgresStorage({ url: databaseUrl, network });
+}
+
 async function withStorage<T>(
-  { dataDir }: ServerStart,
+  start: ServerStart,
   use: (storage: Storage, blobs: Blobs) => Promise<T>,
 ): Promise<T> {
-  const storage = await openSqliteStorage({ path: join(dataDir, 'atoll.sqlite'), network });
+  const storage = await openStorage(start);
   try {
-    return await use(storage, await openBlobs(join(dataDir, 'blobs')));
+    return await use(storage, await openBlobs(join(start.dataDir, 'blobs')));
   } finally {
     await storage.close();
   }
 }
 
+const wakeUp = 'UPDATE units SET paused = 0';
+
 /** The job rests, so that nobody plans it any further and looks at all its units for that; its units do not. */
-function wakeUnits({ dataDir }: ServerStart): void {
-  const db = new BetterSqlite3(join(dataDir, 'atoll.sqlite'));
-  db.exec('UPDATE units SET paused = 0');
-  db.close();
+async function wakeUnits({ dataDir, databaseUrl }: ServerStart): Promise<void> {
+  if (databaseUrl === null) {
+    const db = new BetterSqlite3(databaseFile(dataDir));
+    db.exec(wakeUp);
+    db.close();
+    return;
+  }
+  const client = new pg.Client({ connectionString: databaseUrl });
+  await client.connect();
+  await client.query(wakeUp);
+  await client.end();
 }
 
 /** Assignments whose acknowledged commit or reveal the database does not have. */
@@ -73,12 +93,17 @@ async function lostOf({ commits, reveals }: Acknowledged, storage: Storage): Pro
 serveCalls({
   async seed({ units, ...start }: ServerStart & { units: number }): Promise<void> {
     await withStorage(start, (storage, blobs) => seedWork(storage, blobs, units));
-    wakeUnits(start);
+    await wakeUnits(start);
   },
   lost: ({ acknowledged, ...start }: ServerStart & { acknowledged: Acknowledged }): Promise<Hex[]> =>
     withStorage(start, (storage) => lostOf(acknowledged, storage)),
-  async start({ dataDir, port }: ServerStart): Promise<number> {
-    coordinator = await createCoordinator({ dataDir, port, initialCheckpoint: fakeInitialCheckpoint });
+  async start({ dataDir, databaseUrl, port }: ServerStart): Promise<number> {
+    coordinator = await createCoordinator({
+      dataDir,
+      port,
+      initialCheckpoint: fakeInitialCheckpoint,
+      ...(databaseUrl === null ? {} : { databaseUrl }),
+    });
     return coordinator.port;
   },
   usage(): Usage {

@@ -7,18 +7,51 @@
  * no blocks along (work.ts says why).
  */
 import type { BenchOutcome, BenchRow, SuiteOptions } from '#scripts/bench.ts';
+import { type PostgresServer, startPostgres } from '#scripts/services/postgres.ts';
 import { bounded, information, median } from '../rig/duel.ts';
-import { killAtRandom, noSmallDisk, runOutOfSpace, type Survived } from './faults.ts';
+import { killAtRandom, noSmallDisk, restartPostgres, runOutOfSpace, type Survived } from './faults.ts';
 import { syncMs } from './numbers.ts';
 import { measureSockets, measureThroughput } from './throughput.ts';
 
 type Say = (line: string) => void;
 
 export async function run(say: Say, { quick }: SuiteOptions): Promise<BenchOutcome> {
-  const parts = [throughputRows, socketRows, killRows, spaceRows];
   const rows: BenchRow[] = [];
-  for (const part of parts) rows.push(...(await part(say, quick)));
+  for (const part of [throughputRows, socketRows, killRows, spaceRows])
+    rows.push(...(await part(say, quick)));
+  rows.push(...(await postgresRows(say, quick)));
   return { device: `fdatasync ${(await syncMs()).toFixed(2)} ms`, versions: {}, rows };
+}
+
+/** Two coordinators on one PostgreSQL, which is started for this and durable, as production's must be. */
+async function postgresRows(say: Say, quick: boolean): Promise<BenchRow[]> {
+  let postgres: PostgresServer;
+  try {
+    postgres = await startPostgres(['fsync=on', 'synchronous_commit=on']);
+  } catch (error) {
+    say(`PostgreSQL skipped: ${(error as Error).message}`);
+    return [];
+  }
+  const on = async () => ({ databaseUrl: await postgres.createDatabase(), servers: 2 });
+  const id = 'PostgreSQL restarted under load: acknowledged and lost';
+  try {
+    return [
+      ...(await throughputRows(say, quick, await on())),
+      ...(await killRows(say, quick, await on())),
+      ...(await attempted(id, say, async () => {
+        say(id);
+        const { databaseUrl } = await on();
+        return survivalRows(id, await restartPostgres(postgres, databaseUrl, quick ? 1 : 4));
+      })),
+    ];
+  } finally {
+    await postgres.stop();
+  }
+}
+
+interface Shared {
+  databaseUrl: string;
+  servers: number;
 }
 
 /** The rows of one part; one that fails says so and fails its row, and the others go on. */
@@ -31,20 +64,26 @@ async function attempted(id: string, say: Say, run: () => Promise<BenchRow[]>): 
   }
 }
 
-function throughputRows(say: Say, quick: boolean): Promise<BenchRow[]> {
-  const id = 'cycles/s, one process, SQLite';
+function throughputRows(say: Say, quick: boolean, shared?: Shared): Promise<BenchRow[]> {
+  const kind = shared ? 'PostgreSQL' : 'SQLite';
+  const id = `cycles/s, ${shared ? 'two processes' : 'one process'}, ${kind}`;
+  const bound = shared ? { atLeast: 2_500, aim: 6_000 } : { atLeast: 3_000, aim: 8_000 };
   say(id);
   return attempted(id, say, async () => {
     const options = quick
       ? { contributors: 128, units: 30_000, windows: 2, windowMs: 3_000 }
       : { contributors: 256, units: 150_000, windows: 5, windowMs: 5_000 };
-    const measured = await measureThroughput(options);
+    const measured = await measureThroughput({ ...options, ...shared });
     say(`  ${measured.cyclesPerSecond.map((n) => n.toFixed(0)).join(', ')} cycles/s`);
     for (const [code, count] of Object.entries(measured.problems)) say(`  ${count} problems: ${code}`);
     return [
-      bounded(id, median(measured.cyclesPerSecond), 'cycles/s', { atLeast: 3_000, aim: 8_000 }),
-      information('cycles per CPU-second of it, SQLite', measured.cyclesPerServerCpuSecond, 'cycles'),
-      information('cycles per CPU-second of the generator', measured.cyclesPerLoadCpuSecond, 'cycles'),
+      bounded(id, median(measured.cyclesPerSecond), 'cycles/s', bound),
+      information(`cycles per CPU-second of it, ${kind}`, measured.cyclesPerServerCpuSecond, 'cycles'),
+      information(
+        `cycles per CPU-second of the generator, ${kind}`,
+        measured.cyclesPerLoadCpuSecond,
+        'cycles',
+      ),
     ];
   });
 }
@@ -77,12 +116,15 @@ function survivalRows(id: string, { lost, acknowledged, faults }: Survived): Ben
   ];
 }
 
-function killRows(say: Say, quick: boolean): Promise<BenchRow[]> {
+function killRows(say: Say, quick: boolean, shared?: Shared): Promise<BenchRow[]> {
   const kills = quick ? 5 : 50;
-  const id = `kill -9 at ${kills} moments, SQLite: acknowledged and lost`;
+  const id = `kill -9 at ${kills} moments, ${shared ? 'PostgreSQL' : 'SQLite'}: acknowledged and lost`;
   say(id);
   return attempted(id, say, async () =>
-    survivalRows(id, await killAtRandom({ kills, contributors: 64, units: 100_000, aliveMsMax: 1_500, say })),
+    survivalRows(
+      id,
+      await killAtRandom({ kills, contributors: 64, units: 100_000, aliveMsMax: 1_500, say, ...shared }),
+    ),
   );
 }
 

@@ -11,6 +11,8 @@ export interface Throughput {
 }
 
 export interface ThroughputOptions {
+  databaseUrl?: string;
+  servers?: number;
   contributors: number;
   units: number;
   windows: number;
@@ -21,12 +23,12 @@ const warmUpMs = 3_000;
 
 export function measureThroughput({
   contributors,
-  units,
   windows,
   windowMs,
+  ...options
 }: ThroughputOptions): Promise<Throughput> {
   return withFolder(async (dataDir) => {
-    const rig = await Rig.open({ dataDir, units });
+    const rig = await Rig.open({ dataDir, ...options });
     try {
       await rig.load({ contributors, eager: true });
       await sleep(warmUpMs);

@@ -22,9 +22,22 @@ export interface Logger {
 
 export const systemClock: Clock = { now: () => Date.now() };
 
+/** Drawn from the system in pieces of this size: a draw of its own for every number costs more than all else about it. */
+const poolBytes = 4_096;
+let pool = Buffer.alloc(0);
+
+/** Bytes that nobody has had. */
+function draw(count: number): Buffer {
+  if (pool.length < count) pool = randomBytes(poolBytes);
+  const drawn = Buffer.from(pool.subarray(0, count));
+  pool.fill(0, 0, count);
+  pool = pool.subarray(count);
+  return drawn;
+}
+
 export const systemRandom: Random = {
-  bytes32: () => toHex(randomBytes(32)),
-  u32: () => randomBytes(4).readUInt32LE(),
+  bytes32: () => toHex(draw(32)),
+  u32: () => draw(4).readUInt32LE(),
 };
 
 export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };

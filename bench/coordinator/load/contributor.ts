@@ -24,11 +24,12 @@ export interface Held {
   /** Acknowledged. */
   committed: boolean;
   revealed: boolean;
+  /** How far it has been compared with the database: 1 for the commit, 2 for the reveal. */
+  checked: number;
 }
 
 /** What all contributors of a process share. */
 export interface LoadContext {
-  url: string;
   /** Asks for work as soon as the last commit is acknowledged; otherwise only when told. */
   eager: boolean;
   /** Keeps what was acknowledged, to be compared with the database later. */
@@ -45,6 +46,7 @@ const commitTag = Buffer.from('atoll/commit/1');
 
 export class LoadContributor {
   readonly #context: LoadContext;
+  readonly #url: string;
   readonly #key: Buffer;
   readonly address: Hex;
   readonly held = new Map<Hex, Held>();
@@ -53,8 +55,9 @@ export class LoadContributor {
   #askedAt = 0;
   #welcomed: (() => void) | null = null;
 
-  constructor(context: LoadContext) {
+  constructor(context: LoadContext, url: string) {
     this.#context = context;
+    this.#url = url;
     this.#key = randomBytes(32);
     this.address = signerFromKey(toHex(this.#key)).address;
   }
@@ -81,7 +84,7 @@ export class LoadContributor {
 
   #open(): void {
     if (this.#context.stopped) return;
-    const socket = new WebSocket(this.#context.url, { perMessageDeflate: false, skipUTF8Validation: true });
+    const socket = new WebSocket(this.#url, { perMessageDeflate: false, skipUTF8Validation: true });
     this.#socket = socket;
     socket.on('message', (data: Buffer) => this.#receive(data));
     socket.on('error', () => undefined);
@@ -173,6 +176,7 @@ export class LoadContributor {
       result,
       committed: false,
       revealed: false,
+      checked: 0,
     };
     this.held.set(assignment, held);
     this.#sendCommit(assignment, held);

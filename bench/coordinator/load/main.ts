@@ -4,7 +4,8 @@ import { type LoadContext, LoadContributor } from './contributor.ts';
 import type { Acknowledged } from '../server.ts';
 
 export interface LoadStart {
-  url: string;
+  /** Contributors are spread over them evenly. */
+  urls: readonly string[];
   contributors: number;
   eager: boolean;
   remember?: boolean;
@@ -30,10 +31,9 @@ let pacing: NodeJS.Timeout | null = null;
 const connectsAtOnce = 64;
 const paceMs = 10;
 
-async function start({ url, contributors: count, eager, remember = false }: LoadStart): Promise<void> {
+async function start({ urls, contributors: count, eager, remember = false }: LoadStart): Promise<void> {
   const counts = { leases: 0, commits: 0, reveals: 0, agreed: 0, idle: 0, lost: 0 };
   const shared: LoadContext = {
-    url,
     eager,
     remember,
     counts,
@@ -46,7 +46,7 @@ async function start({ url, contributors: count, eager, remember = false }: Load
   const connectOne = async () => {
     while (next < count) {
       next++;
-      const contributor = new LoadContributor(shared);
+      const contributor = new LoadContributor(shared, urls[next % urls.length] as string);
       contributors.push(contributor);
       await contributor.connect();
     }
@@ -84,12 +84,19 @@ function report(): LoadReport {
   };
 }
 
-function acknowledged(): Acknowledged {
-  const all = contributors.flatMap((contributor) => [...contributor.held]);
-  return {
-    commits: all.filter(([, held]) => held.committed).map(([id, held]) => [id, held.commitment]),
-    reveals: all.filter(([, held]) => held.revealed).map(([id, held]) => [id, held.result]),
-  };
+/** Everything, or what is new since the last call. */
+function acknowledged(all: boolean): Acknowledged {
+  const found: Acknowledged = { commits: [], reveals: [] };
+  for (const contributor of contributors) {
+    for (const [id, held] of contributor.held) {
+      const stage = held.revealed ? 2 : held.committed ? 1 : 0;
+      if (stage === 0 || (!all && stage <= held.checked)) continue;
+      found.commits.push([id, held.commitment]);
+      if (stage === 2) found.reveals.push([id, held.result]);
+      held.checked = stage;
+    }
+  }
+  return found;
 }
 
 function stop(): void {
