@@ -16,6 +16,7 @@ import type { Contents } from './contents.ts';
 
 /** Climate figures are of this age at the most. */
 const climateMs = 10_000;
+const transfersMax = 100_000;
 const signature: Hex = '0x';
 const result = Uint8Array.of();
 
@@ -101,6 +102,8 @@ export class RecordAuthority implements Authority {
 
   tick(now: number, online: () => Iterable<Identity>): void {
     this.store.now = now;
+    // Balances say all that is measured: a million units' transfers would fill the memory.
+    if (this.store.transfers.length > transfersMax) this.store.transfers.length = 0;
     if (now - this.#climateAt >= climateMs) this.#lookAround(now, online());
     for (const change of this.store.runNow(this.#operations.tick(now))) this.#follow(change);
     for (const liar of this.#reviews.splice(0)) this.#review(liar, now);
