@@ -64,6 +64,8 @@ export const roundSchema = v.object({
   unitsAccepted: count,
   unitsSplit: count,
   replicasUsed: count,
+  /** Units that a later check found false after they had been used; not there while there are none. */
+  overturned: v.optional(count),
   /** Everybody's rewards when the round closed; null, or not there, while nobody had one. */
   rewards: v.optional(v.nullable(rewardsRootSchema)),
   anchor: v.nullable(anchorSchema),

@@ -125,6 +125,7 @@ const unitTables = ({ int, real, bytes, end, endKeyed }: Types) => [
   "CREATE INDEX units_agreed ON units (cid) WHERE phase = 'agreed'",
   "CREATE INDEX units_digest ON units (digest) WHERE phase = 'accepted'",
   // What is not published yet: little at any time, and asked for by whatever is shown.
+  'CREATE INDEX units_overturned ON units (cid) WHERE overturned = 1',
   'CREATE INDEX units_sealed ON units (cid) WHERE sealed = 1',
   // Blocks of accepted outputs: served, in `blocks`, once their unit is no longer sealed.
   `CREATE TABLE outputs (unit TEXT NOT NULL, cid TEXT NOT NULL, PRIMARY KEY (unit, cid)) ${endKeyed}`,

@@ -87,12 +87,13 @@ export function jobMethods(ports: SqlPorts, rules: Rules): JobMethods {
     async rounds(job, last = roundsMax) {
       const query = db.selectFrom('rounds').selectAll().where('job', '=', job).orderBy('round', 'desc');
       const rows = await query.limit(Math.min(last, roundsMax)).execute();
-      return rows.map(roundRecord).reverse();
+      const overturned = await overturnedFrom(ports, job, rows.at(-1)?.round ?? 0);
+      return rows.map((row) => roundRecord(row, overturned)).reverse();
     },
     async round(job, round) {
       const query = db.selectFrom('rounds').selectAll().where('job', '=', job).where('round', '=', round);
       const row = await query.executeTakeFirst();
-      return row ? roundRecord(row) : null;
+      return row ? roundRecord(row, await overturnedFrom(ports, job, round)) : null;
     },
   };
 }
@@ -307,8 +308,46 @@ function planOrder(a: SlotRecord, b: SlotRecord): number {
   return a.slot.round - b.slot.round || kind(a) - kind(b) || a.slot.lane - b.slot.lane;
 }
 
-function roundRecord(row: Selectable<Database['rounds']>): RoundRecord {
-  const { job, round, root, checkpoint, tx, block_number } = row;
+/**
+ * Units of rounds that were found false after they had been used, by round: few, if any, so they are looked up first. (SQLite takes the index only
+ * for a number that stands in the query.)
+ */
+async function overturnedFrom({ db }: SqlPorts, job: Cid, round: number): Promise<Map<number, number>> {
+  const units = await db
+    .selectFrom('units')
+    .select('cid')
+    .where(sql<boolean>`overturned = 1`)
+    .execute();
+  const counts = new Map<number, number>();
+  for (const part of chunks(units, 1)) {
+    const rows = await db
+      .selectFrom('slots')
+      .select((eb) => ['round', eb.fn.countAll<number>().as('units')])
+      .where(
+        'unit',
+        'in',
+        part.map(({ cid }) => cid),
+      )
+      .where('job', '=', job)
+      .where('round', '>=', round)
+      .groupBy('round')
+      .execute();
+    for (const row of rows) {
+      counts.set(Number(row.round), (counts.get(Number(row.round)) ?? 0) + Number(row.units));
+    }
+  }
+  return counts;
+}
+
+function roundRecord(row: Selectable<Database['rounds']>, overturned: Map<number, number>): RoundRecord {
+  const { job, root, checkpoint, tx, block_number } = row;
+  const round = Number(row.round);
   const anchor = tx === null ? null : { root, tx, blockNumber: block_number ?? 0 };
-  return { job, round, root, checkpoint, summary: { ...(JSON.parse(row.summary) as RoundSummary), anchor } };
+  const found = overturned.get(round);
+  const summary = {
+    ...(JSON.parse(row.summary) as RoundSummary),
+    ...(found ? { overturned: found } : {}),
+    anchor,
+  };
+  return { job, round, root, checkpoint, summary };
 }
