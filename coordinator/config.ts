@@ -3,10 +3,16 @@ import { resolve } from 'node:path';
 import * as v from 'valibot';
 import { AtollError } from '#protocol/errors.ts';
 import { addressSchema } from '#protocol/messages/hex.ts';
+import type { HttpOptions } from './routes/http-side.ts';
 import type { S3Options } from './storage/blobs-s3.ts';
 
 /** A setting that may be left out, or be empty, as in a file of variables. */
 const text = v.optional(v.pipe(v.string(), v.trim()), '');
+const list = v.pipe(
+  v.string(),
+  v.transform((names) => names.split(',').map((name) => name.trim().toLowerCase())),
+  v.transform((names) => names.filter((name) => name !== '')),
+);
 const addressList = v.pipe(
   v.string(),
   v.transform((list) => list.split(',').map((each) => each.trim().toLowerCase())),
@@ -58,6 +64,14 @@ const configSchema = v.object({
     ),
     '',
   ),
+  /** Origins of other sites whose pages may read, comma-separated, or `*`; those named may write too. */
+  allowedOrigins: v.optional(list),
+  /** The address that wallets are shown when they sign in. */
+  publicUrl: urlOf('https:', 'http:'),
+  /** Wallets that may have API keys, comma-separated, or `*`. */
+  clients: v.optional(list),
+  /** Proxies in front that append to X-Forwarded-For. */
+  trustedProxies: v.optional(v.pipe(v.string(), v.regex(/^\d$/), v.transform(Number)), '0'),
   /** PostgreSQL in place of the data directory's own database; several coordinators may share it. */
   databaseUrl: urlOf('postgres:', 'postgresql:'),
   /** NATS for what coordinators on one database tell each other; PostgreSQL does it without. */
@@ -80,6 +94,10 @@ const environment: Record<keyof ConfigFlags, string> = {
   dataDir: 'ATOLL_DATA_DIR',
   staticDir: 'ATOLL_STATIC_DIR',
   allowedHosts: 'ATOLL_ALLOWED_HOSTS',
+  allowedOrigins: 'ATOLL_ALLOWED_ORIGINS',
+  publicUrl: 'ATOLL_PUBLIC_URL',
+  clients: 'ATOLL_CLIENTS',
+  trustedProxies: 'ATOLL_TRUSTED_PROXIES',
   databaseUrl: 'DATABASE_URL',
   natsUrl: 'NATS_URL',
   s3Endpoint: 'S3_ENDPOINT',
@@ -109,6 +127,17 @@ export function parseConfig(flags: ConfigFlags, env: Readonly<Record<string, str
       details: { setting: name },
     },
   );
+}
+
+/** What of the configuration is about HTTP; what is not set is left to the coordinator. */
+export function httpOptionsOf(config: Config): HttpOptions {
+  const { allowedHosts, allowedOrigins, publicUrl, clients, trustedProxies } = config;
+  return {
+    ...{ allowedHosts, trustedProxies },
+    ...(allowedOrigins ? { allowedOrigins } : {}),
+    ...(publicUrl === '' ? {} : { publicUrl }),
+    ...(clients ? { clients } : {}),
+  };
 }
 
 /** Where blocks go: an S3-compatible store, or null for the data directory. Throws `bad_config` for half a setting. */

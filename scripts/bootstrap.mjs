@@ -1,5 +1,5 @@
 /**
- * The way into every command: `node scripts/bootstrap.mjs start|test|dev|check|sim|bench|audit|conformance|fmt [options]`.
+ * The way into every command: `node scripts/bootstrap.mjs start|test|dev|check|sim|bench|audit|conformance|keys|fmt [options]`.
  *
  * Plain JavaScript without dependencies, because it runs before anything is installed, on any Node from 20 on. It gets Node 24 (the npm packages
  * `node-*` and `npm` into .tools/) when this one is older, installs the locked packages without their install scripts, and hands over to
@@ -19,7 +19,7 @@ import {
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
-export const commands = ['start', 'test', 'dev', 'check', 'sim', 'bench', 'audit', 'conformance', 'fmt'];
+export const commands = ['start', 'test', 'dev', 'check', 'sim', 'bench', 'audit', 'conformance', 'keys', 'fmt'];
 const nodeVersion = '24.21.0';
 const npmVersion = '11.21.2';
 /** Platforms for which the registry has that exact Node. */

@@ -6,6 +6,7 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import * as v from 'valibot';
+import { httpOptionsOf, parseConfig } from '#coordinator/config.ts';
 import { type Coordinator, createCoordinator } from '#coordinator/main.ts';
 import { type EmbeddedAnchor, openEmbeddedAnchor } from '#coordinator/anchor/embedded.ts';
 import { floatToBits } from '#coordinator/planner/optimiser.ts';
@@ -153,6 +154,7 @@ export async function openNetwork(
     const anchor = options.chain ? await openChain(options.dataDir, signal) : null;
     if (anchor) undo.push(() => anchor.close());
     const coordinator = await createCoordinator({
+      ...httpOptionsOf(parseConfig({}, process.env)),
       dataDir: options.dataDir,
       port: options.port,
       staticDir,

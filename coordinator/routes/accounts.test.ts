@@ -2,6 +2,7 @@
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { describe, expect, test } from 'vitest';
 import { createClient } from '#protocol/http/client.ts';
+import { decodeJob } from '#protocol/messages/job.ts';
 import { signerFromKey } from '#protocol/signer.ts';
 import type { Hex } from 'viem';
 import type { Coordinator, CoordinatorOptions } from '../main.ts';
@@ -235,6 +236,21 @@ describe('a client', () => {
     expect((await client.call('jobRounds', { params: { id } })).rounds).toHaveLength(1);
   });
 
+  test('finds its job going on after a restart, for as many rounds as it asked for', async () => {
+    const dataDir = await temporaryFolder();
+    const first = await testCoordinator({ dataDir });
+    const client = await clientOf(first);
+    const corpus = await client.call('storeFile', { body: text() });
+    const { id } = await client.call('startJob', { body: aJob(corpus) });
+    await first.close();
+    const second = await testCoordinator({ dataDir });
+    // As `npm start` does with the job of its options: others rest, but for those of clients.
+    const own = await second.ensureJob(testJob({}, 'own'), testText(), { alone: true, stopAfterRounds: 1 });
+    for (let i = 0; i < 2; i++) testContributor(second).start();
+    await Promise.all([second.settled(id, 1), second.settled(own, 1)]);
+    expect(await second.status(id)).toMatchObject({ state: 'done', rounds: [{ round: 1 }], units: [] });
+  });
+
   test('cannot start what it has not stored, what is no text, and what is too large', async () => {
     const coordinator = await testCoordinator();
     const client = await clientOf(coordinator);
@@ -254,6 +270,23 @@ describe('a client', () => {
     await expect(start(wrong)).rejects.toMatchObject({ code: 'bad_request' });
     const tiny = { ...aJob(corpus), training: { ...aJob(corpus).training, heldOut: 65_536 } };
     await expect(start(tiny)).rejects.toMatchObject({ code: 'bad_input' });
+  });
+
+  test('cannot take over a job of the operator’s, nor shorten one that is going', async () => {
+    const coordinator = await testCoordinator();
+    const client = await clientOf(coordinator);
+    const corpus = await client.call('storeFile', { body: text() });
+    const wanted = aJob(corpus);
+    const { id } = await client.call('startJob', { body: { ...wanted, rounds: 3 } });
+    expect(await client.call('startJob', { body: { ...wanted, rounds: 1 } })).toEqual({ id });
+    for (let i = 0; i < 2; i++) testContributor(coordinator).start();
+    await coordinator.settled(id, 3);
+    const other = await testCoordinator();
+    const document = await client.send('block', { params: { cid: id } });
+    await other.ensureJob(decodeJob(new Uint8Array(await document.arrayBuffer())), text());
+    const stranger = await clientOf(other);
+    await stranger.call('storeFile', { body: text() });
+    await expect(stranger.call('startJob', { body: wanted })).rejects.toMatchObject({ code: 'conflict' });
   });
 
   test('has room for four jobs', async () => {

@@ -92,6 +92,7 @@ export function createHttpSide(ports: HttpPorts): HttpSide {
         jobs: {
           ...{ shelf, clock, blobs: ports.blobs },
           startJob: (job, corpus, rounds) => service.ensureJob(job, corpus, { stopAfterRounds: rounds }),
+          isKnown: async (job) => (await storage.jobs()).some((record) => record.id === job),
           running: async () => (await queries.running()).map((job) => job.id),
         },
         isAllowedHost,

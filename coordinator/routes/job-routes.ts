@@ -11,10 +11,10 @@ import { type FileInfo, fileInfoSchema, type NewJob } from '#protocol/http/accou
 import { endpoints } from '#protocol/http/table.ts';
 import { limits } from '#protocol/limits.ts';
 import { type BlockStore, readFile } from '#protocol/messages/file.ts';
-import type { Job } from '#protocol/messages/job.ts';
+import { type Job, jobId } from '#protocol/messages/job.ts';
 import { parameterCount } from '#kernels/model/layout.ts';
 import type { Clock } from '../service/ports.ts';
-import type { Shelf } from '../storage/shelf.ts';
+import type { Shelf, ShelfRecord } from '../storage/shelf.ts';
 import type { Principal } from './api-keys.ts';
 import type { Mount } from './mount.ts';
 
@@ -23,6 +23,8 @@ export interface JobPorts {
   clock: Clock;
   blobs: BlockStore;
   startJob: (job: Omit<Job, 'corpus'>, corpus: Uint8Array, rounds: number) => Promise<Cid>;
+  /** Whether there is such a job, going or resting. */
+  isKnown: (job: Cid) => Promise<boolean>;
   /** Jobs that are being worked on and not done. */
   running: () => Promise<readonly Cid[]>;
 }
@@ -54,7 +56,7 @@ export function addJobs(mount: Mount, ports: JobPorts): void {
 /** How many rounds a client's job goes on for; null for a job that no client started. */
 export async function roundsOfJob(shelf: Shelf, job: Cid, now: number): Promise<number | null> {
   const record = await shelf.get(jobKind, job, now);
-  return record ? v.parse(startedSchema, JSON.parse(record.value)).rounds : null;
+  return record ? roundsIn(record) : null;
 }
 
 function requireScope(principal: Principal): void {
@@ -136,10 +138,28 @@ async function startJob(wanted: NewJob, owner: string, ports: JobPorts): Promise
   }
   await requireRoom(owner, ports);
   const file = v.parse(fileInfoSchema, JSON.parse(stored.value));
-  const id = await ports.startJob(documentOf(wanted), await readFile(blobs, file), wanted.rounds);
-  const value = JSON.stringify({ rounds: wanted.rounds });
-  await shelf.put({ kind: jobKind, key: id, owner, value, createdAt: clock.now(), expiresAt: null });
-  return id;
+  const document = documentOf(wanted);
+  const id = jobId({ ...document, corpus: file });
+  const before = await shelf.get(jobKind, id, clock.now());
+  if (!before && (await ports.isKnown(id))) {
+    throw new AtollError('conflict', 'This is a job of the operator’s own.', { details: { job: id } });
+  }
+  // Kept before the job is begun: whichever process takes it up must know how far it goes.
+  const rounds = Math.max(wanted.rounds, before ? roundsIn(before) : 0);
+  const value = JSON.stringify({ rounds });
+  const record = { kind: jobKind, key: id, owner: before?.owner ?? owner, value };
+  await shelf.put({ ...record, createdAt: before?.createdAt ?? clock.now(), expiresAt: null });
+  try {
+    return await ports.startJob(document, await readFile(blobs, file), rounds);
+  } catch (error) {
+    if (before) await shelf.put(before);
+    else await shelf.take(jobKind, id, clock.now());
+    throw error;
+  }
+}
+
+function roundsIn(record: ShelfRecord): number {
+  return v.parse(startedSchema, JSON.parse(record.value)).rounds;
 }
 
 /** Throws `conflict` when the owner, or everybody together, has as many jobs going as there may be. */

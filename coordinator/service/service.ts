@@ -248,17 +248,25 @@ export class Service {
     return id;
   }
 
+  /** `alone`: others rest, but for those that clients have started. */
   async #activate(id: Cid, alone: boolean): Promise<void> {
     const { storage } = this.#ports;
-    const active = (await storage.jobs()).filter((record) => record.active).map((record) => record.id);
-    const others = alone ? [] : [...this.#runners.keys(), ...active];
+    const going = (await storage.jobs()).filter((record) => record.active).map((record) => record.id);
+    const active = new Set([id]);
+    for (const job of [...going, ...this.#runners.keys()]) {
+      if (!alone || (await this.#isClients(job))) active.add(job);
+    }
     for (const [job, runner] of this.#runners) {
-      if (!alone || job === id) continue;
+      if (active.has(job)) continue;
       await runner.close();
       this.#runners.delete(job);
     }
-    await storage.setActiveJobs([...new Set([...others, id])]);
+    await storage.setActiveJobs([...active]);
     this.#fellows.tellJobs();
+  }
+
+  async #isClients(job: Cid): Promise<boolean> {
+    return ((await this.#ports.roundsOf?.(job)) ?? null) !== null;
   }
 
   /** A job that was begun in an earlier life, or by another process. */
