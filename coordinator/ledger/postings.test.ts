@@ -51,6 +51,12 @@ class Record {
     release(this.view, address(who), 'trust earned');
   }
 
+  /** Earns into escrow again, with what it has still there. */
+  distrust(who: number): void {
+    const row = this.view.contributor(address(who));
+    if (row) this.view.put('contributors', { ...row, trustedAt: null });
+  }
+
   overturn(id: Hex): bigint {
     const row = this.view.replica(id);
     if (!row) return 0n;
@@ -77,6 +83,7 @@ const actions = fc.array(
       states: fc.array(fc.record({ who: fc.nat(4), agreed: fc.boolean() }), { maxLength: 5 }),
     }),
     fc.record({ do: fc.constant('trust' as const), who: fc.nat(4) }),
+    fc.record({ do: fc.constant('distrust' as const), who: fc.nat(4) }),
     fc.record({ do: fc.constant('outlaw' as const), who: fc.nat(4) }),
     fc.record({ do: fc.constant('overturn' as const), which: fc.nat(30) }),
     fc.record({ do: fc.constant('climate' as const), judged: fc.nat(100_000), liars: fc.nat(1000) }),
@@ -96,6 +103,7 @@ function act(record: Record, action: Action): void {
   if (action.do === 'fund') fund(view, job, BigInt(action.amount), 'budget');
   else if (action.do === 'accept') record.accept(action.states, action.operations, action.quality);
   else if (action.do === 'trust') record.trust(action.who);
+  else if (action.do === 'distrust') record.distrust(action.who);
   else if (action.do === 'outlaw') record.outlaw(action.who);
   else if (action.do === 'overturn') record.overturn(assignment(action.which));
   else if (action.do === 'climate') view.climate = { ...view.climate, ...action };
@@ -229,6 +237,18 @@ describe('a liar', () => {
       record.overturn(lie[0] as Hex);
       expect(balance(record.view, creditOf(address(1)))).toBe(left);
     }
+  });
+
+  test('gives back what was released before from credit, and the rest from escrow first', () => {
+    const record = new Record();
+    record.trust(1);
+    record.accept([{ who: 1, agreed: true }], 1_000);
+    record.distrust(1);
+    const [lie] = record.accept([{ who: 1, agreed: true }], 300);
+    record.accept([{ who: 1, agreed: true }], 100);
+    expect(record.overturn(lie as Hex)).toBe(600n);
+    expect(balance(record.view, escrowOf(address(1)))).toBe(0n);
+    expect(balance(record.view, creditOf(address(1)))).toBe(800n);
   });
 
   test('that had not loses its escrow; without escrow it would keep it', () => {
