@@ -278,6 +278,13 @@ export interface LedgerReads {
   sharesOf(job: Cid, page: { after?: string; most: number }): Promise<Reward[]>;
 }
 
+/** Blocks that the database speaks of; what they link to is needed too. */
+export interface BlockRoots {
+  roots: Cid[];
+  /** Outputs of agreed units, which may still be on their way here. */
+  pending: Cid[];
+}
+
 export interface Storage {
   /** The random id of this network, made once. */
   readonly network: Hex;
@@ -362,6 +369,11 @@ export interface Storage {
   isPublic(cid: Cid): Promise<boolean>;
   /** A job, workunit or accepted result, by its CID. */
   document(cid: Cid): Promise<Uint8Array | null>;
+
+  /** What must be kept: of each job also the units of its last closed rounds. */
+  blockRoots(lastRounds: number): Promise<BlockRoots>;
+  /** These blocks are about to go: nobody is told any more that they are here. */
+  forgetBlocks(cids: readonly Cid[]): Promise<void>;
 
   /** Chains up to `most` ledger entries; resolves with how many there were. */
   seal(most: number): Promise<number>;

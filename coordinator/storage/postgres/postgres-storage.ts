@@ -11,6 +11,7 @@ import { createRecord } from '../../record/record.ts';
 import { defaultRecordRules, type RecordRules } from '../../record/rules.ts';
 import { calm, type Climate } from '../../record/view.ts';
 import type { Presence, Storage } from '../port.ts';
+import { garbageMethods } from '../sql/garbage.ts';
 import { jobMethods } from '../sql/jobs.ts';
 import { ledgerReads } from '../sql/ledger-reads.ts';
 import { seal } from '../sql/ledger.ts';
@@ -85,6 +86,7 @@ async function assemble(db: Db, options: PostgresOptions): Promise<Storage> {
     ...guarded({
       ...jobMethods(ports, rules.consensus),
       ...unitMethods(ports),
+      ...garbageMethods(ports),
       seal: (most: number) =>
         // Another process is at it: what there is gets sealed.
         ports.write(async (trx) => ((await tryLock(trx, 'sealer')) ? seal(trx, most) : 0)),

@@ -13,6 +13,7 @@ import { createRecord } from '../../record/record.ts';
 import { defaultRecordRules, type RecordRules } from '../../record/rules.ts';
 import { calm } from '../../record/view.ts';
 import type { Presence, Storage } from '../port.ts';
+import { garbageMethods } from '../sql/garbage.ts';
 import { jobMethods } from '../sql/jobs.ts';
 import { ledgerReads } from '../sql/ledger-reads.ts';
 import { seal } from '../sql/ledger.ts';
@@ -89,6 +90,7 @@ export async function openSqliteStorage(options: SqliteOptions): Promise<Storage
     ...guarded({
       ...jobMethods(ports, rules.consensus),
       ...unitMethods(ports),
+      ...garbageMethods(ports),
       ...keptReads(store, new Statements(connection)),
       seal: (most: number) => ports.write((trx) => seal(trx, most)),
       check: (at: number) => noteCheck(ports, at),

@@ -1,0 +1,83 @@
+/** Which blocks the database still speaks of: where the collector of garbage begins. */
+import { linksOf } from '#protocol/codec/cbor.ts';
+import type { Cid } from '#protocol/codec/cid.ts';
+import type { BlockRoots, Storage } from '../port.ts';
+import { chunks, type SqlPorts } from './ports.ts';
+
+export type GarbageMethods = Pick<Storage, 'blockRoots' | 'forgetBlocks'>;
+
+export function garbageMethods({ db, write }: SqlPorts): GarbageMethods {
+  return {
+    async blockRoots(lastRounds) {
+      const roots = new Set<Cid>();
+      const pending = new Set<Cid>();
+      for (const job of await db.selectFrom('jobs').select(['bytes', 'initial']).execute()) {
+        roots.add(job.initial);
+        addLinks(roots, job.bytes);
+      }
+      for (const { checkpoint } of await db.selectFrom('rounds').select('checkpoint').distinct().execute()) {
+        roots.add(checkpoint);
+      }
+      for (const unit of await liveUnits({ db }, lastRounds)) {
+        addLinks(roots, unit.bytes);
+        if (unit.result) addLinks(roots, unit.result);
+      }
+      const revealed = db
+        .selectFrom('replicas as r')
+        .innerJoin('units as u', 'u.cid', 'r.unit')
+        .select(['r.result', 'u.phase'])
+        .where('r.result', 'is not', null)
+        .where((eb) => eb.or([eb('u.phase', '<>', 'accepted'), eb('u.rechecks', '>', 0)]));
+      for (const { result, phase } of await revealed.execute()) {
+        addLinks(phase === 'agreed' ? pending : roots, result as Uint8Array);
+      }
+      return { roots: [...roots], pending: [...pending] } satisfies BlockRoots;
+    },
+    forgetBlocks: (cids) =>
+      write(async (trx) => {
+        for (const piece of chunks(cids, 1)) {
+          await trx.deleteFrom('blocks').where('cid', 'in', piece).execute();
+          await trx.deleteFrom('outputs').where('cid', 'in', piece).execute();
+        }
+      }),
+  };
+}
+
+/** Units that somebody may still have to compute, check or build upon: open ones, those of open rounds, of the last rounds, and false ones. */
+async function liveUnits({ db }: Pick<SqlPorts, 'db'>, lastRounds: number) {
+  const closed = db
+    .selectFrom('rounds')
+    .select((eb) => ['job', eb.fn.max('round').as('round')])
+    .groupBy('job');
+  const recent = db
+    .selectFrom('slots as s')
+    .leftJoin(closed.as('c'), 'c.job', 's.job')
+    .select('s.unit')
+    .where((eb) => eb.or([eb('c.round', 'is', null), eb('s.round', '>', eb('c.round', '-', lastRounds))]));
+  return db
+    .selectFrom('units')
+    .select(['bytes', 'result'])
+    .where((eb) =>
+      eb.or([
+        eb('phase', '<>', 'accepted'),
+        eb('rechecks', '>', 0),
+        eb('sealed', '=', 1),
+        eb('overturned', '=', 1),
+        eb('cid', 'in', recent),
+      ]),
+    )
+    .execute();
+}
+
+/** Inputs of a unit, outputs of a result, the corpus of a job. A document that is not canonical names nothing. */
+function addLinks(into: Set<Cid>, document: Uint8Array): void {
+  for (const cid of readLinks(document)) into.add(cid);
+}
+
+function readLinks(document: Uint8Array): Cid[] {
+  try {
+    return linksOf(document);
+  } catch {
+    return [];
+  }
+}
