@@ -25,6 +25,7 @@ import {
   type Timing,
 } from './service/ports.ts';
 import { type InitialCheckpoint, type JobOptions, Service } from './service/service.ts';
+import { startCollecting } from './storage/collector.ts';
 import { openStores, type StoreOptions, type Stores } from './stores.ts';
 import { version } from './version.ts';
 
@@ -78,6 +79,12 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     const onBatch = (size: number, ms: number) => metrics.batch(size, ms);
     const stores = await openStores(options, onBatch, (step) => undo.push(step));
     const { storage, blobs } = stores;
+    const collector = startCollecting({
+      ...stores,
+      clock: options.clock ?? systemClock,
+      log: options.logger ?? silentLogger,
+    });
+    undo.push(() => collector.close());
     const parts = { ...stores, directory, events, metrics };
     const service = createService(options, parts);
     undo.push(() => service.close());

@@ -22,6 +22,14 @@ export function garbageMethods({ db, write }: SqlPorts): GarbageMethods {
         addLinks(roots, unit.bytes);
         if (unit.result) addLinks(roots, unit.result);
       }
+      // Losses are a few bytes, and shown for as long as the job is.
+      const evaluated = db
+        .selectFrom('slots as s')
+        .innerJoin('units as u', 'u.cid', 's.unit')
+        .select('u.result')
+        .where('s.kind', 'in', ['first', 'eval'])
+        .where('u.result', 'is not', null);
+      for (const { result } of await evaluated.execute()) addLinks(roots, result as Uint8Array);
       const revealed = db
         .selectFrom('replicas as r')
         .innerJoin('units as u', 'u.cid', 'r.unit')

@@ -1,7 +1,6 @@
 /** Facts about the network as a whole, by name. */
 import type { Hex } from 'viem';
 import type { SqlPorts } from './ports.ts';
-import type { Db } from './schema.ts';
 
 /** A fact that is made once: `fresh` unless there is one. Of several processes that ask first, all get the same. */
 export async function fixed({ db, write }: SqlPorts, key: 'network' | 'secret', fresh: Hex): Promise<Hex> {
