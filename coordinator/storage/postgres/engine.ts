@@ -236,7 +236,7 @@ export class PostgresEngine implements Engine {
     const size = Math.max(...asks.map((search) => search.window));
     // Every ask may take a unit out of the window, and another one comes in at its end.
     if (size <= stretchMin) return { from: -Infinity, most: size + asks.length };
-    const most = stretchMin + 2 * asks.length;
+    const most = stretchMin + asks.length;
     const { first, last } = await this.#bounds(client, size);
     // As much before the first as a stretch is long, so that the oldest units come up as often as all others.
     const length = ((last - first) * most) / size;

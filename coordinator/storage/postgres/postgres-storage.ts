@@ -5,6 +5,7 @@
  * A database that goes away fails its callers with `storage_failed` until it is back; connections are made again by themselves.
  */
 import { randomBytes } from 'node:crypto';
+import type { Cid } from '#protocol/codec/cid.ts';
 import { toHex } from '#protocol/messages/hex.ts';
 import type { Hex } from 'viem';
 import { createRecord } from '../../record/record.ts';
@@ -29,6 +30,7 @@ import { PostgresEngine } from './engine.ts';
 import { kyselyOn } from './kysely.ts';
 import { tryLock } from './locks.ts';
 import { Presences } from './presences.ts';
+import { UnitReader } from './unit-reader.ts';
 
 export interface PostgresOptions {
   /** `postgres://...`; may hold a password, so it is never shown. */
@@ -66,6 +68,7 @@ async function assemble(db: Db, options: PostgresOptions): Promise<Storage> {
   const ports: SqlPorts = { db, write: (work) => writing(db, work), onUnits: () => undefined };
   const network = await fixed(ports, 'network', options.network);
   const secret = await fixed(ports, 'secret', toHex(randomBytes(32)));
+  const units = new UnitReader(db);
   const presences = await Presences.open(db, rules);
   const engine = await PostgresEngine.open({
     ...{ url, now, climate: () => climate },
@@ -87,6 +90,7 @@ async function assemble(db: Db, options: PostgresOptions): Promise<Storage> {
       ...jobMethods(ports, rules.consensus),
       ...unitMethods(ports),
       ...garbageMethods(ports),
+      unit: (cid: Cid) => units.read(cid),
       seal: (most: number) =>
         // Another process is at it: what there is gets sealed.
         ports.write(async (trx) => ((await tryLock(trx, 'sealer')) ? seal(trx, most) : 0)),
