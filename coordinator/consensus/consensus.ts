@@ -3,9 +3,9 @@
  *
  * How many replicas there are to be is drawn in secret with the first lease (`Plan`), and no reveal is taken before all of them have committed
  * or their time is over; a replica that is leased once more because another is late may still join until the vote is counted. A digest with
- * `quorum` supporters of different owners and two thirds of the revealed weight is agreed; otherwise more replicas are asked for, then a
- * referee. What happens after acceptance is in `checks.ts`. Deadlines are what `tick` ends, nothing else: a message that is late while nobody
- * has looked at the clock yet harms nobody.
+ * `quorum` supporters of different owners and two thirds of the revealed weight is agreed (one more and three quarters in a larger group that is
+ * not of one mind); otherwise more replicas are asked for, then a referee. What happens after acceptance is in `checks.ts`. Deadlines are what
+ * `tick` ends, nothing else: a message that is late while nobody has looked at the clock yet harms nobody.
  */
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
