@@ -198,7 +198,8 @@ describe('checks', () => {
       const { bench, unit } = doubtful('x');
       bench.store.climate = climateOf({ online });
       const { checkMs } = bench.rules.scheduling;
-      bench.tick(checkMs + 1);
+      const types = bench.tick(checkMs + 1).flatMap((c) => c.transitions.map((t) => t.type));
+      expect(types).toEqual(online === 3 ? ['recheck'] : []);
       expect(bench.unit(unit).rechecks).toBe(online === 3 ? 0 : 1);
       expect(bench.unseal(unit)).toBe(online === 3);
     }

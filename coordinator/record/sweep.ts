@@ -53,8 +53,13 @@ function letChecksGo(view: View, step: Step, { now, rules }: Setting): Step {
   if (unit.phase !== 'accepted' || unit.rechecks === 0) return step;
   if (unit.until === null || unit.until > now) return step;
   const open = unit.replicas.filter((r) => r.state === 'leased' || r.state === 'committed').length;
-  const rechecks = view.climate.online < rules.trust.smallOnline ? open : unit.rechecks;
-  return { ...step, unit: { ...unit, rechecks, until: now + rules.scheduling.checkMs } };
+  const until = now + rules.scheduling.checkMs;
+  if (view.climate.online >= rules.trust.smallOnline || open === unit.rechecks) {
+    return { ...step, unit: { ...unit, until } };
+  }
+  const reason = 'nobody has taken the check, and in a network this small nobody may be able to';
+  const transitions = [...step.transitions, { type: 'recheck' as const, wanted: 0, reason }];
+  return { ...step, unit: { ...unit, rechecks: open, until }, transitions };
 }
 
 /** One step of making up for downtime: what is due is not looked at before the grace is over. True when there may be more to do. */
