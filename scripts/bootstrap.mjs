@@ -19,7 +19,18 @@ import {
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
-export const commands = ['start', 'test', 'dev', 'check', 'sim', 'bench', 'audit', 'conformance', 'keys', 'fmt'];
+export const commands = [
+  'start',
+  'test',
+  'dev',
+  'check',
+  'sim',
+  'bench',
+  'audit',
+  'conformance',
+  'keys',
+  'fmt',
+];
 const nodeVersion = '24.21.0';
 const npmVersion = '11.21.2';
 /** Platforms for which the registry has that exact Node. */
