@@ -1,4 +1,6 @@
 /** Wallets, keys, links, files and jobs, over HTTP as a client asks; and each way of getting in without a right to. */
+import { join } from 'node:path';
+import BetterSqlite3 from 'better-sqlite3';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { describe, expect, test } from 'vitest';
 import { createClient } from '#protocol/http/client.ts';
@@ -187,6 +189,23 @@ describe('keys', () => {
     }
     expect(await coordinator.keys.find(key)).not.toBeNull();
   });
+});
+
+test('what has run out is removed when something new is kept', async () => {
+  const clock = movableClock();
+  const dataDir = await temporaryFolder();
+  const coordinator = await testCoordinator({ clock, dataDir });
+  const wallet = walletOf(coordinator);
+  const begin = () =>
+    wallet.client.call('signIn', { body: { address: wallet.address, action: { type: 'key', name: 'x' } } });
+  for (let i = 0; i < 5; i++) await begin();
+  const db = new BetterSqlite3(join(dataDir, 'atoll.sqlite'), { readonly: true });
+  const kept = () => db.prepare("SELECT count(*) FROM shelf WHERE kind = 'nonce'").pluck().get();
+  expect(kept()).toBe(5);
+  clock.offset = 6 * 60_000;
+  await begin();
+  await expect.poll(kept).toBe(1);
+  db.close();
 });
 
 describe('a link', () => {

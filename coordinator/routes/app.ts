@@ -63,7 +63,8 @@ export function createApp(ports: AppPorts): Hono<AppEnv> {
 
 function addRoutes(app: Hono<AppEnv>, ports: AppPorts): void {
   const repeats = createRepeats({ shelf: ports.jobs.shelf, clock: ports.context.clock });
-  const mount = mounter(app, { ...ports.context, repeats, isPrivate: ports.isPrivate });
+  const tidy = sweeper(ports);
+  const mount = mounter(app, { ...ports.context, repeats, tidy, isPrivate: ports.isPrivate });
   addReads(mount, ports.reads);
   addLedger(mount, ports.records);
   addRecords(mount, ports.records);
@@ -74,6 +75,20 @@ function addRoutes(app: Hono<AppEnv>, ports: AppPorts): void {
   app.get(routes.contribute, () => {
     throw new AtollError('bad_request', 'This is a WebSocket endpoint. Open it with a WebSocket client.');
   });
+}
+
+const sweepMs = 60_000;
+
+/** Removes nonces, answers and files that have run out, once a minute while anything of the kind is made. */
+function sweeper({ jobs: { shelf }, context: { clock, log } }: AppPorts): () => void {
+  let sweptAt = clock.now();
+  return () => {
+    if (clock.now() - sweptAt < sweepMs) return;
+    sweptAt = clock.now();
+    shelf
+      .sweep(sweptAt)
+      .catch((err: unknown) => log.warn({ err }, 'Small records that ran out are still kept.'));
+  };
 }
 
 /** Every path that is known, with what it answers; HEAD comes with GET. */

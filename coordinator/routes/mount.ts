@@ -36,6 +36,8 @@ export type Handler<E extends Endpoint> = (
 
 export interface MountPorts extends ContextPorts {
   repeats: Repeats;
+  /** Called when something is about to be kept: what has run out makes room. */
+  tidy: () => void;
   /** Whether only this machine can ask: then everybody who can is the operator. */
   isPrivate: boolean;
 }
@@ -47,6 +49,7 @@ export function mounter(app: Hono<AppEnv>, ports: MountPorts): Mount {
     app.on(endpoint.method, endpoint.path, async (context) => {
       context.set('route', endpoint.path);
       if (!['read', 'block'].includes(endpoint.bucket)) countRequest(context, ports, endpoint.bucket);
+      if (endpoint.method !== 'GET') ports.tidy();
       authorise(context, endpoint.auth, ports);
       const params = parseText(endpoint.params, context.req.param(), 'path');
       const query = parseText(endpoint.query, context.req.query(), 'query');
