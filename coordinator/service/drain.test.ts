@@ -51,7 +51,8 @@ test('an ask under way is answered, the next one gets nothing, and the goodbye s
       return systemRandom.u32();
     },
   };
-  const coordinator: Coordinator = await testCoordinator({ random });
+  // A sweep draws one too, so there is none meanwhile.
+  const coordinator: Coordinator = await testCoordinator({ random, timing: { sweepMs: 600_000 } });
   await coordinator.ensureJob(testJob(), testText(), { stopAfterRounds: 1 });
   asked = true;
   const { frames, code, reason } = await askTwice(coordinator);
