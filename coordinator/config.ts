@@ -5,6 +5,7 @@ import { AtollError } from '#protocol/errors.ts';
 import { addressSchema } from '#protocol/messages/hex.ts';
 import type { HttpOptions } from './routes/http-side.ts';
 import type { S3Options } from './storage/blobs-s3.ts';
+import type { StoreOptions } from './stores.ts';
 
 /** A setting that may be left out, or be empty, as in a file of variables. */
 const text = v.optional(v.pipe(v.string(), v.trim()), '');
@@ -151,4 +152,10 @@ export function blockStoreOf(config: Config): S3Options | null {
   if (missing.length === 0) return { endpoint, bucket, region, accessKeyId, secretAccessKey };
   const names = missing.map(([name]) => name).join(', ');
   throw new AtollError('bad_config', `Blocks are to go to S3, but ${names} is not set.`);
+}
+
+/** Where state is kept, as `createCoordinator` takes it. Throws `bad_config` for half a setting. */
+export function storeOptionsOf(config: Config): Omit<StoreOptions, 'dataDir'> {
+  const { databaseUrl, natsUrl, referees } = config;
+  return { databaseUrl, natsUrl, referees, blockStore: blockStoreOf(config) };
 }

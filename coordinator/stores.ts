@@ -2,7 +2,9 @@
  * What a coordinator keeps its state in, opened by its options: a data directory of its own, or PostgreSQL shared with other processes, with
  * blocks in a folder or on S3 and a bus between the processes.
  */
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { AtollError } from '#protocol/errors.ts';
 import type { Hex } from 'viem';
 import { noBus } from './bus/local.ts';
 import { openNatsBus } from './bus/nats.ts';
@@ -74,6 +76,7 @@ export async function openStores(
   const storage = await openStorage(options, onBatch);
   undo(() => storage.close());
   if (!databaseUrl) return { storage, blobs, bus: noBus, leads: async () => true };
+  await checkBlocks(storage, await placeOf(options), (options.clock ?? systemClock).now());
   const bus = await openBus(options, databaseUrl, storage.network);
   undo(() => bus.close());
   const leadership = new Leadership(databaseUrl, 'anchoring');
@@ -109,4 +112,31 @@ function rulesOf({ rules, scheduling, referees }: StoreOptions): Partial<RecordR
 
 function openBus({ natsUrl }: StoreOptions, databaseUrl: string, network: Hex): Promise<EventBus> {
   return natsUrl ? openNatsBus({ url: natsUrl, network }) : openPostgresBus({ url: databaseUrl });
+}
+
+/** What tells one place for blocks from another: the bucket, or a random id that a folder is given once. */
+async function placeOf({ blockStore, dataDir }: StoreOptions): Promise<string> {
+  if (blockStore) return `${blockStore.endpoint}/${blockStore.bucket}`;
+  const path = join(dataDir, 'blocks-id');
+  const fresh = (systemRandom.bytes32() as string).slice(2);
+  // Of two processes that begin at once, the second finds the file of the first.
+  await writeFile(path, fresh, { flag: 'wx' }).catch(() => undefined);
+  for (;;) {
+    const id = await readFile(path, 'utf8');
+    if (id.length === fresh.length) return id;
+    // The other one is in the middle of writing it.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** A block that one process stores must be there for all: they need one place. Throws `bad_config` for another than the first one's. */
+async function checkBlocks({ shelf }: Storage, place: string, now: number): Promise<void> {
+  const record = { kind: 'blocks', key: 'place', owner: '', value: JSON.stringify(place) };
+  await shelf.add({ ...record, createdAt: now, expiresAt: null }, now);
+  const known = await shelf.get('blocks', 'place', now);
+  if (known?.value === record.value) return;
+  throw new AtollError(
+    'bad_config',
+    'Another coordinator of this database keeps its blocks elsewhere. Give all of them one S3 bucket (S3_*), or one data directory on a shared disk.',
+  );
 }

@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import * as v from 'valibot';
-import { httpOptionsOf, parseConfig } from '#coordinator/config.ts';
+import { httpOptionsOf, parseConfig, storeOptionsOf } from '#coordinator/config.ts';
 import { type Coordinator, createCoordinator } from '#coordinator/main.ts';
 import { type EmbeddedAnchor, openEmbeddedAnchor } from '#coordinator/anchor/embedded.ts';
 import { floatToBits } from '#coordinator/planner/optimiser.ts';
@@ -153,8 +153,10 @@ export async function openNetwork(
   try {
     const anchor = options.chain ? await openChain(options.dataDir, signal) : null;
     if (anchor) undo.push(() => anchor.close());
+    const config = parseConfig({}, process.env);
     const coordinator = await createCoordinator({
-      ...httpOptionsOf(parseConfig({}, process.env)),
+      ...httpOptionsOf(config),
+      ...storeOptionsOf(config),
       dataDir: options.dataDir,
       port: options.port,
       staticDir,

@@ -9,9 +9,11 @@ import { expect, onTestFinished, test, type TestContext } from 'vitest';
 import { cborCode, cidOfSync } from '#protocol/codec/cid.ts';
 import type { JobStatus } from '#protocol/http/api.ts';
 import { createCoordinator } from '../main.ts';
+import type { S3Options } from '../storage/blobs-s3.ts';
 import { TestContributor } from '../testing/contributor.ts';
 import { fakeInitialCheckpoint, testJob, testText } from '../testing/fake-programs.ts';
 import { referenceRun, temporaryFolder } from '../testing/harness.ts';
+import { startS3 } from '../testing/s3.ts';
 import { useNats, usePostgres } from '../testing/services.ts';
 
 const postgres = usePostgres();
@@ -25,10 +27,17 @@ function contributorsOf(urls: readonly string[]): TestContributor[] {
   return contributors;
 }
 
-async function inProcess(databaseUrl: string, dataDir: string, rounds: number, natsUrl?: string) {
+async function inProcess(
+  databaseUrl: string,
+  dataDir: string,
+  rounds: number,
+  natsUrl?: string,
+  blockStore: S3Options | null = null,
+) {
   const coordinator = await createCoordinator({
     ...{ dataDir, databaseUrl, port: 0, initialCheckpoint: fakeInitialCheckpoint, stopAfterRounds: rounds },
     timing: { resyncMs: 500 },
+    blockStore,
     ...(natsUrl ? { natsUrl } : {}),
   });
   onTestFinished(() => coordinator.close());
@@ -55,6 +64,22 @@ test.for(['postgres', 'nats'] as const)(
     }
   },
 );
+
+test('a second coordinator that keeps its blocks elsewhere is refused; one on S3 shares them without a disk', async (context) => {
+  const url = await (await postgres(context)).createDatabase();
+  const dataDir = await temporaryFolder();
+  await inProcess(url, dataDir, 1);
+  await inProcess(url, dataDir, 1);
+  const elsewhere = inProcess(url, await temporaryFolder(), 1);
+  await expect(elsewhere).rejects.toMatchObject({ code: 'bad_config', message: /blocks elsewhere/ });
+  const blockStore = await startS3();
+  const other = await (await postgres(context)).createDatabase();
+  const [first, second] = await Promise.all(
+    [1, 2].map(async () => inProcess(other, await temporaryFolder(), 1, undefined, blockStore)),
+  );
+  const cid = await first?.blocks.put(Uint8Array.of(1, 2, 3));
+  expect(await second?.blocks.get(cid as string)).toEqual(Uint8Array.of(1, 2, 3));
+});
 
 async function startChild(databaseUrl: string, dataDir: string, rounds: number) {
   const script = join(import.meta.dirname, '../testing/child.ts');

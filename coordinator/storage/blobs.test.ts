@@ -1,28 +1,13 @@
 /** One suite for the block stores: on disk, and on S3 (s3rver, with real signatures). */
 import { mkdir, readdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import S3rver from 's3rver';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { cborCode, cidOfSync, parseCid, rawCode } from '#protocol/codec/cid.ts';
 import { limits } from '#protocol/limits.ts';
 import { temporaryFolder } from '../testing/harness.ts';
+import { startS3 } from '../testing/s3.ts';
 import { type BlobStore, openBlobs, type StoredBlock } from './blobs.ts';
-import { openS3Blobs, type S3Options } from './blobs-s3.ts';
-
-const keys = { region: 'us-east-1', accessKeyId: 'S3RVER', secretAccessKey: 'S3RVER' };
-
-async function startS3(): Promise<S3Options> {
-  const server = new S3rver({
-    port: 0,
-    address: '127.0.0.1',
-    silent: true,
-    directory: await temporaryFolder(),
-    configureBuckets: [{ name: 'atoll', configs: [] }],
-  });
-  const { port } = await server.run();
-  onTestFinished(() => server.close());
-  return { endpoint: `http://127.0.0.1:${port}`, bucket: 'atoll', ...keys };
-}
+import { openS3Blobs } from './blobs-s3.ts';
 
 async function entriesOf(blobs: BlobStore): Promise<StoredBlock[]> {
   const entries: StoredBlock[] = [];
