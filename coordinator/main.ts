@@ -182,7 +182,7 @@ async function openRoutes(options: CoordinatorOptions, parts: Parts, service: Se
     admit: (socket, request) => {
       const forwarded = String(request.headers['x-forwarded-for'] ?? '');
       const from = request.socket.remoteAddress;
-      service.admit(socket, clientAddress(from, forwarded, options.trustedProxies ?? 0));
+      service.admit(socket, request.socket, clientAddress(from, forwarded, options.trustedProxies ?? 0));
     },
     app: side.app,
   });

@@ -19,7 +19,9 @@ export interface ThroughputOptions {
   windowMs: number;
 }
 
-const warmUpMs = 3_000;
+/** An engine compiles hot code in the first ten seconds or so. */
+const warmUpMs = 12_000;
+const settleMs = 3_000;
 
 export function measureThroughput({
   contributors,
@@ -78,10 +80,10 @@ export function measureSockets({ contributors, perSecond, seconds }: SocketsOpti
     try {
       const before = await rig.usage();
       await rig.load({ contributors, eager: false });
-      await sleep(warmUpMs);
+      await sleep(settleMs);
       const after = await rig.usage();
       await rig.pace(perSecond);
-      await sleep(warmUpMs);
+      await sleep(settleMs);
       const first = await rig.report();
       await sleep(seconds * 1000);
       const last = await rig.report();

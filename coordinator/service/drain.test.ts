@@ -42,19 +42,19 @@ function askTwice({ url }: Coordinator): Promise<Ended> {
 
 test('an ask under way is answered, the next one gets nothing, and the goodbye says why', async () => {
   let stopped: Promise<void> | null = null;
-  // An ask needs a random number: the stop comes while it is under way.
-  let asked = false;
+  // A connection needs 32 random bytes for its challenge, and an ask for its lease: the stop comes while the first ask is under way.
+  let wanted = Infinity;
   const random = {
     ...systemRandom,
-    u32: () => {
-      if (asked) queueMicrotask(() => (stopped ??= coordinator.close()));
-      return systemRandom.u32();
+    bytes32: () => {
+      if (--wanted === 0) queueMicrotask(() => (stopped ??= coordinator.close()));
+      return systemRandom.bytes32();
     },
   };
   // A sweep draws one too, so there is none meanwhile.
   const coordinator: Coordinator = await testCoordinator({ random, timing: { sweepMs: 600_000 } });
   await coordinator.ensureJob(testJob(), testText(), { stopAfterRounds: 1 });
-  asked = true;
+  wanted = 2;
   const { frames, code, reason } = await askTwice(coordinator);
   expect(frames.map((frame) => frame.t)).toEqual(['challenge', 'welcome', 'lease', 'idle']);
   expect(frames.at(-1)).toMatchObject({ reason: 'the coordinator is stopping' });

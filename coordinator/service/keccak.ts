@@ -29,7 +29,7 @@ function roundConstants(): bigint[] {
 
 /** By how much rho turns each lane. */
 function rotations(): number[] {
-  const by = new Array<number>(lanes).fill(0);
+  const by = Array.from({ length: lanes }, () => 0);
   let [x, y] = [1, 0];
   for (let t = 0; t < rounds; t++) {
     by[x + 5 * y] = (((t + 1) * (t + 2)) / 2) % 64;

@@ -1,6 +1,7 @@
 /**
  * The coordinator without its doors: joins storage, planner, contributors and chain. Routes and sockets are plugged in by `coordinator/main.ts`.
  */
+import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WebSocket } from 'ws';
 import type { Cid } from '#protocol/codec/cid.ts';
@@ -305,12 +306,12 @@ export class Service {
     return runner;
   }
 
-  /** A WebSocket has been opened on the contribute route. */
-  admit(socket: WebSocket, address?: string): void {
+  /** A WebSocket has been opened on the contribute route, over `wire`. */
+  admit(socket: WebSocket, wire: Duplex, address?: string): void {
     const { storage, clock, random, timing, log, probe } = this.#ports;
     if (this.#closed || this.#draining || this.#sessions.size >= limits.connectionsMax)
       return socket.close(1013);
-    const session = new Session(socket, {
+    const session = new Session(socket, wire, {
       storage,
       directory: this.directory,
       desk: this.#desk,

@@ -4,6 +4,7 @@
  * A frame that is malformed, oversized or out of turn gets a problem frame and ends the connection; a request that is refused gets a problem
  * frame and the connection goes on. Reading stops while too many frames wait, so a flood stays in the sender's own socket.
  */
+import type { Duplex } from 'node:stream';
 import type { RawData, WebSocket } from 'ws';
 import { AtollError, codeOf, errorCodes, toProblem } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
@@ -58,6 +59,9 @@ const closeCodes = { normal: 1000, policy: 1008, tooLarge: 1009, goingAway: 1001
 
 export class Session {
   readonly #socket: WebSocket;
+  /** What the WebSocket writes to. */
+  readonly #wire: Duplex;
+  #gathering = false;
   readonly #ports: SessionPorts;
   readonly #nonce: Hex;
   readonly #queue: Uint8Array[] = [];
@@ -69,8 +73,9 @@ export class Session {
   #alive = true;
   #ended = false;
 
-  constructor(socket: WebSocket, ports: SessionPorts) {
+  constructor(socket: WebSocket, wire: Duplex, ports: SessionPorts) {
     this.#socket = socket;
+    this.#wire = wire;
     this.#ports = ports;
     this.#nonce = ports.random.bytes32();
     this.#helloTimer = setTimeout(() => {
@@ -207,7 +212,19 @@ export class Session {
       this.#ports.log.warn(this.#facts(), 'A connection that reads too slowly was ended.');
       return this.#socket.terminate();
     }
+    this.#gather();
     this.#socket.send(encodeFrame(frame));
+  }
+
+  /** What is sent in one turn goes out in one write: an answer often comes with the news that it caused. */
+  #gather(): void {
+    if (this.#gathering) return;
+    this.#gathering = true;
+    this.#wire.cork();
+    process.nextTick(() => {
+      this.#gathering = false;
+      this.#wire.uncork();
+    });
   }
 
   #sendProblem(error: unknown, frame?: FromContributor): void {
