@@ -79,7 +79,7 @@ function sleeperRows(reports: readonly SimReport[]): BenchRow[] {
   const profit = sum(of.map((report) => report.profit)) / sum(of.map(({ work }) => work));
   return [
     bounded('sleepers-lies-caught-and-clawed-back', 100 * caught, '%', { atLeast: 99, aim: 100 }),
-    bounded('sleepers-profit', 100 * profit, '% of their work', { atMost: -1e-9, aim: -100 }),
+    bounded('sleepers-profit', 100 * profit, '% of their work', { atMost: 0, aim: -100 }),
   ];
 }
 

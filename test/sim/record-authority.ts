@@ -15,7 +15,7 @@ import type { Asked, Authority, Identity, Opening, PlannedUnit, PublicUnit, Sink
 import type { Contents } from './contents.ts';
 
 /** Climate figures are of this age at the most. */
-const climateMs = 10_000;
+const climateMs = 30_000;
 const transfersMax = 100_000;
 const signature: Hex = '0x';
 const result = Uint8Array.of();
