@@ -14,8 +14,9 @@ import type { Hex } from 'viem';
 import type { Asked, Authority, Identity, Opening, PlannedUnit, PublicUnit, Sink } from './authority.ts';
 import type { Contents } from './contents.ts';
 
-/** Climate figures are of this age at the most. */
-const climateMs = 30_000;
+/** Climate figures are of this age at the most; a large network changes slowly, and counting it is dear. */
+const climateMs = { small: 10_000, large: 30_000 };
+const largeFrom = 2_500;
 const transfersMax = 100_000;
 const signature: Hex = '0x';
 const result = Uint8Array.of();
@@ -104,7 +105,9 @@ export class RecordAuthority implements Authority {
     this.store.now = now;
     // Balances say all that is measured: a million units' transfers would fill the memory.
     if (this.store.transfers.length > transfersMax) this.store.transfers.length = 0;
-    if (now - this.#climateAt >= climateMs) this.#lookAround(now, online());
+    const { small, large } = climateMs;
+    const age = this.store.contributors.size < largeFrom ? small : large;
+    if (now - this.#climateAt >= age) this.#lookAround(now, online());
     for (const change of this.store.runNow(this.#operations.tick(now))) this.#follow(change);
     for (const liar of this.#reviews.splice(0)) this.#review(liar, now);
   }

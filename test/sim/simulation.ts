@@ -254,7 +254,7 @@ class Simulation {
     else if (asked.outlawed) this.#outlawed(actor);
     // Who holds all that one may hold has time; who has nothing to do asks sooner.
     else
-      this.#ask(actor, Math.max(actor.inHand > 0 ? 20_000 : 8_000, asked.retryMs) + this.#dice.wait(8_000));
+      this.#ask(actor, Math.max(actor.inHand > 0 ? 20_000 : 4_000, asked.retryMs) + this.#dice.wait(4_000));
   }
 
   /** Works on a lease, then commits and asks for the next; an honest contributor does one at a time. */
