@@ -32,7 +32,7 @@ export class SqliteEngine implements Engine {
   #timer: NodeJS.Timeout | null = null;
   /** Those who have the connection for themselves, one after the other. */
   #taken: Promise<unknown> = Promise.resolve();
-  #takers = 0;
+  #isTaken = false;
   #closed = false;
 
   constructor(db: BetterSqlite3.Database, store: SqliteStore, options: EngineOptions) {
@@ -58,10 +58,15 @@ export class SqliteEngine implements Engine {
   /** Runs `work` while no batch does, for what takes several turns of the event loop. */
   alone<T>(work: () => Promise<T>): Promise<T> {
     if (this.#closed) return Promise.reject(closed());
-    this.#takers += 1;
-    const done = this.#taken.then(work).finally(() => {
-      this.#takers -= 1;
-      if (this.#queue.length > 0) this.flush();
+    const done = this.#taken.then(async () => {
+      this.#isTaken = true;
+      try {
+        return await work();
+      } finally {
+        this.#isTaken = false;
+        // Before the next one gets it, so that no number of them keeps batches waiting.
+        this.flush();
+      }
     });
     this.#taken = done.catch(() => undefined);
     return done;
@@ -71,7 +76,7 @@ export class SqliteEngine implements Engine {
   flush(): void {
     if (this.#timer) clearTimeout(this.#timer);
     this.#timer = null;
-    if (this.#queue.length === 0 || this.#takers > 0) return;
+    if (this.#queue.length === 0 || this.#isTaken) return;
     const batch = this.#queue;
     this.#queue = [];
     const startedAt = performance.now();

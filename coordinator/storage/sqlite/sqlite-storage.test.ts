@@ -94,7 +94,7 @@ describe('a batch', () => {
     db.close();
   });
 
-  test('waits for whoever has the connection for itself, and is committed after them', async () => {
+  test('waits for whoever has the connection for itself, and for nobody who comes later', async () => {
     const { engine, count } = await openEngine();
     const order: string[] = [];
     const alone = engine.alone(async () => {
@@ -102,11 +102,15 @@ describe('a batch', () => {
       order.push(`alone ${String(count('contributors'))}`);
       throw new Error('of its own');
     });
+    // By then the connection is taken, as a flush would find.
+    await Promise.resolve();
     const run = engine.run(putContributor(1)).then(() => order.push('batch'));
     engine.flush();
+    expect(count('contributors')).toBe(0);
+    const after = engine.alone(async () => void order.push(`after ${String(count('contributors'))}`));
     await expect(alone).rejects.toThrow('of its own');
-    await run;
-    expect(order).toEqual(['alone 0', 'batch']);
+    await Promise.all([run, after]);
+    expect(order).toEqual(['alone 0', 'batch', 'after 1']);
   });
 
   test('writes rows as often as they are put only once, and reads them as they were written', async () => {
