@@ -175,9 +175,14 @@ export class RecordAuthority implements Authority {
   }
 
   faults(): string[] {
+    const faults: string[] = [];
     let sum = 0n;
-    for (const { balance } of this.store.accounts.values()) sum += balance;
-    return sum === 0n ? [] : [`the ledger is out of balance by ${sum}`];
+    for (const { id, balance } of this.store.accounts.values()) {
+      sum += balance;
+      if (balance < 0n && id !== 'issued') faults.push(`the account ${id} is overdrawn by ${-balance}`);
+    }
+    if (sum !== 0n) faults.push(`the ledger is out of balance by ${sum}`);
+    return faults;
   }
 
   #tell(attempted: Attempted): boolean {
