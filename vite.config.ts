@@ -47,6 +47,8 @@ export default defineConfig({
       // The coordinator answers to its own name only.
       '/v1': { target: coordinator, ws: true, changeOrigin: true },
       '/ipfs': { target: coordinator, changeOrigin: true },
+      '/docs': { target: coordinator, changeOrigin: true },
+      '/openapi.json': { target: coordinator, changeOrigin: true },
     },
   },
 });
