@@ -152,7 +152,7 @@ export const defaultTrustRules: TrustRules = {
   levels: [0.03, 0.08, 0.15],
   smallOnline: 8,
   anchorsMin: 12,
-  onlinePerReplica: 5,
+  onlinePerReplica: 3,
   seatMs: 60_000,
   weakFaultsMax: 3,
   faultsPerAgreed: 50,
