@@ -11,5 +11,7 @@ export function kyselyOn(url: string): Db {
   const pool = new pg.Pool({ ...connectionConfig(url, 'atoll queries'), max: connectionsMax });
   // An idle connection that breaks is replaced when the next query comes.
   pool.on('error', () => undefined);
+  // One that breaks between two queries of a transaction tells nobody else, and unheard it would end the process.
+  pool.on('connect', (client) => void client.on('error', () => undefined));
   return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
 }

@@ -1,8 +1,10 @@
 /** PostgreSQL: everything that a storage has to do, and what several processes on one database do to each other. */
 import { describe, expect, onTestFinished, test, type TestContext } from 'vitest';
+import { sql } from 'kysely';
 import { usePostgres } from '../../testing/services.ts';
 import { addJob, agree, hex, job, storageCompliance, unit } from '../compliance.ts';
 import type { Storage } from '../port.ts';
+import { kyselyOn } from './kysely.ts';
 import { Leadership } from './locks.ts';
 import { openPostgresStorage } from './postgres-storage.ts';
 
@@ -97,4 +99,18 @@ describe('several processes', () => {
     await expect(opening).rejects.toMatchObject({ code: 'bad_config', message: /DATABASE_URL/ });
     await expect(opening).rejects.not.toThrow(/hush/);
   });
+});
+
+test('a connection that breaks between two queries of a transaction fails that transaction, not the process', async (context) => {
+  const { url } = await opener(context);
+  const db = kyselyOn(url);
+  onTestFinished(() => db.destroy());
+  const broken = db.transaction().execute(async (trx) => {
+    const { rows } = await sql<{ pid: number }>`SELECT pg_backend_pid() AS pid`.execute(trx);
+    await sql`SELECT pg_terminate_backend(${rows[0]?.pid})`.execute(db);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await sql`SELECT 1`.execute(trx);
+  });
+  await expect(broken).rejects.toThrow();
+  expect((await sql<{ one: number }>`SELECT 1 AS one`.execute(db)).rows).toEqual([{ one: 1 }]);
 });
