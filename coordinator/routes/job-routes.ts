@@ -31,7 +31,8 @@ export interface JobPorts {
 
 const fileKind = 'file';
 const jobKind = 'job';
-const fileKeptMs = 24 * 60 * 60_000;
+/** Less than the collector of garbage leaves a young block alone (a day, and an hour within which putting it again does not count). */
+const fileKeptMs = 20 * 60 * 60_000;
 
 /** What is kept of a client's job besides the job: who started it, and how far it goes. */
 const startedSchema = v.object({ rounds: v.number() });
@@ -133,7 +134,7 @@ async function startJob(wanted: NewJob, owner: string, ports: JobPorts): Promise
   if (!stored) {
     throw new AtollError(
       'bad_input',
-      'The corpus is no file that was stored here within a day. Store it first.',
+      'The corpus is no file that was stored here in the last 20 hours. Store it first.',
     );
   }
   await requireRoom(owner, ports);

@@ -203,7 +203,7 @@ export const endpoints = {
     auth: 'key',
     bucket: 'write',
     summary: 'Store a text to train on',
-    description: 'Kept for a day, and from then on only while a job uses it.',
+    description: 'Kept for 20 hours, and from then on only while a job uses it.',
     body: {
       type: 'bytes',
       mediaTypes: ['text/plain', 'application/octet-stream'],
