@@ -103,7 +103,7 @@ function socketRows(say: Say, quick: boolean): Promise<BenchRow[]> {
       bounded(`p99 lease, ${name}`, measured.leaseMs99, 'ms', { atMost: 250, aim: 100 }),
       information(`median lease, ${name}`, measured.leaseMsMedian, 'ms'),
       information(`heap of each of ${name}`, measured.heapBytesEach / 1024, 'KB'),
-      information(`cycles/s meanwhile, ${name}`, measured.cyclesPerSecond, 'cycles/s'),
+      information(`leases committed meanwhile, ${name}`, measured.commitsPerSecond, 'per s'),
     ];
   });
 }

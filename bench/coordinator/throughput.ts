@@ -65,7 +65,8 @@ export interface Sockets {
   heapBytesEach: number;
   leaseMsMedian: number;
   leaseMs99: number;
-  cyclesPerSecond: number;
+  /** Leases given and committed a second. Reveals wait for others of a crowd that spreads over a long queue. */
+  commitsPerSecond: number;
 }
 
 export interface SocketsOptions {
@@ -92,7 +93,7 @@ export function measureSockets({ contributors, perSecond, seconds }: SocketsOpti
         heapBytesEach: (after.heapBytes - before.heapBytes) / contributors,
         leaseMsMedian: percentile(last.leaseMs, 0.5),
         leaseMs99: percentile(last.leaseMs, 0.99),
-        cyclesPerSecond: (last.reveals - first.reveals) / seconds,
+        commitsPerSecond: (last.commits - first.commits) / seconds,
       };
     } finally {
       await rig.close();
