@@ -73,25 +73,24 @@ export function storageCompliance(open: Opener): void {
   unitTests(open);
   endTests(open);
   jobTests(open);
+  roundTests(open);
   ledgerTests(open);
   bonusTests(open);
   shelfTests(open);
 }
 
-function unitTests(open: Opener): void {
-  const opened = async (context: TestContext, units = 1) => {
-    const { storage, reopen } = await open(context);
-    await addJob(storage);
-    await storage.addUnits(
-      job,
-      Array.from({ length: units }, (_, n) => unit(n)),
-      0,
-    );
-    return { storage, reopen };
-  };
+/** A storage with one job and so many units of it. */
+async function opened(open: Opener, context: TestContext, units = 1) {
+  const { storage, reopen } = await open(context);
+  await addJob(storage);
+  const added = Array.from({ length: units }, (_, n) => unit(n));
+  await storage.addUnits(job, added, 0);
+  return { storage, reopen };
+}
 
+function unitTests(open: Opener): void {
   test('lease, commit, reveal, accept: verdicts and credit; shown and served once unsealed', async (context) => {
-    const { storage } = await opened(context);
+    const { storage } = await opened(open, context);
     await agree(storage);
     const { cid } = unit(0);
     expect(await storage.agreedUnits()).toEqual([cid]);
@@ -113,7 +112,7 @@ function unitTests(open: Opener): void {
   });
 
   test('nobody gets a second replica of a unit', async (context) => {
-    const { storage } = await opened(context);
+    const { storage } = await opened(open, context);
     expect((await lease(storage, 1)).type).toBe('lease');
     expect(await lease(storage, 1)).toMatchObject({ type: 'none' });
     expect((await lease(storage, 2)).type).toBe('lease');
@@ -121,7 +120,7 @@ function unitTests(open: Opener): void {
   });
 
   test('of many that ask at once, each unit goes to exactly as many as it wants', async (context) => {
-    const { storage } = await opened(context, 8);
+    const { storage } = await opened(open, context, 8);
     const asked = await Promise.all(Array.from({ length: 24 }, (_, who) => lease(storage, who + 1)));
     const units = asked.flatMap((outcome) => (outcome.type === 'lease' ? [outcome.unit] : []));
     const counts = Map.groupBy(units, (cid) => cid);
@@ -130,7 +129,7 @@ function unitTests(open: Opener): void {
   });
 
   test('the same message once more is answered as before, another one conflicts, a stranger has no say', async (context) => {
-    const { storage } = await opened(context);
+    const { storage } = await opened(open, context);
     const held = await granted(storage, 1);
     expect(kindsOf(await commit(storage, held))).toEqual(['committed']);
     expect(kindsOf(await commit(storage, held))).toEqual([]);
@@ -144,7 +143,7 @@ function unitTests(open: Opener): void {
   });
 
   test('what waits for a contributor is found again: leases, reveals, verdicts', async (context) => {
-    const { storage } = await opened(context);
+    const { storage } = await opened(open, context);
     const [one, two] = [await granted(storage, 1), await granted(storage, 2)];
     expect((await storage.lessees()).toSorted()).toEqual([hex(1, 20), hex(2, 20)]);
     expect((await storage.replica(one.assignment))?.program).toBe('p@1');
@@ -163,15 +162,8 @@ function unitTests(open: Opener): void {
 }
 
 function endTests(open: Opener): void {
-  const opened = async (context: TestContext) => {
-    const { storage, reopen } = await open(context);
-    await addJob(storage);
-    await storage.addUnits(job, [unit(0)], 0);
-    return { storage, reopen };
-  };
-
   test('leases given back, withheld reveals and those that ran out go to others', async (context) => {
-    const { storage } = await opened(context);
+    const { storage } = await opened(open, context);
     const [one, two] = [await granted(storage, 1), await granted(storage, 2)];
     expect(kindsOf(await storage.release(one.assignment, one.contributor, 'no', 1))).toEqual(['released']);
     expect(await storage.releaseAll(two.contributor, 'went away', 1)).toHaveLength(1);
@@ -193,7 +185,7 @@ function endTests(open: Opener): void {
   });
 
   test('another digest is rejected; a unit whose outputs are lost is issued again', async (context) => {
-    const { storage } = await opened(context);
+    const { storage } = await opened(open, context);
     await agree(storage);
     const { cid } = unit(0);
     expect(kindsOf(await storage.reissue(cid, 1, 'lost', 4))).toEqual(['reissued']);
@@ -209,7 +201,7 @@ function endTests(open: Opener): void {
   });
 
   test('after downtime nobody is out of time at once', async (context) => {
-    const { storage, reopen } = await opened(context);
+    const { storage, reopen } = await opened(open, context);
     const held = await granted(storage, 1);
     const { deadline } = (await storage.replica(held.assignment)) as { deadline: number };
     const again = await reopen();
@@ -273,7 +265,9 @@ function jobTests(open: Opener): void {
     const [found] = await storage.slotsOfUnit(held.unit);
     expect(found?.record).toMatchObject({ replicas: 1, leased: 1, phase: 'gathering', result: null });
   });
+}
 
+function roundTests(open: Opener): void {
   test('rounds are closed once, anchored, counted, and there after a restart', async (context) => {
     const { storage, reopen } = await open(context);
     await addJob(storage);
