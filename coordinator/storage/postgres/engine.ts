@@ -238,10 +238,13 @@ export class PostgresEngine implements Engine {
     if (size <= stretchMin) return { from: -Infinity, most: size + asks.length };
     const most = stretchMin + asks.length;
     const { first, last } = await this.#bounds(client, size);
-    // As much before the first as a stretch is long, so that the oldest units come up as often as all others.
+    // As much before the first as a stretch is long, and none that reaches beyond the last: both ends come up as often as the middle.
     const length = ((last - first) * most) / size;
     const random = (asks[0] as (typeof asks)[0]).random / 2 ** 32;
-    return { from: first - length + random * (last - first + length), most };
+    return {
+      from: Math.min(first - length + random * (last - first + length), last - length + length / most),
+      most,
+    };
   }
 
   async #bounds(client: pg.Client, size: number): Promise<{ first: number; last: number }> {
