@@ -141,7 +141,9 @@ function unitTests(open: Opener): void {
     expect(await storage.replica(hex(9))).toBeNull();
     expect(await storage.contributor(hex(9, 20))).toBeNull();
   });
+}
 
+function endTests(open: Opener): void {
   test('what waits for a contributor is found again: leases, reveals, verdicts', async (context) => {
     const { storage } = await opened(open, context);
     const [one, two] = [await granted(storage, 1), await granted(storage, 2)];
@@ -159,9 +161,7 @@ function unitTests(open: Opener): void {
     expect(verdict).toMatchObject({ assignment: one.assignment, unit: one.unit, outcome: 'agreed' });
     expect(await storage.lessees()).toEqual([]);
   });
-}
 
-function endTests(open: Opener): void {
   test('leases given back, withheld reveals and those that ran out go to others', async (context) => {
     const { storage } = await opened(open, context);
     const [one, two] = [await granted(storage, 1), await granted(storage, 2)];
