@@ -186,7 +186,7 @@ function outcomeOf(state: ReplicaState): Outcome | null {
 
 export function verdictReason(outcome: Outcome, digest: Cid | null, unitReason: string): string {
   if (outcome === 'agreed') return 'your digest is the accepted one';
-  if (outcome === 'void') return `the unit was given up: ${unitReason}`.slice(0, 300);
+  if (outcome === 'void') return `this replica does not count: ${unitReason}`.slice(0, 300);
   return digest === null
     ? 'the commitment was not opened in time, or by something that does not match it'
     : 'another digest was accepted';

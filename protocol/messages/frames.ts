@@ -73,7 +73,7 @@ export const fromContributorSchema = v.variant('t', [
 ]);
 export type FromContributor = v.InferOutput<typeof fromContributorSchema>;
 
-/** How one replica ended. `agreed`: it holds the accepted digest. `rejected`: it does not. `void`: the unit was given up. */
+/** How one replica ended. `agreed`: it holds the accepted digest. `rejected`: it does not. `void`: the unit was given up, or decided without it. */
 export const outcomeSchema = v.picklist(['agreed', 'rejected', 'void']);
 export type Outcome = v.InferOutput<typeof outcomeSchema>;
 
