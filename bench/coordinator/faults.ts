@@ -1,8 +1,10 @@
 /** What the coordinator must survive while contributors are at work: kill -9 at random moments, and a disk without space. */
 import { execFileSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PostgresServer } from '#scripts/services/postgres.ts';
+import { mix } from '#coordinator/planner/random.ts';
 import { Rig, sleep, withFolder } from './rig.ts';
 
 export interface Survived {
@@ -12,6 +14,13 @@ export interface Survived {
   acknowledged: number;
   /** Times it was brought down, or out of space. */
   faults: number;
+}
+
+/** The moments of a run; ATOLL_SEED plays them again, as far as a machine's own timing can be. */
+function momentsOf(say: (line: string) => void): (n: number) => number {
+  const seed = Number(process.env['ATOLL_SEED'] ?? randomInt(2 ** 31));
+  say(`  moments: ATOLL_SEED=${seed}`);
+  return (n) => mix(seed, n) / 2 ** 32;
 }
 
 export interface KillOptions {
@@ -33,13 +42,14 @@ export function killAtRandom({
   say,
 }: KillOptions): Promise<Survived> {
   return withFolder(async (dataDir) => {
+    const moment = momentsOf(say);
     const rig = await Rig.open({ dataDir, units });
     try {
       await rig.load({ contributors, eager: true, remember: true });
       let lost = 0;
       for (let kill = 0; kill < kills; kill++) {
-        await sleep(Math.random() * aliveMsMax);
-        lost += (await rig.crash()).length;
+        await sleep(moment(2 * kill) * aliveMsMax);
+        lost += (await rig.crash(moment(2 * kill + 1))).length;
         if (kill % 10 === 9) say(`  ${kill + 1} kills, ${lost} lost`);
       }
       lost += (await rig.end()).length;
@@ -121,13 +131,15 @@ export function restartPostgres(
   postgres: Pick<PostgresServer, 'halt' | 'resume'>,
   databaseUrl: string,
   restarts: number,
+  say: (line: string) => void,
 ): Promise<Survived> {
   return withFolder(async (dataDir) => {
+    const moment = momentsOf(say);
     const rig = await Rig.open({ dataDir, databaseUrl, servers: 2, units: 20_000 });
     try {
       await rig.load({ contributors: 32, eager: true, remember: true });
       for (let i = 0; i < restarts; i++) {
-        await sleep(1_000 + Math.random() * 1_000);
+        await sleep(1_000 + moment(i) * 1_000);
         await postgres.halt(i % 2 === 0 ? 'crash' : 'fast');
         await sleep(downMs);
         const { reveals } = await rig.report();

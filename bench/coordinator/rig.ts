@@ -89,9 +89,9 @@ export class Rig {
     };
   }
 
-  /** kill -9 of one coordinator, and up again; resolves with what had been acknowledged since the last time and is gone. */
-  async crash(): Promise<string[]> {
-    const index = Math.floor(Math.random() * this.#servers.length);
+  /** kill -9 of one coordinator, picked by `random` (0 to 1), and up again; resolves with what had been acknowledged since the last time and is gone. */
+  async crash(random: number): Promise<string[]> {
+    const index = Math.floor(random * this.#servers.length);
     await this.#servers[index]?.kill();
     const server = startServer();
     const lost = await this.#lost(server, false);

@@ -41,7 +41,7 @@ async function postgresRows(say: Say, quick: boolean): Promise<BenchRow[]> {
       ...(await attempted(id, say, async () => {
         say(id);
         const { databaseUrl } = await on();
-        return survivalRows(id, await restartPostgres(postgres, databaseUrl, quick ? 1 : 4));
+        return survivalRows(id, await restartPostgres(postgres, databaseUrl, quick ? 1 : 4, say));
       })),
     ];
   } finally {

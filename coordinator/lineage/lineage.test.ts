@@ -1,40 +1,27 @@
 /** Lineage, over memory and both databases: every checkpoint leads back to the data, page by page, and what was overturned shows. */
-import BetterSqlite3 from 'better-sqlite3';
-import { Kysely, PostgresDialect } from 'kysely';
-import pg from 'pg';
-import { describe, expect, onTestFinished, test, type TestContext } from 'vitest';
+import { describe, expect, test, type TestContext } from 'vitest';
 import type { Cid } from '#protocol/codec/cid.ts';
 import { type Lineage, lineageSchema } from '#protocol/http/ledger.ts';
 import { decodeWorkunit } from '#protocol/messages/workunit.ts';
 import * as v from 'valibot';
-import { kyselyOn } from '../storage/sqlite/kysely.ts';
 import { lineageSource } from '../storage/sql/lineage.ts';
-import { migrateToLatest } from '../storage/sql/migrations.ts';
-import type { Database } from '../storage/sql/schema.ts';
+import type { Db } from '../storage/sql/schema.ts';
+import { useDatabases } from '../testing/databases.ts';
 import { MemoryBlocks } from '../testing/fake-programs.ts';
 import { type History, historyOf, memorySource, storeHistories } from '../testing/lineage-history.ts';
-import { usePostgres } from '../testing/services.ts';
 import { lineageOf, type LineageSource } from './lineage.ts';
 
-const postgres = usePostgres();
+const open = useDatabases();
+
+async function stored(db: Db, histories: readonly History[]): Promise<LineageSource> {
+  await db.transaction().execute((within) => storeHistories(within, histories));
+  return lineageSource(db);
+}
+
 const sources: Record<string, (of: readonly History[], context: TestContext) => Promise<LineageSource>> = {
   memory: async (histories) => memorySource(histories),
-  sqlite: async (histories) => {
-    const db = kyselyOn(new BetterSqlite3(':memory:'));
-    await migrateToLatest(db, 'sqlite');
-    await db.transaction().execute((within) => storeHistories(within, histories));
-    return lineageSource(db);
-  },
-  postgres: async (histories, context) => {
-    const connectionString = await (await postgres(context)).createDatabase();
-    const db = new Kysely<Database>({
-      dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString }) }),
-    });
-    onTestFinished(() => db.destroy());
-    await migrateToLatest(db, 'postgres');
-    await db.transaction().execute((within) => storeHistories(within, histories));
-    return lineageSource(db);
-  },
+  sqlite: async (histories, context) => stored(await open.sqlite(context), histories),
+  postgres: async (histories, context) => stored(await open.postgres(context), histories),
 };
 
 const data = { source: 'a book', licence: 'CC0-1.0', quality: 800 };

@@ -7,17 +7,11 @@
  */
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
+import type { Climate as TrustClimate } from '../trust/types.ts';
 import type { NewTransfer, ReplicaRow, Rows, TableName, UnitRow } from './rows.ts';
 
-/** What is known of the network as a whole; a figure of the last second, not of this moment. */
-export interface Climate {
-  /** Contributors that have had a result judged, and those proven to have lied; of the last 30 days. */
-  judged: number;
-  liars: number;
-  /** Contributors online, the proven among them, and referees. */
-  online: number;
-  provenOnline: number;
-  refereesOnline: number;
+/** What trust knows of the network, and what the scheduler has to know besides. */
+export interface Climate extends TrustClimate {
   /** Network prefixes that contributors are online from. */
   prefixesOnline: number;
 }

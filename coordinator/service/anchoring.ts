@@ -7,6 +7,7 @@ import { codeOf, toProblem } from '#protocol/errors.ts';
 import type { RoundSummary } from '#protocol/http/api.ts';
 import type { Anchor, AnchorReceipt, RoundToAnchor } from '../anchor/port.ts';
 import type { RoundRecord, Storage } from '../storage/port.ts';
+import { pause } from './pause.ts';
 import type { Logger } from './ports.ts';
 
 export interface AnchoringPorts {
@@ -59,7 +60,7 @@ export class Anchoring {
         if (this.#stop.signal.aborted) break;
         this.#ports.log.warn({ problem: toProblem(error) }, 'A round could not be anchored; trying again.');
         this.#again = true;
-        await this.#sleep(Math.min(retryMsMax, retryMsMin * 2 ** Math.min(16, failures++)));
+        await pause(Math.min(retryMsMax, retryMsMin * 2 ** Math.min(16, failures++)), this.#stop.signal);
       }
     }
     // In the same turn as the last look at `#again`, so that no wake falls between.
@@ -97,17 +98,6 @@ export class Anchoring {
   async #note({ job, round, root }: RoundRecord, { tx, blockNumber }: AnchorReceipt): Promise<void> {
     await this.#ports.storage.anchorRound(job, round, tx, blockNumber);
     this.#ports.onAnchor(job, round, { root, tx, blockNumber });
-  }
-
-  #sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      this.#stop.signal.addEventListener('abort', done, { once: true });
-    });
   }
 }
 

@@ -12,6 +12,7 @@ import type { Hex } from 'viem';
 import type { BusMessage } from '../bus/messages.ts';
 import type { EventBus } from '../bus/port.ts';
 import type { Directory } from './directory.ts';
+import { pause } from './pause.ts';
 
 type Anchored = NonNullable<RoundSummary['anchor']>;
 
@@ -84,7 +85,7 @@ export class Fellows {
     for (let at = 0; at < gone.length; at += limits.busListMax) {
       this.#bus.publish({ t: 'seek', contributors: gone.slice(at, at + limits.busListMax) });
     }
-    await this.#sleep(seekMs);
+    await pause(seekMs, this.#stop.signal);
     this.#sought.delete(missing);
     return [...missing].filter((contributor) => !this.#directory.isOnline(contributor));
   }
@@ -123,17 +124,5 @@ export class Fellows {
   #answer(contributors: readonly Hex[]): void {
     const here = contributors.filter((contributor) => this.#directory.isOnline(contributor));
     if (here.length > 0) this.#bus.publish({ t: 'here', contributors: here });
-  }
-
-  #sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      if (this.#stop.signal.aborted) done();
-      else this.#stop.signal.addEventListener('abort', done, { once: true });
-    });
   }
 }

@@ -12,6 +12,7 @@ import type { Hex } from 'viem';
 import type { Blobs } from '../storage/blobs.ts';
 import type { Change, Storage, UnitRecord } from '../storage/port.ts';
 import type { Directory, Peer } from './directory.ts';
+import { pause } from './pause.ts';
 import type { Clock, Logger, Timing } from './ports.ts';
 import type { Results } from './results.ts';
 
@@ -116,7 +117,7 @@ export class Pulls {
           { unit: cid, problem: toProblem(error) },
           'The outputs of a unit could not be stored; trying again.',
         );
-        await this.#sleep(retryMs);
+        await pause(retryMs, this.#stop.signal);
       }
     }
   }
@@ -238,17 +239,6 @@ export class Pulls {
       };
       const timer = setTimeout(done, ms);
       this.#stop.signal.addEventListener('abort', done);
-    });
-  }
-
-  #sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      this.#stop.signal.addEventListener('abort', done, { once: true });
     });
   }
 }

@@ -2,7 +2,6 @@
  * The coordinator without its doors: joins storage, planner, contributors and chain. Routes and sockets are plugged in by `coordinator/main.ts`.
  */
 import type { Duplex } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { WebSocket } from 'ws';
 import type { Cid } from '#protocol/codec/cid.ts';
 import { AtollError, toProblem } from '#protocol/errors.ts';
@@ -27,6 +26,7 @@ import { Fellows, type FellowHooks } from './fellows.ts';
 import { JobRunner } from './job-runner.ts';
 import { LedgerQueries } from './ledger-queries.ts';
 import type { Metrics } from './metrics.ts';
+import { pause } from './pause.ts';
 import type { Clock, Logger, Random, Timing } from './ports.ts';
 import { networkPrefix } from './network-prefix.ts';
 import { ToldStates } from './public-state.ts';
@@ -360,9 +360,7 @@ export class Service {
     this.#desk.stopLeases();
     const late = new AbortController();
     const drained = Promise.all([...this.#sessions].map((session) => session.drain()));
-    const waited = sleep(this.#ports.timing.drainMs, undefined, { signal: late.signal }).catch(
-      () => undefined,
-    );
+    const waited = pause(this.#ports.timing.drainMs, late.signal);
     await Promise.race([drained, waited]);
     late.abort();
   }

@@ -14,6 +14,7 @@ import type { Phase, Purpose, ReplicaState, Transition } from '../consensus/cons
 import type { Slot, SlotKind } from '../planner/plan.ts';
 import type { Origin } from '../record/accounts.ts';
 import type { Reviewed } from '../record/review.ts';
+import type { RecordRules } from '../record/rules.ts';
 import type { Climate } from '../record/view.ts';
 import type { RoundGain } from '../ledger/bonus.ts';
 import type { SealedTransfer, Tip } from '../ledger/chain.ts';
@@ -21,6 +22,19 @@ import type { Earned } from '../ledger/postings.ts';
 import type { LineageSource } from '../lineage/lineage.ts';
 import type { Transfer } from '../record/rows.ts';
 import type { Shelf } from './shelf.ts';
+
+/** What every adapter is opened with, besides where its database is. */
+export interface StorageOptions {
+  /** The id a new database gets: 32 random bytes. An old one keeps its own. */
+  network: Hex;
+  rules?: Partial<RecordRules>;
+  /** 32 bits that nobody outside can foresee. */
+  random?: () => number;
+  now?: () => number;
+  flushMs?: number;
+  batchMax?: number;
+  onBatch?: (size: number, ms: number) => void;
+}
 
 export interface JobRecord {
   id: Cid;

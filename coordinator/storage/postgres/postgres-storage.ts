@@ -7,11 +7,10 @@
 import { randomBytes } from 'node:crypto';
 import type { Cid } from '#protocol/codec/cid.ts';
 import { toHex } from '#protocol/messages/hex.ts';
-import type { Hex } from 'viem';
 import { createRecord } from '../../record/record.ts';
-import { defaultRecordRules, type RecordRules } from '../../record/rules.ts';
+import { defaultRecordRules } from '../../record/rules.ts';
 import { calm, type Climate } from '../../record/view.ts';
-import type { Presence, Storage } from '../port.ts';
+import type { Presence, Storage, StorageOptions } from '../port.ts';
 import { garbageMethods } from '../sql/garbage.ts';
 import { jobMethods } from '../sql/jobs.ts';
 import { ledgerReads } from '../sql/ledger-reads.ts';
@@ -32,19 +31,11 @@ import { tryLock } from './locks.ts';
 import { Presences } from './presences.ts';
 import { UnitReader } from './unit-reader.ts';
 
-export interface PostgresOptions {
+export interface PostgresOptions extends StorageOptions {
   /** `postgres://...`; may hold a password, so it is never shown. */
   url: string;
-  /** The id a new database gets: 32 random bytes. An old one keeps its own. */
-  network: Hex;
-  rules?: Partial<RecordRules>;
-  /** 32 bits that nobody outside can foresee. */
-  random?: () => number;
-  now?: () => number;
-  flushMs?: number;
-  batchMax?: number;
   connections?: number;
-  onBatch?: (size: number, ms: number) => void;
+
   onState?: (connected: boolean) => void;
 }
 

@@ -1,36 +1,14 @@
 /** The ledger in both databases: sealing in any batches, sums of what is sealed, and what is read of it. */
-import BetterSqlite3 from 'better-sqlite3';
-import { Kysely, PostgresDialect } from 'kysely';
-import pg from 'pg';
 import type { Hex } from 'viem';
-import { describe, expect, onTestFinished, test, type TestContext } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { creditOf, escrowOf, forfeit, issued } from '../../ledger/accounts.ts';
 import { brokenAt, firstTip } from '../../ledger/chain.ts';
 import type { NewTransfer } from '../../record/rows.ts';
-import { usePostgres } from '../../testing/services.ts';
-import { kyselyOn } from '../sqlite/kysely.ts';
+import { useDatabases } from '../../testing/databases.ts';
 import { balancesOf, rewards, seal, sharesOf, tipOf, transfersAfter, transfersOf } from './ledger.ts';
-import { migrateToLatest } from './migrations.ts';
-import type { Database, Db } from './schema.ts';
+import type { Db } from './schema.ts';
 
-const postgres = usePostgres();
-const open: Record<string, (context: TestContext) => Promise<Db>> = {
-  sqlite: async () => {
-    const db = kyselyOn(new BetterSqlite3(':memory:'));
-    await migrateToLatest(db, 'sqlite');
-    return db;
-  },
-  postgres: async (context) => {
-    const connectionString = await (await postgres(context)).createDatabase();
-    const pool = new pg.Pool({ connectionString });
-    // The server may stop before the last connection has closed.
-    pool.on('error', () => undefined);
-    const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
-    onTestFinished(() => db.destroy());
-    await migrateToLatest(db, 'postgres');
-    return db;
-  },
-};
+const open = useDatabases();
 
 const address = (n: number): Hex => `0x${String(n).padStart(40, '0')}`;
 const [ann, bob] = [address(1), address(2)];
@@ -69,8 +47,8 @@ async function contributors(db: Db, outlawed: Hex | null = null): Promise<void> 
   }
 }
 
-describe.each(Object.keys(open))('on %s', (name) => {
-  const opened = open[name] as (typeof open)[string];
+describe.each(['sqlite', 'postgres'] as const)('on %s', (name) => {
+  const opened = open[name];
 
   test('transfers are chained in batches, none twice, and the sums follow the chain', async (context) => {
     const db = await opened(context);

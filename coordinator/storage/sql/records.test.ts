@@ -1,35 +1,13 @@
 /** What may be shown of units, on both databases: pages in order, nothing unpublished, and what of a contributor's record is still hidden. */
-import BetterSqlite3 from 'better-sqlite3';
-import { Kysely, PostgresDialect } from 'kysely';
-import pg from 'pg';
 import type { Hex } from 'viem';
-import { describe, expect, onTestFinished, test, type TestContext } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { SlotKind } from '../../planner/plan.ts';
-import { usePostgres } from '../../testing/services.ts';
+import { useDatabases } from '../../testing/databases.ts';
 import type { Place } from '../port.ts';
-import { kyselyOn } from '../sqlite/kysely.ts';
-import { migrateToLatest } from './migrations.ts';
 import { recordReads } from './records.ts';
-import type { Database, Db } from './schema.ts';
+import type { Db } from './schema.ts';
 
-const postgres = usePostgres();
-const open: Record<string, (context: TestContext) => Promise<Db>> = {
-  sqlite: async () => {
-    const db = kyselyOn(new BetterSqlite3(':memory:'));
-    await migrateToLatest(db, 'sqlite');
-    return db;
-  },
-  postgres: async (context) => {
-    const connectionString = await (await postgres(context)).createDatabase();
-    const pool = new pg.Pool({ connectionString });
-    // The server may stop before the last connection has closed.
-    pool.on('error', () => undefined);
-    const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
-    onTestFinished(() => db.destroy());
-    await migrateToLatest(db, 'postgres');
-    return db;
-  },
-};
+const open = useDatabases();
 
 const address = (n: number): Hex => `0x${String(n).padStart(40, '0')}`;
 const [ann, bob] = [address(1), address(2)];
@@ -88,8 +66,8 @@ async function unit(db: Db, cid: string, slot: [number, SlotKind, number], seale
     .execute();
 }
 
-describe.each(Object.keys(open))('on %s', (name) => {
-  const opened = open[name] as (typeof open)[string];
+describe.each(['sqlite', 'postgres'] as const)('on %s', (name) => {
+  const opened = open[name];
 
   test('published units come in pages, newest round first; the rest is hidden, and counted as such', async (context) => {
     const db = await opened(context);

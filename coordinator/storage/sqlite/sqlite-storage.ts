@@ -8,11 +8,10 @@ import { randomBytes } from 'node:crypto';
 import BetterSqlite3 from 'better-sqlite3';
 import { AtollError } from '#protocol/errors.ts';
 import { toHex } from '#protocol/messages/hex.ts';
-import type { Hex } from 'viem';
 import { createRecord } from '../../record/record.ts';
-import { defaultRecordRules, type RecordRules } from '../../record/rules.ts';
+import { defaultRecordRules } from '../../record/rules.ts';
 import { calm } from '../../record/view.ts';
-import type { Presence, Storage } from '../port.ts';
+import type { Presence, Storage, StorageOptions } from '../port.ts';
 import { garbageMethods } from '../sql/garbage.ts';
 import { jobMethods } from '../sql/jobs.ts';
 import { ledgerReads } from '../sql/ledger-reads.ts';
@@ -30,20 +29,11 @@ import { kyselyOn } from './kysely.ts';
 import { Statements } from './statements.ts';
 import { SqliteStore } from './store.ts';
 
-export interface SqliteOptions {
+export interface SqliteOptions extends StorageOptions {
   /** Path of the database file, or `:memory:`. */
   path: string;
-  /** The id a new database gets: 32 random bytes. An old one keeps its own. */
-  network: Hex;
-  rules?: Partial<RecordRules>;
-  /** 32 bits that nobody outside can foresee. */
-  random?: () => number;
-  now?: () => number;
-  flushMs?: number;
-  batchMax?: number;
   /** Units kept in memory, see `SqliteStore`. */
   keptMax?: number;
-  onBatch?: (size: number, ms: number) => void;
 }
 
 /** Pages kept in memory; and how many the log may have before they move into the file: what is written often moves once. */
