@@ -81,6 +81,14 @@ export const limits = {
   busBatchBytesMax: 512 << 10,
   /** Contributors or units named by one message. */
   busListMax: 1_000,
+  // Between contributors.
+  /** One frame of the shard stream: a block and its header. */
+  shardFrameBytesMax: (1 << 20) + 4096,
+  /** A signed peer record. */
+  peerRecordBytesMax: 512,
+  /** How far in the future a peer record may end. */
+  peerRecordMsMax: 24 * 60 * 60_000,
+
   // What a client may ask of the coordinator over HTTP.
   /** A JSON body. */
   requestBytesMax: 64 << 10,
