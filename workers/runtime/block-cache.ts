@@ -39,6 +39,17 @@ export class MemoryBlockCache implements BlockCache {
     return bytes;
   }
 
+  has(cid: Cid): boolean {
+    return this.#entries.has(cid);
+  }
+
+  async find(cid: Cid): Promise<Uint8Array | undefined> {
+    return this.peek(cid);
+  }
+
+  /** Nothing outlives the session here. */
+  publish(): void {}
+
   peek(cid: Cid): Uint8Array | undefined {
     const entry = this.#entries.get(cid);
     if (!entry) return undefined;

@@ -22,7 +22,7 @@ export async function fetchBlock(
   onBytes: (count: number) => void,
 ): Promise<Uint8Array> {
   for (let attempt = 1; ; attempt++) {
-    const cached = ports.cache.peek(cid);
+    const cached = ports.cache.peek(cid) ?? (await ports.cache.find(cid));
     if (cached) return cached;
     try {
       const late = 'The block did not arrive in time.';

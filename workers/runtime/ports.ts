@@ -37,13 +37,31 @@ export interface BlockCache extends BlockStore {
   readonly sizeBytes: number;
   readonly pinnedBytes: number;
   readonly limitBytes: number;
-  /** The bytes if they are here. */
+  /** Whether the block is here, in memory or on disk, as far as can be told without reading it. */
+  has(cid: Cid): boolean;
+  /** The bytes if they are in memory. */
   peek(cid: Cid): Uint8Array | undefined;
+  /** The verified bytes if they are here, in memory or on disk. A disk that fails has nothing. */
+  find(cid: Cid): Promise<Uint8Array | undefined>;
   /** Keeps bytes that came from elsewhere. Throws `bad_block` unless they hash to `cid`. */
   add(cid: Cid, bytes: Uint8Array): Promise<void>;
   /** `put`, pinned from the first moment on. */
   putPinned(bytes: Uint8Array, code?: number): Promise<Cid>;
   unpin(cid: Cid): void;
+  /** The verdict on an output was `agreed`: from now on it may outlive this session. Outputs that nobody has agreed to never do. */
+  publish(cid: Cid): void;
+  /** What is kept beyond this session; not there where nothing is. */
+  readonly kept?: KeptBlocks;
+}
+
+/** What of the blocks outlives a session, as a person is shown it. Bytes. */
+export interface KeptBlocks {
+  heldBytes: number;
+  limitBytes: number;
+  /** Read from disk since the start, in place of a download. */
+  readBytes: number;
+  /** Why nothing is kept, in a full sentence; not there while blocks are. */
+  why?: string;
 }
 
 export interface ExecuteOptions {

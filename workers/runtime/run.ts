@@ -301,7 +301,7 @@ export class Run {
     if (this.#hand || this.#deviceBusy || this.#asking || this.#cancelWait) return;
     if (this.#isFull()) return;
     this.#asking = true;
-    const holds = this.#checkpoints.filter((cid) => this.#ports.cache.peek(cid) !== undefined);
+    const holds = this.#checkpoints.filter((cid) => this.#ports.cache.has(cid));
     void this.#session.send(holds.length > 0 ? { t: 'ask', holds } : { t: 'ask' });
   }
 

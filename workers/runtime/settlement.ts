@@ -164,6 +164,8 @@ export class Settlement {
 
   /** A verdict on a replica that is not held is old news (the coordinator repeats the latest ones after a hello) or another tab's. */
   #onVerdict(frame: FrameOf<FromCoordinator, 'verdict'>): void {
+    const blocks = this.#book.get(frame.assignment)?.blocks ?? [];
+    if (frame.outcome === 'agreed') for (const cid of blocks) this.#ports.cache.publish(cid);
     if (!this.#forget(frame.assignment)) return;
     this.#events.settled(frame.assignment, frame.outcome, frame.credit, frame.reason);
   }
@@ -242,7 +244,7 @@ export class Settlement {
   async #serve(): Promise<void> {
     this.#serving = true;
     for (let next = this.#pulls.shift(); next; next = this.#pulls.shift()) {
-      const bytes = next.isPublic ? this.#ports.cache.peek(next.cid) : undefined;
+      const bytes = next.isPublic ? await this.#ports.cache.find(next.cid) : undefined;
       const frame: FromContributor = bytes
         ? { t: 'block', cid: next.cid, bytes }
         : { t: 'missing', cid: next.cid };
