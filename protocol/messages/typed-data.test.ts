@@ -23,6 +23,8 @@ it('hashes as viem does', () => {
     salt: bytes32Arb,
     digest: bytes32Arb,
     wallet: addressArb,
+    peerKey: bytes32Arb,
+    expires: fc.uint8Array({ minLength: 8, maxLength: 8 }).map(toHex),
   });
   fc.assert(
     fc.property(bytes32Arb, fc.constantFrom(...kinds), fields, (network, kind, all) => {

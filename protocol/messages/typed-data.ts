@@ -32,6 +32,12 @@ export const typedDataTypes = {
     { name: 'wallet', type: 'address' },
     { name: 'nonce', type: 'bytes32' },
   ],
+  /** Binds the key that a contributor talks to other contributors with, an Ed25519 public key, until `expires` (ms since 1970, 8 bytes). */
+  Peer: [
+    { name: 'contributor', type: 'address' },
+    { name: 'peerKey', type: 'bytes32' },
+    { name: 'expires', type: 'uint64' },
+  ],
 } as const;
 
 export interface SignedMessages {
@@ -39,6 +45,7 @@ export interface SignedMessages {
   Commit: { assignment: Hex; commitment: Hex };
   Reveal: { assignment: Hex; salt: Hex; digest: Hex };
   Link: { contributor: Hex; wallet: Hex; nonce: Hex };
+  Peer: { contributor: Hex; peerKey: Hex; expires: Hex };
 }
 export type SignedKind = keyof SignedMessages;
 
@@ -51,6 +58,7 @@ const typeHashes: Record<SignedKind, Uint8Array> = {
   Commit: typeHashOf('Commit'),
   Reveal: typeHashOf('Reveal'),
   Link: typeHashOf('Link'),
+  Peer: typeHashOf('Peer'),
 };
 const domainTypeHash = hashOfText('EIP712Domain(string name,string version,bytes32 salt)');
 

@@ -20,6 +20,7 @@ import {
   type Workunit,
   workunitId,
 } from '../messages/workunit.ts';
+import { encodePeerRecord, peerIdOfKey, signPeerRecord } from '../p2p/record.ts';
 import { signerFromKey } from '../signer.ts';
 
 const bytes32 = (fill: number): Hex => toHex(new Uint8Array(32).fill(fill));
@@ -92,6 +93,7 @@ export const signed: { [K in SignedKind]: SignedMessages[K] } = {
   Commit: { assignment, commitment },
   Reveal: { assignment, salt, digest: toHex(hash) },
   Link: { contributor, wallet: `0x${'12'.repeat(20)}`, nonce: bytes32(0x55) },
+  Peer: { contributor, peerKey: bytes32(0x66), expires: '0x000001933b2e8c00' },
 };
 
 const signature = `0x${'ab'.repeat(64)}1b` as Hex;
@@ -138,6 +140,13 @@ export const fromCoordinator: { [T in FromCoordinator['t']]: Extract<FromCoordin
     assignment,
   },
 };
+
+/** A peer record as it travels, with its peer id in text. */
+async function peerRecord() {
+  const peer = peerIdOfKey(bytes32(0x66));
+  const record = await signPeerRecord(signerFromKey(key), network, peer, Number(signed.Peer.expires));
+  return { record, hex: toHex(encodePeerRecord(record)) };
+}
 
 function documents() {
   return [
@@ -215,5 +224,6 @@ export async function goldenFiles(): Promise<Record<string, unknown>> {
     'contribution.json': await contribution(),
     'merkle.json': merkle(),
     'rewards.json': rewards(),
+    'peer-record.json': await peerRecord(),
   };
 }

@@ -7,6 +7,7 @@ import { decodeFromContributor, decodeFromCoordinator } from '../messages/frames
 import { decodeJob } from '../messages/job.ts';
 import { decodeResult, decodeWorkunit } from '../messages/workunit.ts';
 import { verifyProof } from '../merkle.ts';
+import { decodePeerRecord, type SignedPeerRecord, verifyPeerRecord } from '../p2p/record.ts';
 import * as fixtures from './fixtures.ts';
 
 async function committed<T>(name: string): Promise<T> {
@@ -41,11 +42,20 @@ describe('golden vectors', () => {
     }
   });
 
+  it('decode to the fixed peer record, which verifies', async () => {
+    const { record, hex } = await committed<{ record: SignedPeerRecord; hex: Hex }>('peer-record.json');
+    expect(decodePeerRecord(hexToBytes(hex))).toEqual(record);
+    const { contributor, peer, expires } = record;
+    await expect(
+      verifyPeerRecord(record, { network: fixtures.network, peer, now: expires - 1 }),
+    ).resolves.toBe(contributor);
+  });
+
   it('carry signatures and proofs that verify', async () => {
     const { typed } = await committed<{ typed: { kind: 'Hello'; message: never; signature: Hex }[] }>(
       'contribution.json',
     );
-    expect(typed.length).toBe(4);
+    expect(typed.length).toBe(5);
     for (const { kind, message, signature } of typed) {
       await verifySignature(fixtures.network, kind, message, signature, fixtures.signed.Hello.contributor);
     }
