@@ -15,6 +15,7 @@ import {
   countVotes,
   find,
   granted,
+  hasVoted,
   isLost,
   isTaken,
   mayTryAgain,
@@ -69,9 +70,10 @@ export function newUnit(rules: Rules): UnitState {
   };
 }
 
-/** The next replica is the first of a vote: `Grant.plan` says how the unit is to be decided. */
+/** The next replica is the first of a vote: `Grant.plan` says how the unit is to be decided. One that is being restored has its plan. */
 export function isUndecided(unit: UnitState): boolean {
-  return unit.phase === 'gathering' && unit.replicas.every((r) => mayTryAgain(r.state));
+  const { phase, digest, replicas } = unit;
+  return phase === 'gathering' && digest === null && replicas.every((r) => mayTryAgain(r.state));
 }
 
 export function grantLease(unit: UnitState, grant: Grant, rules: Rules): Step {
@@ -287,6 +289,26 @@ export function reissue(unit: UnitState, why: string, rules: Rules): Step {
   return done(next, [{ type: 'reissued', reason: why }]);
 }
 
+/**
+ * Issues an accepted unit again whose outputs are gone. Its digest is known, so one replica that finds it again is enough; where one finds
+ * another, a vote decides as it would for any unit.
+ */
+export function restore(unit: UnitState, why: string, rules: Rules): Step {
+  if (unit.phase !== 'accepted')
+    return refused('conflict', 'Only the outputs of an accepted unit can be restored.');
+  const { attempt, splits, overturned, digest } = unit;
+  const next = {
+    ...newUnit(rules),
+    target: 1,
+    attempt: attempt + 1,
+    splits,
+    overturned,
+    digest,
+    reason: why,
+  };
+  return done(next, [{ type: 'reissued', reason: why }]);
+}
+
 /** Moves the phase on as far as the replicas allow. */
 function settle(unit: UnitState, transitions: Transition[], now: number, rules: Rules, hints: Hints): Step {
   if (unit.phase === 'gathering') return settleGathering(unit, transitions, now, rules, hints);
@@ -321,6 +343,9 @@ function settleGathering(
 
 function tally(unit: UnitState, transitions: Transition[], now: number, rules: Rules, hints: Hints): Step {
   const votes = countVotes(unit.replicas, rules);
+  if (isFoundAgain(unit) && !votes.final) {
+    return agree(unit, unit.digest as Cid, 'the digest on record has been found again', transitions);
+  }
   const quorum = quorumOf(unit, votes, rules, hints);
   const { supporters, share } = bar(votes, quorum, rules);
   if (votes.final || (votes.contributors >= supporters && 12 * votes.weight >= share * votes.total)) {
@@ -331,10 +356,7 @@ function tally(unit: UnitState, transitions: Transition[], now: number, rules: R
     const reason = votes.final
       ? `a referee and ${votes.contributors - 1} others revealed one digest`
       : `${votes.contributors} contributors with ${votes.weight} of the weight ${votes.total} revealed one digest`;
-    const replicas = unit.replicas.map((r) => (r.state === 'leased' ? { ...r, state: 'void' as const } : r));
-    const digest = votes.digest as Cid;
-    const next: UnitState = { ...unit, phase: 'agreed', until: null, digest, reason, replicas };
-    return done(next, [...transitions, { type: 'agreed', digest, reason }]);
+    return agree(unit, votes.digest as Cid, reason, transitions);
   }
   // The fewest further replicas, of weight 1 where weights are equal, that could agree on the leading digest.
   const short = (share * votes.total - 12 * votes.weight) / (12 - share);
@@ -349,6 +371,17 @@ function tally(unit: UnitState, transitions: Transition[], now: number, rules: R
   const next: UnitState = { ...unit, phase: 'gathering', target, quorum, splits, until: null, reason: seen };
   const type = votes.digests === 1 && votes.revealed === counting(unit) ? 'sampled' : 'split';
   return done(next, [...transitions, { type, wanted: wanted(next), reason: seen }]);
+}
+
+function agree(unit: UnitState, digest: Cid, reason: string, transitions: Transition[]): Step {
+  const replicas = unit.replicas.map((r) => (r.state === 'leased' ? { ...r, state: 'void' as const } : r));
+  const next: UnitState = { ...unit, phase: 'agreed', until: null, digest, reason, replicas };
+  return done(next, [...transitions, { type: 'agreed', digest, reason }]);
+}
+
+/** Of a unit that is being restored: a replica has the digest that was accepted before. */
+function isFoundAgain({ digest, replicas }: UnitState): boolean {
+  return digest !== null && replicas.some((r) => hasVoted(r) && r.weight > 0 && r.digest === digest);
 }
 
 /** One alone decides only where it is proven: whoever takes the place of a proven one needs a second. */

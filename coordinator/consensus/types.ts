@@ -49,6 +49,7 @@ export interface UnitState {
   splits: number;
   /** When the phase ends by itself: reveals close, or a failed unit is tried again. */
   until: number | null;
+  /** What is agreed; of a unit that is being restored, what was accepted before. */
   digest: Cid | null;
   /** Checks that an accepted or disputed unit has yet to see through, those under way included. */
   rechecks: number;

@@ -2,15 +2,15 @@
  * What follows from a step of consensus: its rows, the standing of those it judges, and what they earn or lose.
  */
 import type { Hex } from 'viem';
-import type { Step } from '../consensus/consensus.ts';
+import type { Step, UnitState } from '../consensus/consensus.ts';
 import { clawBack, earn, release } from '../ledger/postings.ts';
-import { judge } from '../trust/judge.ts';
+import { judge, proofOf } from '../trust/judge.ts';
 import { standingAfter } from '../trust/standing.ts';
 import type { Judgement } from '../trust/types.ts';
 import type { Attempted, Verdict } from '../storage/port.ts';
 import { contributorOf, deviceOf } from './accounts.ts';
 import type { ReplicaRow, UnitRow } from './rows.ts';
-import { type LoadedUnit, type Saving, saveUnit } from './units.ts';
+import { type LoadedUnit, type Saving, saveUnit, verdictReason } from './units.ts';
 import type { View } from './view.ts';
 
 /** Writes a step's outcome; a refused step writes nothing. */
@@ -27,6 +27,27 @@ export function applyStep(view: View, loaded: LoadedUnit, step: Step, saving: Sa
   if (verdicts.length > 0) settleCredit(view, loaded.row, verdicts, saving);
   return { ok: true, unit: loaded.row.cid, transitions, verdicts };
 }
+
+/** Results of earlier attempts, accepted and paid for, that the unit's digest proves false: their standing and their credit follow. */
+export function disprove(
+  view: View,
+  unit: UnitState,
+  rows: readonly ReplicaRow[],
+  saving: Saving,
+): Verdict[] {
+  const { now, rules } = saving;
+  const proof = proofOf(unit, rules.consensus);
+  return rows.map((row) => {
+    const { assignment, contributor, unit: cid, digest } = row;
+    clawBack(view, row, (view.unit(cid) as UnitRow).job, provenFalse, rules.ledger);
+    view.put('replicas', { ...row, state: 'rejected', credit: 0n, settledAt: now });
+    applyJudgement(view, { assignment, contributor, event: { type: 'overturned', proof } }, saving);
+    const reason = verdictReason('rejected', digest, '');
+    return { assignment, contributor, unit: cid, outcome: 'rejected', credit: 0, reason };
+  });
+}
+
+const provenFalse = 'the result was proven false';
 
 function applyJudgement(view: View, { assignment, contributor: address, event }: Judgement, saving: Saving) {
   const { now, rules } = saving;
@@ -50,7 +71,7 @@ function settleCredit(view: View, { cid }: UnitRow, verdicts: readonly Verdict[]
   const rows = view.replicas(cid).filter((replica) => replica.attempt === unit.attempt);
   for (const row of rows) {
     if (row.state !== 'rejected' || row.credit === 0n) continue;
-    clawBack(view, row, unit.job, 'the result was proven false', ledger);
+    clawBack(view, row, unit.job, provenFalse, ledger);
     view.put('replicas', { ...row, credit: 0n });
   }
   if (unit.phase !== 'accepted' && unit.phase !== 'disputed') return;

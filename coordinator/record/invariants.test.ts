@@ -15,7 +15,18 @@ const action = fc.record({
   kind: fc.constantFrom(
     ...(['work', 'work', 'work', 'work', 'work', 'settle', 'settle', 'settle'] as const),
     ...(['lease', 'lease', 'commit', 'reveal', 'reveal', 'accept'] as const),
-    ...(['withhold', 'release', 'leave', 'tick', 'reissue', 'unseal', 'review', 'resume', 'twice'] as const),
+    ...([
+      'withhold',
+      'release',
+      'leave',
+      'tick',
+      'reissue',
+      'unseal',
+      'review',
+      'resume',
+      'twice',
+      'restore',
+    ] as const),
   ),
   who: fc.nat(people.length - 1),
   unit: fc.nat(4),
@@ -97,6 +108,7 @@ function perform(bench: RecordBench, addresses: readonly Hex[], step: Action): v
     accept: () => store.runNow(operations.accept(cid, bench.unit(cid).attempt, [`${cid} out`], bench.now)),
     reissue: () =>
       !honest && store.runNow(operations.reissue(cid, bench.unit(cid).attempt, 'lost', bench.now)),
+    restore: () => honest && store.runNow(operations.restore(cid, 'gone', bench.now)),
     unseal: () => bench.unseal(cid),
     review: () => bench.review(who),
     resume: () => store.runNow(operations.resume(bench.now, 30_000)),

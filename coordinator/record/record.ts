@@ -18,7 +18,7 @@ import {
 import { leaseOperation } from './lease.ts';
 import type { RecordRules } from './rules.ts';
 import { reviewOperation } from './review.ts';
-import { acceptOperation, reissueOperation, unsealOperation } from './settle.ts';
+import { acceptOperation, reissueOperation, restoreOperation, unsealOperation } from './settle.ts';
 import { resumeOperation, tickOperation } from './sweep.ts';
 import type { Engine, Operation } from './view.ts';
 
@@ -37,6 +37,7 @@ export type HotMethods = Pick<
   | 'review'
   | 'accept'
   | 'reissue'
+  | 'restore'
   | 'unseal'
   | 'bonus'
 >;
@@ -66,6 +67,7 @@ export function createOperations(rules: RecordRules, random: () => number): Oper
     review: (contributor, from, now) => reviewOperation(contributor, from, at(now)),
     accept: (unit, attempt, blocks, now) => acceptOperation(unit, attempt, blocks, at(now)),
     reissue: (unit, attempt, why, now) => reissueOperation(unit, attempt, why, now, rules),
+    restore: (unit, why, now) => restoreOperation(unit, why, now, rules),
     unseal: (units) => unsealOperation(units),
     bonus: (gain) => bonusOperation(gain, rules.ledger),
   };
@@ -89,6 +91,7 @@ export function createRecord(engine: Engine, rules: RecordRules, random: () => n
     review: (...args) => engine.run(operations.review(...args)),
     accept: (...args) => engine.run(operations.accept(...args)),
     reissue: (...args) => engine.run(operations.reissue(...args)),
+    restore: (...args) => engine.run(operations.restore(...args)),
     unseal: (units) => engine.run(operations.unseal(units)),
     bonus: (gain) => engine.run(operations.bonus(gain)),
   };

@@ -1,9 +1,9 @@
 /** The end of a unit: accepted with verdicts and credit, issued again, and in the end shown. */
 import type { Cid } from '#protocol/codec/cid.ts';
-import { accept, reissue, type UnitState } from '../consensus/consensus.ts';
+import { accept, reissue, restore, type Step, type UnitState } from '../consensus/consensus.ts';
 import type { Attempted } from '../storage/port.ts';
 import { rechecksAfter } from '../trust/decide.ts';
-import { applyStep } from './apply.ts';
+import { applyStep, disprove } from './apply.ts';
 import type { Setting } from './contribute.ts';
 import type { RecordRules } from './rules.ts';
 import type { ReplicaRow } from './rows.ts';
@@ -27,14 +27,39 @@ export function acceptOperation(
       const byOutlaw = loaded.rows.some((replica) => isOutlawed(view, replica, state));
       const step = accept(state, rechecksAfter(state, byOutlaw, view.climate, random, rules.trust));
       const winner = loaded.rows.find((replica) => replica.digest === state.digest && replica.result);
+      const found = winner?.result ?? null;
       // What has been shown stays what it was, and is flagged as overturned: nothing is rewound.
-      const result = row.sealed ? (winner?.result ?? null) : row.result;
+      const result = row.sealed ? found : row.result;
       const unit = { acceptedAt: now, result };
-      const applied = applyStep(view, loaded, untilChecked(step, now, rules), { now, rules, unit });
-      if (applied.ok && row.sealed) view.attach(cid, blocks);
-      return applied;
+      const saving = { now, rules, unit };
+      const liars = view.replicas(cid).filter((replica) => isDisproven(replica, attempt, state));
+      const applied = applyStep(view, loaded, overturning(untilChecked(step, now, rules), liars), saving);
+      if (!applied.ok) return applied;
+      const restored = !row.sealed && isSame(row.result, found);
+      if (row.sealed || restored) view.attach(cid, blocks);
+      if (restored) view.publish(cid);
+      return { ...applied, verdicts: [...applied.verdicts, ...disprove(view, state, liars, saving)] };
     },
   };
+}
+
+/** What these had found in an earlier attempt was accepted, and is false. */
+function overturning(step: Step, liars: readonly ReplicaRow[]): Step {
+  const was = liars[0]?.digest ?? null;
+  if (!step.ok || was === null) return step;
+  const digest = step.unit.digest as Cid;
+  const reason = 'its outputs were gone, and another digest was agreed on';
+  return { ...step, transitions: [...step.transitions, { type: 'overturned', digest, was, reason }] };
+}
+
+function isSame(a: Uint8Array | null, b: Uint8Array | null): boolean {
+  if (a === null || b === null || a.length !== b.length) return false;
+  return a.every((byte, i) => byte === b[i]);
+}
+
+/** Agreed in an earlier attempt, and on something else. */
+function isDisproven(replica: ReplicaRow, attempt: number, { digest }: UnitState): boolean {
+  return replica.attempt < attempt && replica.state === 'agreed' && replica.digest !== digest;
 }
 
 /** One of those who agreed has been proven a liar since. */
@@ -58,6 +83,26 @@ export function reissueOperation(
     },
   };
 }
+
+/** The outputs of an accepted unit have been collected, and it is wanted again. What was never shown, or is false, is never collected. */
+export function restoreOperation(
+  cid: Cid,
+  why: string,
+  now: number,
+  rules: RecordRules,
+): Operation<Attempted> {
+  return {
+    hints: { units: [cid] },
+    run(view) {
+      const loaded = loadUnit(view, cid);
+      const { sealed, overturned } = loaded.row;
+      if (sealed || overturned) return kept;
+      return applyStep(view, loaded, restore(loaded.state, why, rules.consensus), { now, rules });
+    },
+  };
+}
+
+const kept = { ok: false, code: 'conflict', reason: 'The outputs of this unit are kept.' } as const;
 
 /** The results of these units are shown, all or none: the plan goes on from them, or their round is closed. Not while one is being checked. */
 export function unsealOperation(cids: readonly Cid[]): Operation<boolean> {

@@ -3,15 +3,16 @@
  * and always idempotent, so being woken once too often costs only time.
  */
 import { type Cid, cborCode, cidOfSync } from '#protocol/codec/cid.ts';
-import { toProblem } from '#protocol/errors.ts';
+import { codeOf, toProblem } from '#protocol/errors.ts';
 import type { RewardsRoot, RoundSummary } from '#protocol/http/api.ts';
 import { merkleTree, resultLeaf } from '#protocol/merkle.ts';
 import { decodeResult, encodeWorkunit, workunitId } from '#protocol/messages/workunit.ts';
 import { type Plan, type PlanState, type PlannedUnit, slotKey } from '../planner/plan.ts';
 import { readLoss } from '../planner/run-job.ts';
 import type { Blobs } from '../storage/blobs.ts';
-import type { JobRecord, NewUnit, RoundRecord, SlotRecord, Storage } from '../storage/port.ts';
+import type { Change, JobRecord, NewUnit, RoundRecord, SlotRecord, Storage } from '../storage/port.ts';
 import type { Clock, Logger } from './ports.ts';
+import { Outputs } from './outputs.ts';
 import type { RewardsBoard } from './rewards-board.ts';
 
 export interface JobRunnerPorts {
@@ -22,6 +23,7 @@ export interface JobRunnerPorts {
   rewards: RewardsBoard;
   onRound: (record: RoundRecord) => void;
   onPlanned: (units: readonly Cid[]) => void;
+  onChange: (change: Change) => void;
 }
 
 const retryMs = 1_000;
@@ -33,6 +35,7 @@ export class JobRunner {
   /** Rounds to compute in all; no new ones are planned beyond. */
   stopAfterRounds: number;
   readonly #ports: JobRunnerPorts;
+  readonly #outputs: Outputs;
   #running: Promise<void> = Promise.resolve();
   #active = false;
   #again = false;
@@ -45,6 +48,7 @@ export class JobRunner {
     this.plan = plan;
     this.stopAfterRounds = stopAfterRounds;
     this.#ports = ports;
+    this.#outputs = new Outputs(ports.storage, ports.blobs);
   }
 
   /** Looks again, now or as soon as the look in progress is over. */
@@ -72,6 +76,7 @@ export class JobRunner {
       try {
         await this.#advance();
       } catch (error) {
+        if (codeOf(error) === 'not_found') this.#outputs.doubt();
         this.#ports.log.error(
           { job: this.id, problem: toProblem(error) },
           'A job could not go on; trying again.',
@@ -105,13 +110,29 @@ export class JobRunner {
   async #look(): Promise<{ closed: number; slots: SlotRecord[]; state: PlanState }> {
     const { storage } = this.#ports;
     const last = (await storage.rounds(this.id, 1))[0];
-    const slots = await storage.slotsAfter(this.id, last?.round ?? 0);
+    const slots = await this.#withOutputs(await storage.slotsAfter(this.id, last?.round ?? 0));
     let state = last ? this.plan.after(last.round, last.checkpoint) : this.plan.start(this.record.initial);
     for (const record of slots) {
       const { slot, result } = record;
       if (result && isUsable(record)) state = this.plan.apply(state, slot, decodeResult(result).outputs);
     }
     return { closed: last?.round ?? 0, slots, state };
+  }
+
+  /** A unit that another job has had computed may have lost its outputs since: until they are here again it has no result. */
+  async #withOutputs(slots: SlotRecord[]): Promise<SlotRecord[]> {
+    const { storage, clock, onChange } = this.#ports;
+    const looked: SlotRecord[] = [];
+    for (const record of slots) {
+      const isLost = record.result !== null && !(await this.#outputs.areHere(record));
+      if (isLost && record.phase === 'accepted') {
+        const why = 'its outputs have been collected and are wanted again';
+        const change = await storage.restore(record.unit, why, clock.now());
+        if (change.ok) onChange(change);
+      }
+      looked.push(isLost ? { ...record, result: null } : record);
+    }
+    return looked;
   }
 
   /**

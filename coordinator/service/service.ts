@@ -299,6 +299,7 @@ export class Service {
       onPlanned: (units) => {
         for (const unit of units) this.#changedUnits.add(unit);
       },
+      onChange: (change) => this.#desk.publish(change),
     });
     this.#runners.set(record.id, runner);
     runner.wake();

@@ -200,6 +200,54 @@ function endTests(open: Opener): void {
     ]);
   });
 
+  test('an accepted unit whose outputs are gone is restored by one who finds its digest again', async (context) => {
+    const { storage } = await opened(open, context);
+    await agree(storage);
+    const { cid } = unit(0);
+    const output = cidOf('output');
+    await storage.accept(cid, 1, [output], 2);
+    expect(kindsOf(await storage.restore(cid, 'gone', 3))).toBe('conflict');
+    await storage.unseal([cid]);
+    await storage.forgetBlocks([output]);
+    expect(await storage.isPublic(output)).toBe(false);
+    expect(kindsOf(await storage.restore(cid, 'gone', 3))).toEqual(['reissued']);
+    expect(kindsOf(await storage.restore(cid, 'gone', 3))).toBe('conflict');
+    // Those who found it first may find it again, and nobody else has to.
+    const held = await granted(storage, 1, 4);
+    expect((await lease(storage, 2, 4)).type).toBe('none');
+    await commit(storage, held, 5);
+    expect(kindsOf(await reveal(storage, held, result, 5))).toEqual(['revealed', 'agreed']);
+    expect(await storage.accept(cid, 2, [output], 6)).toMatchObject({ ok: true });
+    expect(await storage.isPublic(output)).toBe(true);
+    const record = await storage.unit(cid);
+    expect(record).toMatchObject({ phase: 'accepted', digest, result, overturned: false, sealed: false });
+    expect(record?.replicas.map(({ state }) => state)).toEqual(['agreed', 'agreed', 'agreed']);
+  });
+
+  test('a unit is restored to another digest only by a vote, and then those who agreed before were false', async (context) => {
+    const { storage } = await opened(open, context);
+    await agree(storage);
+    const { cid } = unit(0);
+    await storage.accept(cid, 1, [], 2);
+    await storage.unseal([cid]);
+    await storage.restore(cid, 'gone', 3);
+    const other = Uint8Array.of(2);
+    for (const who of [3, 4]) {
+      const held = await granted(storage, who, 4);
+      await commit(storage, held, 5);
+      const found = kindsOf(await reveal(storage, held, other, 5));
+      expect(found).toEqual(['revealed', who === 3 ? 'sampled' : 'agreed']);
+    }
+    const accepted = await storage.accept(cid, 2, [cidOf('right')], 6);
+    expect(accepted.ok && accepted.verdicts.map((v) => v.outcome)).toEqual([
+      ...['agreed', 'agreed', 'rejected', 'rejected'],
+    ]);
+    expect(await storage.unit(cid)).toMatchObject({ overturned: true, result });
+    expect(await storage.contributor(hex(1, 20))).toMatchObject({ agreed: 0, rejected: 1, credit: 0n });
+    expect(await storage.contributor(hex(3, 20))).toMatchObject({ agreed: 1, credit: 1_000n });
+    expect(kindsOf(await storage.restore(cid, 'gone', 7))).toBe('conflict');
+  });
+
   test('after downtime nobody is out of time at once', async (context) => {
     const { storage, reopen } = await opened(open, context);
     const held = await granted(storage, 1);

@@ -64,6 +64,27 @@ test('what old rounds were computed from goes; checkpoints, the corpus and what 
   expect(status.rounds.map((round) => round.checkpoint)).toEqual((await referenceRun(5)).checkpoints);
 });
 
+test('a job that plans a unit whose outputs were collected has it computed again', async () => {
+  const dataDir = await temporaryFolder();
+  const run = async (name: string, rounds: number) => {
+    const coordinator = await testCoordinator({ dataDir, stopAfterRounds: rounds });
+    const helpers = [0, 1].map(() => testContributor(coordinator).start());
+    const job = await coordinator.ensureJob(testJob({}, name), testText(), { alone: true });
+    const status = await coordinator.settled(job, rounds);
+    for (const helper of helpers) helper.stop();
+    await coordinator.close();
+    return status.rounds.map((round) => round.checkpoint);
+  };
+  const checkpoints = await run('one', 3);
+  const blobs = await openBlobs(join(dataDir, 'blobs'));
+  const storage = await openSqliteStorage({ path: join(dataDir, 'atoll.sqlite'), network: '0x' });
+  const collected = await collectGarbage({ storage, blobs }, Date.now() + 2 * day, rules);
+  expect(collected).toMatchObject({ done: true });
+  await storage.close();
+  // The name is no part of a unit, so the units are the same.
+  expect(await run('another name', 3)).toEqual(checkpoints);
+});
+
 const old = { roots: [] as Cid[], pending: [] as Cid[] };
 const speaking = (found: typeof old) => ({
   blockRoots: () => Promise.resolve(found),

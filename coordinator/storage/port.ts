@@ -364,6 +364,8 @@ export interface Storage {
   /** The outputs are stored: verdicts and credit. The results stay sealed: nothing of them is shown or served. */
   accept(unit: Cid, attempt: number, blocks: readonly Cid[], now: number): Promise<Attempted>;
   reissue(unit: Cid, attempt: number, why: string, now: number): Promise<Attempted>;
+  /** The outputs of an accepted unit are gone and wanted again: one replica that finds its digest brings them back. */
+  restore(unit: Cid, why: string, now: number): Promise<Attempted>;
   /** From now on these results are shown and their blocks served. False, and nothing is, while one of them is not accepted or is being checked. */
   unseal(units: readonly Cid[]): Promise<boolean>;
   /** What lowering the loss is worth, paid to those who did; once a round, however often it is asked for. */
