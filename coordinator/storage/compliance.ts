@@ -5,7 +5,8 @@ import { expect, test, type TestContext } from 'vitest';
 import { type Cid, cborCode, cidOfSync, rawCode } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
 import { brokenAt, firstTip } from '../ledger/chain.ts';
-import type { Attempted, NewUnit, RoundRecord, Storage } from './port.ts';
+import { cidOf, hex, job, programs, unit } from '../testing/units.ts';
+import type { Attempted, RoundRecord, Storage } from './port.ts';
 
 export interface OpenStorage {
   storage: Storage;
@@ -16,18 +17,8 @@ export interface OpenStorage {
 /** Opens a new and empty storage whose network is `hex(1)`; whoever opens it closes it after the test. */
 export type Opener = (context: TestContext) => Promise<OpenStorage>;
 
-export const hex = (n: number, bytes = 32): Hex => `0x${n.toString(16).padStart(2 * bytes, '0')}`;
-export const cidOf = (text: string): Cid => cidOfSync(new TextEncoder().encode(text), rawCode);
-export const job = cidOf('job');
-const programs = new Set(['p@1']);
 const result = Uint8Array.of(1);
 const digest = cidOfSync(result, cborCode);
-
-export function unit(n: number, round = 1): NewUnit {
-  const bytes = new TextEncoder().encode(`unit ${n}`);
-  const slot = { round, kind: 'train' as const, lane: n };
-  return { slot, cid: cidOf(`unit ${n}`), bytes, program: 'p@1', operations: 1_000, blocks: [] };
-}
 
 export async function addJob(storage: Storage, id: Cid = job, createdAt = 5): Promise<void> {
   const bytes = new TextEncoder().encode(`document of ${id}`);

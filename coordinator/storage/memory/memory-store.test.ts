@@ -1,34 +1,11 @@
 /** The record on maps: a unit's whole life, and that an operation that throws leaves nothing. */
 import { describe, expect, test } from 'vitest';
-import { cidOfSync, rawCode } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
-import { defaultRules } from '../../consensus/consensus.ts';
 import { createRecord } from '../../record/record.ts';
 import { defaultRecordRules } from '../../record/rules.ts';
-import type { UnitRow } from '../../record/rows.ts';
-import { plannedRow } from '../../record/units.ts';
-import type { NewUnit } from '../port.ts';
+import { cidOf, hex, job, planned, programs } from '../../testing/units.ts';
 import { DueIndex, QueueIndex } from './indexes.ts';
 import { MemoryStore } from './memory-store.ts';
-
-const hex = (n: number, bytes = 32): Hex => `0x${n.toString(16).padStart(2 * bytes, '0')}`;
-const cidOf = (text: string) => cidOfSync(new TextEncoder().encode(text), rawCode);
-const job = cidOf('job');
-const programs = new Set(['p@1']);
-
-function planned(n: number): UnitRow {
-  const bytes = new TextEncoder().encode(`unit ${n}`);
-  const slot = { round: 1, kind: 'train' as const, lane: n };
-  const unit: NewUnit = {
-    slot,
-    cid: cidOf(`unit ${n}`),
-    bytes,
-    program: 'p@1',
-    operations: 1_000,
-    blocks: [],
-  };
-  return plannedRow(job, unit, n, 0, defaultRules);
-}
 
 describe('units', () => {
   test('lease, commit, reveal, accept: credit, and nothing is published before it is unsealed', async () => {

@@ -1,34 +1,20 @@
 /** The engine on a real PostgreSQL: a unit's life, isolation of operations and batches, and what becomes of callers when the database goes. */
 import { describe, expect, onTestFinished, test, type TestContext } from 'vitest';
-import { cidOfSync, rawCode } from '#protocol/codec/cid.ts';
 import type { PostgresServer } from '#scripts/services/postgres.ts';
 import { sql } from 'kysely';
 import type { Hex } from 'viem';
-import { defaultRules } from '../../consensus/consensus.ts';
 import { newContributor } from '../../record/accounts.ts';
 import { createRecord } from '../../record/record.ts';
 import { defaultRecordRules } from '../../record/rules.ts';
 import type { NewTransfer, UnitRow } from '../../record/rows.ts';
-import { plannedRow } from '../../record/units.ts';
 import { calm, type Operation, type View } from '../../record/view.ts';
 import { usePostgres } from '../../testing/services.ts';
+import { cidOf, hex, job, planned, programs } from '../../testing/units.ts';
 import { migrateToLatest } from '../sql/migrations.ts';
 import { type EngineOptions, PostgresEngine } from './engine.ts';
 import { kyselyOn } from './kysely.ts';
 
 const postgres = usePostgres();
-
-const hex = (n: number, bytes = 32): Hex => `0x${n.toString(16).padStart(2 * bytes, '0')}`;
-const cidOf = (text: string) => cidOfSync(new TextEncoder().encode(text), rawCode);
-const job = cidOf('job');
-const programs = new Set(['p@1']);
-
-function planned(n: number): UnitRow {
-  const bytes = new TextEncoder().encode(`unit ${n}`);
-  const slot = { round: 1, kind: 'train' as const, lane: n };
-  const unit = { slot, cid: cidOf(`unit ${n}`), bytes, program: 'p@1', operations: 1_000, blocks: [] };
-  return plannedRow(job, unit, n, 0, defaultRules);
-}
 
 const plan = (units: readonly UnitRow[]): Operation<void> => ({
   hints: { units: units.map((unit) => unit.cid) },

@@ -2,7 +2,8 @@
 import { describe, expect, onTestFinished, test, type TestContext } from 'vitest';
 import { sql } from 'kysely';
 import { usePostgres } from '../../testing/services.ts';
-import { addJob, agree, hex, job, storageCompliance, unit } from '../compliance.ts';
+import { hex, job, unit } from '../../testing/units.ts';
+import { addJob, agree, storageCompliance } from '../compliance.ts';
 import type { Storage } from '../port.ts';
 import { kyselyOn } from './kysely.ts';
 import { Leadership } from './locks.ts';
