@@ -89,6 +89,13 @@ export class Rig {
     };
   }
 
+  /** What the first coordinator's main thread does for so long, as a file for Chrome's DevTools. */
+  async profile(ms: number, file: string): Promise<void> {
+    await this.#servers[0]?.call('profile');
+    await sleep(ms);
+    await this.#servers[0]?.call('saveProfile', file);
+  }
+
   /** kill -9 of one coordinator, picked by `random` (0 to 1), and up again; resolves with what had been acknowledged since the last time and is gone. */
   async crash(random: number): Promise<string[]> {
     const index = Math.floor(random * this.#servers.length);

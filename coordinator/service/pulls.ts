@@ -10,7 +10,7 @@ import { AtollError, toProblem } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
 import type { Hex } from 'viem';
 import type { Blobs } from '../storage/blobs.ts';
-import type { Change, Storage, UnitRecord } from '../storage/port.ts';
+import type { AgreedUnit, Change, Storage } from '../storage/port.ts';
 import type { Directory, Peer } from './directory.ts';
 import { pause } from './pause.ts';
 import type { Clock, Logger, Timing } from './ports.ts';
@@ -102,8 +102,8 @@ export class Pulls {
     const { storage, clock, log } = this.#ports;
     while (!this.#stop.signal.aborted) {
       try {
-        const unit = await storage.unit(cid);
-        if (unit?.phase !== 'agreed') return;
+        const unit = await storage.agreed(cid);
+        if (!unit) return;
         if (this.#isElsewhere(unit)) return;
         const blocks = await this.#fetchResult(unit);
         if (this.#stop.signal.aborted) return;
@@ -123,7 +123,7 @@ export class Pulls {
   }
 
   /** Nobody connected here has the outputs, so it is for another process; after a while nobody has them, and this one sees it through. */
-  #isElsewhere(unit: UnitRecord): boolean {
+  #isElsewhere(unit: AgreedUnit): boolean {
     const { elsewhere, clock, timing } = this.#ports;
     if (!elsewhere) return false;
     const holders = new Set(winnersOf(unit).map((replica) => replica.contributor));
@@ -136,7 +136,7 @@ export class Pulls {
   }
 
   /** All blocks of the agreed result, stored; null when some cannot be had. */
-  async #fetchResult(unit: UnitRecord): Promise<Cid[] | null> {
+  async #fetchResult(unit: AgreedUnit): Promise<Cid[] | null> {
     const winners = winnersOf(unit);
     const document = winners.find((r) => r.result !== null)?.result;
     if (!document || unit.digest === null) {
@@ -244,7 +244,7 @@ export class Pulls {
 }
 
 /** Replicas whose contributors have the agreed outputs. */
-function winnersOf({ replicas, attempt, digest }: UnitRecord) {
+function winnersOf({ replicas, attempt, digest }: AgreedUnit) {
   return replicas.filter((r) => r.attempt === attempt && r.state === 'revealed' && r.digest === digest);
 }
 

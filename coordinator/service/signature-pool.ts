@@ -7,9 +7,12 @@ import { AtollError } from '#protocol/errors.ts';
 import type { SignedKind, SignedMessages } from '#protocol/messages/contribution.ts';
 import type { Hex } from 'viem';
 import type { Clock, Logger } from './ports.ts';
-import type { SignatureAnswers, SignatureJob } from './signature-thread.ts';
+import type { SignatureAnswers, SignatureJob, SignatureJobs } from './signature-thread.ts';
 import { signatureCheck, type VerifySignature } from './signatures.ts';
 
+/** Waking the thread costs as much as half a check, so checks are sent to it together: so many, or those of so long. */
+const batchMax = 64;
+const batchMs = 2;
 /** Checks within a second from which on the thread is worth its 20 MB. */
 const busyPerSecond = 500;
 
@@ -33,6 +36,7 @@ export class SignaturePool {
   #thread: Worker | null = null;
   #failed = false;
   #queue: Waiting[] = [];
+  #timer: NodeJS.Timeout | null = null;
   /** Batches that the thread has, oldest first: it answers in order. */
   #sent: Waiting[][] = [];
 
@@ -53,6 +57,7 @@ export class SignaturePool {
 
   async close(): Promise<void> {
     this.#failed = true;
+    if (this.#timer) clearTimeout(this.#timer);
     await this.#thread?.terminate();
     this.#thread = null;
     this.#checkHere();
@@ -85,16 +90,21 @@ export class SignaturePool {
 
   #there(job: SignatureJob): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (this.#queue.push({ job, resolve, reject }) === 1) setImmediate(() => this.#flush());
+      if (this.#queue.push({ job, resolve, reject }) >= batchMax) this.#flush();
+      else this.#timer ??= setTimeout(() => this.#flush(), batchMs);
     });
   }
 
   #flush(): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = null;
     const batch = this.#queue;
     if (batch.length === 0 || !this.#thread) return;
     this.#queue = [];
     this.#sent.push(batch);
-    this.#thread.postMessage({ network: this.#ports.network, jobs: batch.map(({ job }) => job) });
+    const jobs: SignatureJobs = { network: this.#ports.network, jobs: batch.map(({ job }) => job) };
+    // As text it is cloned in a quarter of the time.
+    this.#thread.postMessage(JSON.stringify(jobs));
   }
 
   #settle(answers: SignatureAnswers): void {

@@ -12,10 +12,16 @@ export interface SignatureJob {
   contributor: Hex;
 }
 
+export interface SignatureJobs {
+  network: Hex;
+  jobs: SignatureJob[];
+}
+
 /** In the order of the jobs: null for a signature that holds, else why it does not. */
 export type SignatureAnswers = (string | null)[];
 
-parentPort?.on('message', ({ network, jobs }: { network: Hex; jobs: SignatureJob[] }) => {
+parentPort?.on('message', (text: string) => {
+  const { network, jobs } = JSON.parse(text) as SignatureJobs;
   const verify = signatureCheck(network);
   const answers = jobs.map(({ kind, message, signature, contributor }) =>
     verify(kind, message, signature, contributor).then(

@@ -118,6 +118,9 @@ export interface UnitRecord {
   replicas: ReplicaRecord[];
 }
 
+/** What fetching the outputs of an agreed unit takes. */
+export type AgreedUnit = Pick<UnitRecord, 'cid' | 'attempt' | 'digest' | 'replicas'>;
+
 export interface ContributorRecord {
   contributor: Hex;
   agreed: number;
@@ -372,6 +375,8 @@ export interface Storage {
   bonus(gain: RoundGain): Promise<Earned[]>;
   agreedUnits(): Promise<Cid[]>;
 
+  /** Null unless it is agreed. */
+  agreed(cid: Cid): Promise<AgreedUnit | null>;
   unit(cid: Cid): Promise<UnitRecord | null>;
   /** With the program of its unit. */
   replica(assignment: Hex): Promise<(ReplicaRecord & { program: string }) | null>;

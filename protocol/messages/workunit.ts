@@ -8,6 +8,7 @@ import * as v from 'valibot';
 import { encodeCanonical, linkOf, linkSchema, parseExact } from '../codec/cbor.ts';
 import { type Cid, cborCode, cidOfSync } from '../codec/cid.ts';
 import { limits } from '../limits.ts';
+import { decodePlainResult } from './plain-result.ts';
 
 const nameSchema = v.pipe(v.string(), v.regex(/^[a-z][a-zA-Z0-9.-]{0,63}$/, 'expected a short name'));
 
@@ -82,6 +83,11 @@ export function encodeResult(result: Result): Uint8Array {
 
 /** Throws `bad_request` or `too_large`. */
 export function decodeResult(bytes: Uint8Array): Result {
+  return decodePlainResult(bytes) ?? decodeAnyResult(bytes);
+}
+
+/** By the general codec. */
+export function decodeAnyResult(bytes: Uint8Array): Result {
   return parseExact(resultSchema, bytes, encodeResult);
 }
 

@@ -23,7 +23,7 @@ import { guarded, type SqlPorts, type Trx } from '../sql/ports.ts';
 import type { Db } from '../sql/schema.ts';
 import { sqlShelf } from '../sql/shelf.ts';
 import { judgedAndLiars, suspects } from '../sql/survey.ts';
-import { unitMethods } from '../sql/units.ts';
+import { onlyAgreed, unitMethods } from '../sql/units.ts';
 import { cannotConnect, isCollision } from './connection.ts';
 import { PostgresEngine } from './engine.ts';
 import { kyselyOn } from './kysely.ts';
@@ -82,6 +82,7 @@ async function assemble(db: Db, options: PostgresOptions): Promise<Storage> {
       ...unitMethods(ports),
       ...garbageMethods(ports),
       unit: (cid: Cid) => units.read(cid),
+      agreed: async (cid: Cid) => onlyAgreed(await units.read(cid)),
       seal: (most: number) =>
         // Another process is at it: what there is gets sealed.
         ports.write(async (trx) => ((await tryLock(trx, 'sealer')) ? seal(trx, most) : 0)),

@@ -11,6 +11,7 @@ import type { SqlPorts } from './ports.ts';
 export type UnitMethods = Pick<
   Storage,
   | 'agreedUnits'
+  | 'agreed'
   | 'unit'
   | 'replica'
   | 'contributor'
@@ -28,6 +29,7 @@ export function unitMethods(ports: SqlPorts): UnitMethods {
       const rows = await db.selectFrom('units').select('cid').where('phase', '=', 'agreed').execute();
       return rows.map((row) => row.cid);
     },
+    agreed: async (cid) => onlyAgreed(await readUnit(ports, cid)),
     unit: (cid) => readUnit(ports, cid),
     async replica(assignment) {
       const row = await db
@@ -90,6 +92,10 @@ async function readUnit({ db }: SqlPorts, cid: Cid): Promise<UnitRecord | null> 
     place,
     replicas.map((replica) => rowOf('replicas', replica)),
   );
+}
+
+export function onlyAgreed(unit: UnitRecord | null): UnitRecord | null {
+  return unit?.phase === 'agreed' ? unit : null;
 }
 
 export function unitRecord(row: UnitRow, { job, round }: Place, replicas: readonly ReplicaRow[]): UnitRecord {

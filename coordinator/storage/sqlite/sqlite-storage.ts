@@ -99,8 +99,14 @@ export async function openSqliteStorage(options: SqliteOptions): Promise<Storage
 }
 
 /** What the service asks for each unit, from the rows kept in memory: between batches they are what is committed. */
-function keptReads(store: SqliteStore, sql: Statements): Pick<Storage, 'unit' | 'replica'> {
+function keptReads(store: SqliteStore, sql: Statements): Pick<Storage, 'agreed' | 'unit' | 'replica'> {
   return {
+    async agreed(cid) {
+      const row = store.unit(cid);
+      if (row?.phase !== 'agreed') return null;
+      const { attempt, digest } = row;
+      return { cid, attempt, digest, replicas: store.replicas(cid).map(replicaRecord) };
+    },
     async unit(cid) {
       const row = store.unit(cid);
       const place = row && sql.get<Place>(selectPlace, cid);

@@ -17,6 +17,8 @@ import type { Statements } from './statements.ts';
 
 /** Units that are kept with their replicas, and twice as many contributors: those in use, and as many that are not. */
 const keptDefault = 20_000;
+/** Units read at once. */
+const aheadMax = 64;
 
 type Effect = { kind: 'attach'; unit: Cid; blocks: readonly Cid[] } | { kind: 'publish'; unit: Cid };
 
@@ -175,6 +177,7 @@ export class SqliteStore implements View {
   }
 
   #hasActive(cid: Cid, contributor: Hex, owner: Hex): boolean {
+    if (this.#lists.find(cid) === undefined) this.#readAhead(cid);
     const attempt = this.unit(cid)?.attempt;
     return this.replicas(cid).some(
       (replica) =>
@@ -182,6 +185,22 @@ export class SqliteStore implements View {
         (replica.contributor === contributor || replica.owner === owner) &&
         !mayTryAgain(replica.state),
     );
+  }
+
+  /** Units are looked at in the order of the queue, so those that follow are read with one that is not kept. */
+  #readAhead(from: Cid): void {
+    const queue = this.unit(from)?.queue;
+    if (queue === undefined) return;
+    const fresh = this.#io.units
+      .all(`${whereAhead} LIMIT ${aheadMax}`, queue)
+      .filter(({ cid }) => this.#lists.find(cid) === undefined);
+    const lists = new Map<Cid, ReplicaRow[]>(fresh.map(({ cid }) => [cid, []]));
+    for (const row of this.#io.replicas.all(whereUnits, JSON.stringify([...lists.keys()]))) {
+      lists.get(row.unit)?.push(row);
+      this.#unitOf.set(row.assignment, row.unit);
+    }
+    for (const row of fresh) this.#units.get(row.cid, () => row);
+    for (const [cid, list] of lists) this.#lists.set(cid, list);
   }
 
   unit(cid: Cid): UnitRow | null {
@@ -319,6 +338,8 @@ export class SqliteStore implements View {
   }
 }
 
+const whereAhead = 'WHERE queue >= ? AND wanted > 0 AND paused = 0 ORDER BY queue';
+const whereUnits = 'WHERE unit IN (SELECT value FROM json_each(?)) ORDER BY attempt, rowid';
 const insertTransfer =
   'INSERT INTO transfers (kind, debit, credit, amount, job, unit, assignment, reason, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)';
 const insertOutput = 'INSERT OR IGNORE INTO outputs (unit, cid) VALUES (?, ?)';
