@@ -17,9 +17,11 @@ export const errorCodes = {
   not_found: { status: 404, retryable: false, title: 'No such thing' },
   method_not_allowed: { status: 405, retryable: false, title: 'Method not allowed' },
   conflict: { status: 409, retryable: false, title: 'The request conflicts with what is recorded' },
+  leased: { status: 409, retryable: true, title: 'A neighbour is fetching this block' },
   stale_lease: { status: 409, retryable: false, title: 'The lease is not yours or no longer open' },
   commitment_mismatch: { status: 409, retryable: false, title: 'The reveal does not open the commitment' },
   too_large: { status: 413, retryable: false, title: 'Too large' },
+  out_of_range: { status: 416, retryable: false, title: 'The range is not within the bytes' },
   unsupported_media_type: {
     status: 415,
     retryable: false,

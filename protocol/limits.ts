@@ -89,6 +89,17 @@ export const limits = {
   /** How far in the future a peer record may end. */
   peerRecordMsMax: 24 * 60 * 60_000,
 
+  // Blocks over HTTP (`/ipfs`).
+  /** How long others of a swarm wait for the peer that fetches a block, and how soon they may ask again. */
+  originLeaseMs: 5_000,
+  originLeaseRetryMs: 400,
+  originLeasesMax: 100_000,
+  /** Archives (CAR) sent at the same time; blocks in one, and how deep their links may go. */
+  carStreamsMax: 64,
+  carBlocksMax: 1 << 16,
+  carDepthMax: 32,
+  /** An archive whose reader takes nothing for this time ends. */
+  carIdleMsMax: 60_000,
   // What a client may ask of the coordinator over HTTP.
   /** A JSON body. */
   requestBytesMax: 64 << 10,

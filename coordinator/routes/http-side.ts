@@ -6,6 +6,7 @@ import type { NetworkInfo } from '#protocol/http/api.ts';
 import type { BlockStore } from '#protocol/messages/file.ts';
 import type { Hex } from 'viem';
 import type { Clock, Logger, Random } from '../service/ports.ts';
+import { OriginLeases } from '../p2p/origin-leases.ts';
 import { RecordQueries } from '../service/record-queries.ts';
 import type { Service } from '../service/service.ts';
 import type { Storage } from '../storage/port.ts';
@@ -78,6 +79,7 @@ export function createHttpSide(ports: HttpPorts): HttpSide {
         reads: {
           ...{ queries, events, metrics, network: ports.network, ready: ports.ready },
           heartbeatMs: ports.heartbeatMs,
+          leases: new OriginLeases(() => clock.now()),
           openApi: openApi(endpoints, ports.version),
         },
         records: {

@@ -21,8 +21,13 @@ const exposed = [
   'Link',
   'Location',
   'Idempotency-Replayed',
+  'Content-Length',
+  'Content-Range',
+  'X-Ipfs-Path',
+  'X-Ipfs-Roots',
 ].join(', ');
-const requestHeaders = 'Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id';
+const requestHeaders =
+  'Atoll-Swarm, Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Range, X-Request-Id';
 const preflightSeconds = '7200';
 /** Only these paths are for other sites; pages and operations are not. */
 const shared = /^\/(v1\/|ipfs\/|openapi\.json$)/;

@@ -1,5 +1,4 @@
 /** The routes that only look: the network, its jobs, its records, its blocks, its health. */
-import { parseCid, rawCode } from '#protocol/codec/cid.ts';
 import type { NetworkInfo } from '#protocol/http/api.ts';
 import { endpoints } from '#protocol/http/table.ts';
 import type { EventHub } from '../service/events.ts';
@@ -7,7 +6,8 @@ import type { Metrics } from '../service/metrics.ts';
 import type { LedgerQueries } from '../service/ledger-queries.ts';
 import type { Queries } from '../service/queries.ts';
 import type { RecordQueries } from '../service/record-queries.ts';
-import type { AppContext } from './context.ts';
+import type { OriginLeases } from '../p2p/origin-leases.ts';
+import { createGateway } from './gateway.ts';
 import { jobEvents } from './job-events.ts';
 import type { Mount } from './mount.ts';
 
@@ -15,6 +15,7 @@ export interface ReadPorts {
   queries: Queries;
   events: EventHub;
   metrics: Metrics;
+  leases: OriginLeases;
   network: () => NetworkInfo;
   /** Fails when nothing can be written. */
   ready: () => Promise<void>;
@@ -27,8 +28,6 @@ export interface RecordPorts {
   ledger: LedgerQueries;
 }
 
-const blockMaxAge = 'public, max-age=29030400, immutable';
-
 export function addReads(mount: Mount, ports: ReadPorts): void {
   const { queries } = ports;
   mount(endpoints.network, () => ports.network());
@@ -38,7 +37,9 @@ export function addReads(mount: Mount, ports: ReadPorts): void {
   mount(endpoints.jobEvents, ({ params, context }) => jobEvents(context, params.id, ports));
   mount(endpoints.unit, ({ params }) => queries.unit(params.cid));
   mount(endpoints.contributor, ({ params }) => queries.contributor(params.address));
-  mount(endpoints.block, ({ params, context }) => block(context, params.cid, queries));
+  const { leases, metrics } = ports;
+  const gateway = createGateway({ leases, metrics, block: (cid) => queries.block(cid) });
+  mount(endpoints.block, ({ params, query, context }) => gateway(context, params.cid, query));
 }
 
 /** Who is here, what was decided, and what it came to. */
@@ -61,18 +62,4 @@ export function addOperations(mount: Mount, { ready, metrics, openApi }: ReadPor
   mount(endpoints.prometheus, async ({ context }) =>
     context.body(await metrics.registry.metrics(), 200, { 'content-type': metrics.registry.contentType }),
   );
-}
-
-async function block(context: AppContext, cid: string, queries: Queries): Promise<Response> {
-  const isRaw = parseCid(cid).code === rawCode;
-  if (context.req.header('if-none-match') === `"${cid}"`) {
-    return context.body(null, 304, { etag: `"${cid}"`, 'cache-control': blockMaxAge });
-  }
-  const bytes = await queries.block(cid);
-  return context.body(bytes as Uint8Array<ArrayBuffer>, 200, {
-    'content-type': isRaw ? 'application/vnd.ipld.raw' : 'application/vnd.ipld.dag-cbor',
-    'content-disposition': `attachment; filename="${cid}.${isRaw ? 'bin' : 'cbor'}"`,
-    'cache-control': blockMaxAge,
-    etag: `"${cid}"`,
-  });
 }

@@ -16,6 +16,8 @@ export class Metrics {
   readonly #rounds: Counter;
   readonly #requests: Counter;
   readonly #requestSeconds: Histogram;
+  readonly #gatewayBytes: Counter;
+  readonly #originLeases: Counter;
 
   constructor(sources: MetricSources) {
     const registers = [this.registry];
@@ -62,6 +64,18 @@ export class Metrics {
       buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5],
       registers,
     });
+    this.#gatewayBytes = new Counter({
+      name: 'atoll_gateway_bytes_total',
+      help: 'Bytes of blocks that left over HTTP, by the form in which they were asked for.',
+      labelNames: ['format'],
+      registers,
+    });
+    this.#originLeases = new Counter({
+      name: 'atoll_origin_leases_total',
+      help: 'Fetches that named their swarm: granted, or told to wait for a neighbour.',
+      labelNames: ['outcome'],
+      registers,
+    });
     gauge(registers, 'atoll_contributors_online', 'Contributors connected now.', sources.contributorsOnline);
     gauge(registers, 'atoll_event_streams', 'Event streams open now.', sources.eventStreams);
   }
@@ -88,6 +102,14 @@ export class Metrics {
     const named = route === '' ? 'other' : method;
     this.#requests.inc({ method: named, route: route === '' ? 'other' : route, status });
     this.#requestSeconds.observe(ms / 1000);
+  }
+
+  served(format: 'raw' | 'document' | 'car', bytes: number): void {
+    this.#gatewayBytes.inc({ format }, bytes);
+  }
+
+  originLease(outcome: 'granted' | 'wait'): void {
+    this.#originLeases.inc({ outcome });
   }
 
   round(): void {

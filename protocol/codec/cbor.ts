@@ -90,16 +90,21 @@ export function linkOf(cid: Cid): CID {
 
 /** Every link inside a canonical document, in document order, without repeats. */
 export function linksOf(bytes: Uint8Array): Cid[] {
-  const found = new Set<Cid>();
-  collectLinks(decodeCanonical(bytes), found);
-  return [...found];
+  return [...new Set(everyLinkOf(bytes))];
 }
 
-function collectLinks(value: unknown, found: Set<Cid>): void {
+/** Every link as often as it is there. */
+export function everyLinkOf(bytes: Uint8Array): Cid[] {
+  const found: Cid[] = [];
+  collectLinks(decodeCanonical(bytes), found);
+  return found;
+}
+
+function collectLinks(value: unknown, found: Cid[]): void {
   if (value === null || typeof value !== 'object' || value instanceof Uint8Array) return;
   const cid = CID.asCID(value);
   if (cid) {
-    found.add(cid.toString());
+    found.push(cid.toString());
     return;
   }
   for (const child of Array.isArray(value) ? value : Object.values(value)) collectLinks(child, found);

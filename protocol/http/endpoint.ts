@@ -38,6 +38,8 @@ export interface Endpoint {
   readonly bucket: Bucket;
   readonly params?: TextSchema;
   readonly query?: TextSchema;
+  /** Headers that change the answer, and how. */
+  readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Body;
   readonly answer: Answer;
   /** Besides those that every endpoint may answer: `bad_request`, `rate_limited`, `internal`, `unavailable`. */

@@ -160,7 +160,7 @@ function listed(name: string, items: readonly Json[]): Json {
   return items.length > 0 ? { [name]: items } : {};
 }
 
-function parametersOf({ params, query, repeatable, resumable }: Endpoint): Json[] {
+function parametersOf({ params, query, headers, repeatable, resumable }: Endpoint): Json[] {
   const header = (name: string, description: string) => ({
     name,
     in: 'header',
@@ -171,6 +171,7 @@ function parametersOf({ params, query, repeatable, resumable }: Endpoint): Json[
   return [
     ...parametersIn('path', params),
     ...parametersIn('query', query),
+    ...Object.entries(headers ?? {}).map(([name, description]) => header(name, description)),
     ...(repeatable
       ? [header('Idempotency-Key', 'Sent again with the same key, a request gets the first answer.')]
       : []),

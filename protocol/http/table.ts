@@ -30,6 +30,7 @@ import {
   unitSchema,
 } from './api.ts';
 import { endpoint, type Endpoint, pageQuery } from './endpoint.ts';
+import { gatewayQuery, probeCid } from './gateway.ts';
 import { ledgerEndpoints } from './ledger-table.ts';
 import {
   consensusSchema,
@@ -275,14 +276,29 @@ export const endpoints = {
     bucket: 'block',
     path: routes.block,
     tag: 'blocks',
-    summary: 'A block or document by its CID, for ever the same',
-    params: v.object({ cid: cidSchema }),
+    summary: 'A block or document by its CID, for ever the same: a trustless IPFS gateway',
+    description:
+      'One block as it is, or an archive (CAR) of it and of everything that it links to, depth first. A range of a block is answered with 206; of an archive there is none. Outputs that are not published are not there.',
+    params: v.object({ cid: v.union([cidSchema, v.literal(probeCid)]) }),
+    query: v.object(gatewayQuery),
+    headers: {
+      Accept:
+        '`application/vnd.ipld.raw`, `application/vnd.ipld.car` (with `order` and `dups`); `format` counts first.',
+      Range: 'One range of bytes of a block.',
+      'If-None-Match': 'ETags of what the client has: 304 when one is this.',
+      'Atoll-Swarm':
+        '`NAME;peer=PEER`: lends the block to this peer for 5 s, during which others of the swarm get 409 `leased` and `retryMs`.',
+    },
     answer: {
       type: 'bytes',
-      mediaTypes: ['application/vnd.ipld.raw', 'application/vnd.ipld.dag-cbor'],
+      mediaTypes: [
+        'application/vnd.ipld.raw',
+        'application/vnd.ipld.dag-cbor',
+        'application/vnd.ipld.car; version=1',
+      ],
       status: 200,
     },
-    errors: ['not_found'],
+    errors: ['not_found', 'leased', 'out_of_range'],
   }),
   openapi: endpoint({
     ...open,

@@ -1,16 +1,19 @@
 /** Blocks from a coordinator's gateway (`/ipfs/{cid}`) over fetch. The size is limited while reading; the caller checks the hash. */
 import type { Cid } from '#protocol/codec/cid.ts';
-import { AtollError } from '#protocol/errors.ts';
+import { AtollError, errorCodes } from '#protocol/errors.ts';
 import { routePath, routes } from '#protocol/http/api.ts';
+import { type SwarmAsker, swarmHeader, swarmText } from '#protocol/http/swarm.ts';
 import { limits } from '#protocol/limits.ts';
 import type { BlockSource } from '../runtime/ports.ts';
 
-/** `url` is the coordinator's http(s) address. */
-export function httpBlocks(url: string): BlockSource {
+/**
+ * `url` is the coordinator's http(s) address. With a swarm, `fetch` throws `leased` (`details.retryMs`) while a neighbour fetches the block.
+ */
+export function httpBlocks(url: string, swarm?: SwarmAsker): BlockSource {
   const base = url.replace(/\/$/, '');
   return {
     async fetch(cid, signal) {
-      const response = await request(base + routePath(routes.block, cid), signal);
+      const response = await request(base + routePath(routes.block, cid), signal, swarm);
       if (!response.ok) {
         await response.body?.cancel().catch(() => {});
         throw refusal(cid, response.status);
@@ -20,9 +23,10 @@ export function httpBlocks(url: string): BlockSource {
   };
 }
 
-async function request(address: string, signal: AbortSignal): Promise<Response> {
+async function request(address: string, signal: AbortSignal, swarm?: SwarmAsker): Promise<Response> {
+  const named = swarm ? { [swarmHeader]: swarmText(swarm) } : {};
   try {
-    return await fetch(address, { signal, headers: { accept: 'application/vnd.ipld.raw' } });
+    return await fetch(address, { signal, headers: { accept: 'application/vnd.ipld.raw', ...named } });
   } catch (cause) {
     throw asAtollError(cause, signal);
   }
@@ -54,6 +58,10 @@ function refusal(cid: Cid, status: number): AtollError {
   const details = { cid, status };
   if (status === 404)
     return new AtollError('not_found', 'Nobody has a block that the unit needs.', { details });
+  if (status === errorCodes.leased.status) {
+    const retryMs = limits.originLeaseRetryMs;
+    return new AtollError('leased', 'A neighbour is fetching this block.', { details: { cid, retryMs } });
+  }
   return new AtollError('unavailable', `The gateway answered with status ${status}.`, { details });
 }
 
