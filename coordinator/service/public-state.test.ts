@@ -36,6 +36,19 @@ const historyArb = fc.record({
   acceptedAt: fc.option(fc.nat()),
 });
 
+test('the first measurement and that of the first round can be told apart', () => {
+  const kinds = ['first', 'train', 'eval'] as const;
+  const states = laneStates(
+    kinds.map((kind) => slot({ unit: kind, slot: { round: 1, kind, lane: 0 } })),
+    () => 0,
+  );
+  expect(states.map(({ lane, initial }) => [lane, initial])).toEqual([
+    [null, true],
+    [0, undefined],
+    [null, undefined],
+  ]);
+});
+
 describe('an unpublished unit', () => {
   test('shows nothing of its own: its history changes no state, its own or another’s', () => {
     fc.assert(

@@ -34,7 +34,9 @@ export function laneStates(open: readonly SlotRecord[], progressOf: (unit: strin
 
 function laneState(record: SlotRecord, job: { working: boolean; progress: number }): LaneState {
   const { unit, program, slot, phase, sealed, replicas } = record;
-  const named = { unit, program, round: slot.round, lane: slot.kind === 'train' ? slot.lane : null };
+  const lane = slot.kind === 'train' ? slot.lane : null;
+  const initial = slot.kind === 'first' ? { initial: true } : {};
+  const named = { unit, program, round: slot.round, lane, ...initial };
   if (isShown(record)) return { ...named, state: 'accepted', replicas, progress: 1 };
   if (phase === 'failed') return { ...named, state: 'failed', replicas: 0, progress: 0 };
   if (!sealed && phase === 'disputed') return { ...named, state: 'split', replicas: 0, progress: 0 };

@@ -2,8 +2,7 @@
  * What every storage has to do, as one suite: run on SQLite and on PostgreSQL by their own tests. A storage is reached by its port alone.
  */
 import { expect, test, type TestContext } from 'vitest';
-import { type Cid, cborCode, cidOfSync, rawCode } from '#protocol/codec/cid.ts';
-import type { Hex } from 'viem';
+import { type Cid, cborCode, cidOfSync } from '#protocol/codec/cid.ts';
 import { brokenAt, firstTip } from '../ledger/chain.ts';
 import { cidOf, hex, job, programs, unit } from '../testing/units.ts';
 import type { Attempted, RoundRecord, Storage } from './port.ts';

@@ -78,6 +78,8 @@ export const laneStateSchema = v.object({
   /** Rounds overlap: one is still measured while the next is trained. */
   round: count,
   lane: v.nullable(count),
+  /** Measures the checkpoint that training began with; not there for others. */
+  initial: v.optional(v.boolean()),
   state: v.picklist(['ready', 'leased', 'revealing', 'split', 'accepted', 'failed']),
   replicas: count,
   /** 0..1, of the replica that is furthest. */

@@ -8,7 +8,15 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { ContributorView } from '#workers/runtime/view.ts';
 import { launchBrowser, type Visit, visit, type VisitOptions } from './browser.ts';
 import { buildPage } from './build.ts';
-import { contributorAddress, lossAfter, makeRound, makeStatus, makeUnit, network } from './fixtures.ts';
+import {
+  blockCid,
+  contributorAddress,
+  lossAfter,
+  makeRound,
+  makeStatus,
+  makeUnit,
+  network,
+} from './fixtures.ts';
 import { type PageServer, servePage } from './server.ts';
 
 let dist: string;
@@ -319,6 +327,18 @@ describe('without a job, or without an answer', () => {
         .isVisible(),
     ).toBe(true);
     expect(await visited.page.getByText('No round has closed yet.').isVisible()).toBe(true);
+  });
+
+  it('tells the measurement before training from that of the first round', async () => {
+    const status = makeStatus(0);
+    const loss = { ...makeUnit(1, null, 'leased', 0.3), program: 'eval.loss@1+i10sr' };
+    const units = [...status.units, { ...loss, unit: blockCid, initial: true }, loss];
+    server.answers.status = { ...status, units };
+    const { page } = await go();
+    await page.getByRole('heading', { name: 'Lane 1' }).waitFor();
+    const titles = await page.locator('li:has(progress) h3').allTextContents();
+    expect(titles.slice(-2)).toEqual(['Measure', 'First measure']);
+    expect(new Set(titles).size).toBe(titles.length);
   });
 
   it('says that there is no job yet, and shows one as soon as it is posted', async () => {

@@ -9,6 +9,7 @@ import {
   stalledWords,
   startWords,
   unitMeanings,
+  unitTitle,
   unitWords,
 } from './words.ts';
 
@@ -18,6 +19,17 @@ describe('words', () => {
       expect(unitWords[state]).toBeTruthy();
       expect(unitMeanings[state]).toBeTruthy();
     }
+  });
+
+  it('gives every unit of a list a title of its own, the first measurement too', () => {
+    const unit = { program: 'train.steps@1+i10sr', round: 1, lane: 0 };
+    const loss = { program: 'eval.loss@1+i10sr', round: 1, lane: null };
+    const titles = [unit, { ...unit, lane: 1 }, loss, { ...loss, initial: true }];
+    expect(titles.map((each) => unitTitle(each, 1))).toEqual([
+      ...['Lane 1', 'Lane 2', 'Measure', 'First measure'],
+    ]);
+    expect(unitTitle(loss, 2)).toBe('Measure, round 1');
+    expect(unitTitle({ ...loss, initial: true }, 2)).toBe('First measure');
   });
 
   it('names a remedy for every error there is', () => {

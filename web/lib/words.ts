@@ -6,6 +6,7 @@ import type { Backend, DeviceInfo } from '#protocol/messages/frames.ts';
 import type { Phase } from '#workers/runtime/view.ts';
 import type { Fault } from '../state/api.ts';
 import type { PageBackend } from '../state/options.ts';
+import { count, shortProgramName } from './format.ts';
 
 export type UnitState = 'ready' | 'leased' | 'revealing' | 'split' | 'accepted' | 'failed';
 
@@ -17,6 +18,21 @@ export const unitWords: Record<UnitState, string> = {
   accepted: 'Agreed',
   failed: 'Given up',
 };
+
+/** What a unit is called in a list of those of a round; one of another round says so. */
+export function unitTitle(
+  {
+    lane,
+    program,
+    round,
+    initial,
+  }: { lane: number | null; program: string; round: number; initial?: boolean | undefined },
+  current: number,
+): string {
+  const name = lane === null ? shortProgramName(program) : `Lane ${lane + 1}`;
+  if (initial) return `First ${name.toLowerCase()}`;
+  return round === current ? name : `${name}, round ${count(round)}`;
+}
 
 export const unitMeanings: Record<UnitState, string> = {
   ready: 'no contributor has it yet',

@@ -65,7 +65,11 @@ export function computedNow(status: JobStatus): Unit[] {
   return [...places.values()]
     .filter((unit) => unit.round === status.round || unit.state !== 'accepted')
     .sort(
-      (a, b) => b.round - a.round || lane(a) - lane(b) || programRank(a.program) - programRank(b.program),
+      (a, b) =>
+        b.round - a.round ||
+        lane(a) - lane(b) ||
+        programRank(a.program) - programRank(b.program) ||
+        Number(a.initial ?? false) - Number(b.initial ?? false),
     );
 }
 

@@ -9,7 +9,7 @@ import { defaultRecordRules } from '../../record/rules.ts';
 import type { NewTransfer, UnitRow } from '../../record/rows.ts';
 import { calm, type Operation, type View } from '../../record/view.ts';
 import { usePostgres } from '../../testing/services.ts';
-import { cidOf, hex, job, planned, programs } from '../../testing/units.ts';
+import { hex, job, planned, programs } from '../../testing/units.ts';
 import { migrateToLatest } from '../sql/migrations.ts';
 import { type EngineOptions, PostgresEngine } from './engine.ts';
 import { kyselyOn } from './kysely.ts';
