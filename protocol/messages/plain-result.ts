@@ -19,6 +19,9 @@ const hashBytes = 32;
 const nameBytesMax = 23;
 const name = /^[a-z][a-zA-Z0-9.-]*$/;
 
+/** With every name that an object has by itself, what the schema passes over and so the general codec refuses. */
+const strange: ReadonlySet<string> = new Set(['prototype']);
+
 class Reader {
   readonly #bytes: Uint8Array;
   #at = 0;
@@ -52,8 +55,7 @@ class Reader {
     const length = this.next() - 0x60;
     const bytes = length >= 1 && length <= nameBytesMax ? this.#take(length) : null;
     const text = bytes && String.fromCharCode(...bytes);
-    // `constructor` and its like are refused, by the general codec.
-    return text && name.test(text) && !(text in {}) ? text : null;
+    return text && name.test(text) && !strange.has(text) && !(text in {}) ? text : null;
   }
 
   #take(length: number): Uint8Array | null {
