@@ -21,7 +21,7 @@ async function execute(program: string, inputs: Record<string, string>, params: 
 const training = kernels.trainStepsFrom({ steps, batch, lr: () => 0.01 });
 const update = await execute('train.steps@1+i10sr', { checkpoint, tokens }, training, 'update');
 const outer = { lanes: 1, steps, outerLr: 0x3f800000, outerMomentum: 0 }; // f32 bits: 1 and 0.
-const trained = await execute('train.outer@1', { checkpoint, update0: update }, outer, 'checkpoint');
+const trained = await execute('train.outer@2', { checkpoint, update0: update }, outer, 'checkpoint');
 
 const weights = await kernels.StoredCheckpoint.open(blocks, trained);
 const generator = await kernels.Generator.load(device, weights, 'i10sr');

@@ -22,6 +22,14 @@ export const limits = {
   programsMax: 64,
   /** Checkpoints that an `ask` may say are at hand. */
   holdsMax: 8,
+  /** Roots that a `swarm` frame may say are held, or wanted. */
+  swarmRootsMax: 32,
+  /** Neighbours of one peer in the exchange of blocks. */
+  neighboursMax: 8,
+  peerAddressesMax: 8,
+  peerAddressCharsMax: 300,
+  /** Rounds that a contributor may catch up on by their updates; with more the checkpoint is cheaper. */
+  syncRoundsMax: 7,
 
   /** Hello must follow the challenge within this time. */
   helloMsMax: 15_000,

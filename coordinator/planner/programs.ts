@@ -1,10 +1,11 @@
 /** What the coordinator knows of programs without running them: their ids and the names of their outputs. */
 import { evalLoss } from '#kernels/programs/eval-loss/spec.ts';
-import { trainOuter } from '#kernels/programs/train-outer/spec.ts';
+import { trainOuter, trainOuterUnpacked } from '#kernels/programs/train-outer/spec.ts';
 import { policySchema, trainSteps } from '#kernels/programs/train-steps/spec.ts';
 
 const outputsByProgram = new Map<string, readonly string[]>([
-  [trainOuter, ['checkpoint', 'update']],
+  [trainOuter, ['checkpoint', 'packed', 'update']],
+  [trainOuterUnpacked, ['checkpoint', 'update']],
   ...policySchema.options.flatMap((policy): [string, readonly string[]][] => [
     [`${trainSteps}+${policy}`, ['losses', 'update']],
     [`${evalLoss}+${policy}`, ['loss']],

@@ -77,6 +77,7 @@ export async function fakeExecute(unit: Workunit, blocks: BlockStore, lie = ''):
   } else if (program === 'train.outer') {
     outputs['update'] = await manifest(blocks, concatBytes(seed, utf8ToBytes('u')), 2);
     outputs['checkpoint'] = await manifest(blocks, concatBytes(seed, utf8ToBytes('c')), 20);
+    outputs['packed'] = await manifest(blocks, concatBytes(seed, utf8ToBytes('p')), 1);
   } else {
     outputs['loss'] = await blocks.put(floats(seed, 1));
   }

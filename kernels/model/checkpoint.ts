@@ -144,17 +144,39 @@ export async function writeUpdate(blocks: BlockStore, { model, delta, m, s }: Up
   return putUpdateDocument(blocks, document);
 }
 
-/** Throws `bad_input` when the update is for another model than `model`. */
+/** Throws `bad_request` on a document that is not an update of ours, `bad_input` when it is for another model than `model`. */
+async function readUpdateDocument(
+  blocks: BlockStore,
+  cid: Cid,
+  model: ModelConfig,
+  signal?: AbortSignal,
+): Promise<UpdateDocument> {
+  const document = parseExact(updateSchema, await blocks.get(cid, signal), encodeUpdate);
+  if (JSON.stringify(document.model) !== JSON.stringify(model)) {
+    throw new AtollError('bad_input', 'The update is for another model than the checkpoint.');
+  }
+  return document;
+}
+
+/** The weight delta alone: a third of the update's bytes. Throws like `readUpdate`. */
+export async function readDelta(
+  blocks: BlockStore,
+  cid: Cid,
+  model: ModelConfig,
+  signal?: AbortSignal,
+): Promise<Rows> {
+  const { delta } = await readUpdateDocument(blocks, cid, model, signal);
+  return rowsFromBytes(await readFile(blocks, delta, signal), parameterLayout(model));
+}
+
+/** Throws `bad_request`, `bad_input` when the update is for another model than `model`. */
 export async function readUpdate(
   blocks: BlockStore,
   cid: Cid,
   model: ModelConfig,
   signal?: AbortSignal,
 ): Promise<Update> {
-  const document = parseExact(updateSchema, await blocks.get(cid, signal), encodeUpdate);
-  if (JSON.stringify(document.model) !== JSON.stringify(model)) {
-    throw new AtollError('bad_input', 'The update is for another model than the checkpoint.');
-  }
+  const document = await readUpdateDocument(blocks, cid, model, signal);
   const layout = parameterLayout(model);
   const rows = async (file: File) => rowsFromBytes(await readFile(blocks, file, signal), layout);
   return { model, delta: await rows(document.delta), m: await rows(document.m), s: await rows(document.s) };

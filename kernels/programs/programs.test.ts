@@ -37,7 +37,7 @@ describe('programs', () => {
 
   it('are listed with their policies', () => {
     expect(programIds()).toContain('train.steps@1+i10sr');
-    expect(programIds()).toContain('train.outer@1');
+    expect(programIds()).toContain('train.outer@2');
   });
 
   it('count steps in the checkpoint and start from zero moments', async () => {
@@ -50,7 +50,7 @@ describe('programs', () => {
 
   it.each<[string, Partial<Workunit>, string]>([
     ['an unknown program', { program: 'mine.bitcoin@1' }, 'unknown_program'],
-    ['a policy where there is none', { program: 'train.outer@1+i15' }, 'unknown_program'],
+    ['a policy where there is none', { program: 'train.outer@2+i15' }, 'unknown_program'],
     ['no policy where one is due', { program: 'eval.loss@1' }, 'unknown_program'],
     ['a wrong parameter', { params: { sequences: 2, batch: 0 } }, 'bad_request'],
     ['an extra parameter', { params: { sequences: 2, batch: 1, debug: true } }, 'bad_request'],

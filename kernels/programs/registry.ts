@@ -6,10 +6,17 @@ import { type Result, type Workunit, workunitId } from '#protocol/messages/worku
 import type { Device } from '../device/device.ts';
 import { evalLossProgram } from './eval-loss/run.ts';
 import type { Program } from './program.ts';
-import { trainOuterProgram } from './train-outer/run.ts';
+import { trainApplyProgram } from './train-apply/run.ts';
+import { trainOuterProgram, trainOuterUnpackedProgram } from './train-outer/run.ts';
 import { trainStepsProgram } from './train-steps/run.ts';
 
-const programs: readonly Program[] = [trainStepsProgram, trainOuterProgram, evalLossProgram];
+const programs: readonly Program[] = [
+  trainStepsProgram,
+  trainOuterProgram,
+  trainOuterUnpackedProgram,
+  trainApplyProgram,
+  evalLossProgram,
+];
 
 /** Full ids, one for each policy where a program has them. */
 export function programIds(): string[] {

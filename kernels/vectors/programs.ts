@@ -118,7 +118,7 @@ async function* round(device: Device, policy: Policy, blocks: BlockStore): Async
   const outer = await executeWorkunit(
     {
       v: 1,
-      program: 'train.outer@1',
+      program: 'train.outer@2',
       inputs: { checkpoint, ...updates },
       params: { lanes: 2, steps, outerLr: bits(1), outerMomentum: bits(0.7) },
       seed: 1,
@@ -126,6 +126,20 @@ async function* round(device: Device, policy: Policy, blocks: BlockStore): Async
     { device, blocks },
   );
   yield ['train.outer', resultDigest(outer)];
+  // Whoever holds the old checkpoint comes to the new one, by the packed update too.
+  for (const name of ['update', 'packed']) {
+    const applied = await executeWorkunit(
+      {
+        v: 1,
+        program: 'train.apply@1',
+        inputs: { checkpoint, update0: outer.outputs[name] as Cid },
+        params: { rounds: 1, steps, outerLr: bits(1), outerMomentum: bits(0.7), packed: name === 'packed' },
+        seed: 0,
+      },
+      { device, blocks },
+    );
+    yield [`train.apply/${name}`, applied.outputs['checkpoint'] as Cid];
+  }
   const next = outer.outputs['checkpoint'] as Cid;
   // A second round starts from moments that are not zero.
   const again = trainUnit(policy, next, await blocks.put(windows(200, steps * batch)), 5);

@@ -11,7 +11,8 @@ import { decodeFlat, encodeFlat } from '../codec/flat-map.ts';
 import { AtollError, problemSchema } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { addressSchema, bytes32Schema, signatureSchema } from './hex.ts';
-import { programIdSchema } from './workunit.ts';
+import { peerIdSchema, signedPeerRecordSchema } from '../p2p/record.ts';
+import { programIdSchema, u32Schema } from './workunit.ts';
 
 const label = v.pipe(v.string(), v.maxLength(limits.labelCharsMax));
 const reason = v.pipe(v.string(), v.maxLength(limits.reasonCharsMax));
@@ -21,6 +22,49 @@ const bytesUpTo = (max: number) =>
     v.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected bytes'),
     v.check((bytes) => bytes.byteLength <= max, `expected at most ${max} bytes`),
   );
+
+const cids = (max: number) => v.pipe(v.array(cidSchema), v.maxLength(max));
+/** Multiaddrs at which a peer is found; none means by way of the coordinator's relay. */
+const addresses = v.pipe(
+  v.array(v.pipe(v.string(), v.maxLength(limits.peerAddressCharsMax))),
+  v.maxLength(limits.peerAddressesMax),
+);
+
+/** How the round's update after a checkpoint is applied, and what is to be applied: see kernels/programs/train-apply/spec.ts. A hint; the CID decides. */
+export const syncHintSchema = v.object({
+  /** A checkpoint that the contributor said it holds. */
+  from: cidSchema,
+  /** Of the rounds after it, oldest first. */
+  updates: v.pipe(
+    v.array(v.object({ update: cidSchema, packed: v.optional(cidSchema) })),
+    v.minLength(1),
+    v.maxLength(limits.syncRoundsMax),
+  ),
+  steps: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(1000)),
+  outerLr: u32Schema,
+  outerMomentum: u32Schema,
+});
+export type SyncHint = v.InferOutput<typeof syncHintSchema>;
+
+/** Why a peer is complained of. Weak evidence: anybody can say it of anybody. */
+export const peerFaultSchema = v.picklist([
+  'bad_block',
+  'false_have',
+  'stall',
+  'flood',
+  'bad_frame',
+  'bad_record',
+]);
+export type PeerFault = v.InferOutput<typeof peerFaultSchema>;
+
+/** Peers to exchange blocks with. */
+export const neighbourSchema = v.object({
+  peer: peerIdSchema,
+  addresses,
+  /** This side dials; the other waits. */
+  dial: v.boolean(),
+});
+export type Neighbour = v.InferOutput<typeof neighbourSchema>;
 
 export const backendSchema = v.picklist(['reference', 'wasm', 'webgpu', 'cuda']);
 export type Backend = v.InferOutput<typeof backendSchema>;
@@ -70,6 +114,20 @@ export const fromContributorSchema = v.variant('t', [
   v.object({ t: v.literal('block'), cid: cidSchema, bytes: bytesUpTo(limits.blockBytesMax) }),
   v.object({ t: v.literal('missing'), cid: cidSchema }),
   v.object({ t: v.literal('progress'), assignment: bytes32Schema, done: count, total: count }),
+  /** Takes part in the exchange of blocks between contributors; said again with a new record, or addresses. */
+  v.object({ t: v.literal('announce'), record: signedPeerRecordSchema, addresses }),
+  /** Where an announced peer stands; replaces what was said before. */
+  v.object({
+    t: v.literal('swarm'),
+    /** Roots (checkpoints, updates) of which it has everything, and those that it is fetching. */
+    holds: cids(limits.swarmRootsMax),
+    wants: cids(limits.swarmRootsMax),
+    /** Neighbours by how they are reached, and those that could not be. */
+    direct: count,
+    relayed: count,
+    failed: v.pipe(v.array(peerIdSchema), v.maxLength(limits.neighboursMax)),
+  }),
+  v.object({ t: v.literal('report'), peer: peerIdSchema, fault: peerFaultSchema }),
 ]);
 export type FromContributor = v.InferOutput<typeof fromContributorSchema>;
 
@@ -92,6 +150,8 @@ export const fromCoordinatorSchema = v.variant('t', [
     unit: bytesUpTo(limits.documentBytesMax),
     /** Time left to commit. */
     leaseMs: count,
+    /** How the unit's checkpoint follows from one that is held. */
+    sync: v.optional(syncHintSchema),
   }),
   v.object({ t: v.literal('idle'), reason, retryMs: count }),
   v.object({ t: v.literal('committed'), assignment: bytes32Schema }),
@@ -109,6 +169,11 @@ export const fromCoordinatorSchema = v.variant('t', [
     reason,
   }),
   v.object({ t: v.literal('problem'), problem: problemSchema, assignment: v.optional(bytes32Schema) }),
+  /** The neighbours from now on; only to who has announced itself. */
+  v.object({
+    t: v.literal('peers'),
+    peers: v.pipe(v.array(neighbourSchema), v.maxLength(limits.neighboursMax)),
+  }),
 ]);
 export type FromCoordinator = v.InferOutput<typeof fromCoordinatorSchema>;
 

@@ -7,8 +7,8 @@ import { type Cid, cborCode, cidOfSync, rawCode } from '../codec/cid.ts';
 import { type ErrorCode, AtollError, errorCodes, toProblem } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { toHex } from '../messages/hex.ts';
-
-import type { FromContributor, FromCoordinator } from '../messages/frames.ts';
+import { type FromContributor, type FromCoordinator, peerFaultSchema } from '../messages/frames.ts';
+import { peerIdOfKey } from '../p2p/record.ts';
 import type { Job } from '../messages/job.ts';
 import type { Param, Result, Workunit } from '../messages/workunit.ts';
 
@@ -141,6 +141,9 @@ const deviceArb = fc.record(
   { requiredKeys: ['backend', 'label', 'vendor', 'software'], noNullPrototype: true },
 );
 
+const peerArb = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((key) => peerIdOfKey(toHex(key)));
+const addressesArb = fc.array(textArb(40), { maxLength: limits.peerAddressesMax });
+
 const t = <T extends string>(name: T) => fc.constant(name);
 
 /** Every frame a contributor sends, by type. */
@@ -177,6 +180,26 @@ export const fromContributorArbs: {
   block: fc.record({ t: t('block'), cid: cidArb, bytes: fc.uint8Array({ maxLength: 300 }) }),
   missing: fc.record({ t: t('missing'), cid: cidArb }),
   progress: fc.record({ t: t('progress'), assignment: bytes32Arb, done: countArb, total: countArb }),
+  announce: fc.record({
+    t: t('announce'),
+    record: fc.record({
+      v: fc.constant(1 as const),
+      contributor: addressArb,
+      peer: peerArb,
+      expires: countArb,
+      signature: signatureArb,
+    }),
+    addresses: addressesArb,
+  }),
+  swarm: fc.record({
+    t: t('swarm'),
+    holds: fc.array(cidArb, { maxLength: limits.swarmRootsMax }),
+    wants: fc.array(cidArb, { maxLength: limits.swarmRootsMax }),
+    direct: countArb,
+    relayed: countArb,
+    failed: fc.array(peerArb, { maxLength: limits.neighboursMax }),
+  }),
+  report: fc.record({ t: t('report'), peer: peerArb, fault: fc.constantFrom(...peerFaultSchema.options) }),
 };
 
 /** Every frame the coordinator sends, by type. */
@@ -190,12 +213,28 @@ export const fromCoordinatorArbs: {
     nonce: bytes32Arb,
   }),
   welcome: fc.record({ t: t('welcome'), contributor: addressArb, credit: countArb, agreed: countArb }),
-  lease: fc.record({
-    t: t('lease'),
-    assignment: bytes32Arb,
-    unit: fc.uint8Array({ maxLength: 300 }),
-    leaseMs: countArb,
-  }),
+  lease: fc.record(
+    {
+      t: t('lease'),
+      assignment: bytes32Arb,
+      unit: fc.uint8Array({ maxLength: 300 }),
+      leaseMs: countArb,
+      sync: fc.record({
+        from: cidArb,
+        updates: fc.array(
+          fc.record({ update: cidArb, packed: cidArb }, { requiredKeys: ['update'], noNullPrototype: true }),
+          {
+            minLength: 1,
+            maxLength: limits.syncRoundsMax,
+          },
+        ),
+        steps: fc.integer({ min: 1, max: 1000 }),
+        outerLr: u32Arb,
+        outerMomentum: u32Arb,
+      }),
+    },
+    { requiredKeys: ['t', 'assignment', 'unit', 'leaseMs'], noNullPrototype: true },
+  ),
   idle: fc.record({ t: t('idle'), reason: reasonArb, retryMs: countArb }),
   committed: fc.record({ t: t('committed'), assignment: bytes32Arb }),
   open: fc.record({ t: t('open'), assignment: bytes32Arb }),
@@ -213,4 +252,10 @@ export const fromCoordinatorArbs: {
     { t: t('problem'), problem: problemArb, assignment: bytes32Arb },
     { requiredKeys: ['t', 'problem'], noNullPrototype: true },
   ),
+  peers: fc.record({
+    t: t('peers'),
+    peers: fc.array(fc.record({ peer: peerArb, addresses: addressesArb, dial: fc.boolean() }), {
+      maxLength: limits.neighboursMax,
+    }),
+  }),
 };

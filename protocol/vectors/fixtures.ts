@@ -97,6 +97,7 @@ export const signed: { [K in SignedKind]: SignedMessages[K] } = {
 };
 
 const signature = `0x${'ab'.repeat(64)}1b` as Hex;
+const peer = peerIdOfKey(bytes32(0x66));
 
 export const fromContributor: { [T in FromContributor['t']]: Extract<FromContributor, { t: T }> } = {
   hello: {
@@ -115,6 +116,20 @@ export const fromContributor: { [T in FromContributor['t']]: Extract<FromContrib
   block: { t: 'block', cid: block('corpus'), bytes: new TextEncoder().encode('corpus') },
   missing: { t: 'missing', cid: block('losses') },
   progress: { t: 'progress', assignment, done: 3, total: 25 },
+  announce: {
+    t: 'announce',
+    record: { v: 1, contributor, peer, expires: Number(signed.Peer.expires), signature },
+    addresses: ['/dns4/example.org/tcp/443/wss/p2p-circuit'],
+  },
+  swarm: {
+    t: 'swarm',
+    holds: [document('checkpoint')],
+    wants: [document('update')],
+    direct: 4,
+    relayed: 1,
+    failed: [peer],
+  },
+  report: { t: 'report', peer, fault: 'bad_block' },
 };
 
 export const fromCoordinator: { [T in FromCoordinator['t']]: Extract<FromCoordinator, { t: T }> } = {
@@ -139,11 +154,11 @@ export const fromCoordinator: { [T in FromCoordinator['t']]: Extract<FromCoordin
     problem: toProblem(new AtollError('stale_lease', 'The lease is over.', { details: { lane: 1 } })),
     assignment,
   },
+  peers: { t: 'peers', peers: [{ peer, addresses: [], dial: true }] },
 };
 
 /** A peer record as it travels, with its peer id in text. */
 async function peerRecord() {
-  const peer = peerIdOfKey(bytes32(0x66));
   const record = await signPeerRecord(signerFromKey(key), network, peer, Number(signed.Peer.expires));
   return { record, hex: toHex(encodePeerRecord(record)) };
 }

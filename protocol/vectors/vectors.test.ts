@@ -32,7 +32,7 @@ describe('golden vectors', () => {
 
   it('decode to the fixed frames', async () => {
     const frames = await committed<{ from: string; t: string; hex: Hex }[]>('frames.json');
-    expect(frames.length).toBe(18);
+    expect(frames.length).toBe(22);
     for (const { from, t, hex } of frames) {
       const [decode, all] =
         from === 'contributor'

@@ -8,7 +8,7 @@
 import { Buffer } from 'node:buffer';
 import { type ChainVerdict, verifyJobOnChain } from '#coordinator/anchor/verify.ts';
 import { type Device, executeWorkunit } from '#kernels/index.ts';
-import { trainOuter } from '#kernels/programs/train-outer/spec.ts';
+import { isOuter } from '#kernels/programs/train-outer/spec.ts';
 import { type Cid, cborCode, cidOfBlock, cidOfSync, digestOfCid, verifyBlock } from '#protocol/codec/cid.ts';
 import { AtollError, toProblem } from '#protocol/errors.ts';
 import type { UnitInfo } from '#protocol/http/api.ts';
@@ -141,11 +141,7 @@ async function compareWithChain(
       `The chain holds another root for round ${info.round} (${where}): ${anchored.root}.`,
     );
   const checkpoint = accepted.outputs['checkpoint'];
-  if (
-    unit.program.startsWith(trainOuter) &&
-    checkpoint &&
-    toHex(digestOfCid(checkpoint)) !== anchored.checkpoint
-  ) {
+  if (isOuter(unit.program) && checkpoint && toHex(digestOfCid(checkpoint)) !== anchored.checkpoint) {
     return note('refuted', `The chain names another checkpoint for round ${info.round} (${where}).`);
   }
   note(

@@ -1,29 +1,23 @@
 /** `train.outer`: see spec.ts. */
-import { AtollError } from '#protocol/errors.ts';
 import { parseValue } from '#protocol/codec/cbor.ts';
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { Device } from '../../device/device.ts';
-import {
-  readCheckpoint,
-  readUpdate,
-  type Update,
-  writeCheckpoint,
-  writeUpdate,
-} from '../../model/checkpoint.ts';
+import { readCheckpoint, readUpdate, type Update, writeUpdate } from '../../model/checkpoint.ts';
 import { type ParameterSpec, parameterLayout } from '../../model/layout.ts';
+import { writePackedUpdate } from '../../model/packed-update.ts';
 import { decodeRows, RowEncoder, type Rows } from '../../model/rows.ts';
-import { constant, fromBits } from '../../ops/math/cpu.ts';
+import { constant } from '../../ops/math/cpu.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { checkCancelled, inputCid, type Program, type ProgramContext } from '../program.ts';
-import { trainOuter, trainOuterParams } from './spec.ts';
+import { applyUpdate } from './apply.ts';
+import { trainOuter, trainOuterParams, trainOuterUnpacked } from './spec.ts';
 
 export const trainOuterProgram: Program = { id: trainOuter, hasPolicy: false, run };
+export const trainOuterUnpackedProgram: Program = { id: trainOuterUnpacked, hasPolicy: false, run };
 
 async function run(context: ProgramContext): Promise<Record<string, Cid>> {
   const { unit, device, blocks, signal } = context;
   const params = parseValue(trainOuterParams, unit.params);
-  const lr = rate(params.outerLr, 'outerLr');
-  const mu = rate(params.outerMomentum, 'outerMomentum');
   const checkpoint = await readCheckpoint(blocks, inputCid(unit, 'checkpoint'), signal);
   const { model } = checkpoint;
   const updates: Update[] = [];
@@ -42,17 +36,11 @@ async function run(context: ProgramContext): Promise<Record<string, Cid>> {
   };
   checkCancelled(signal);
   context.progress?.(params.lanes + 1, params.lanes + 2);
-  const next = await applyDelta(device, layout, checkpoint, update.delta, lr, mu);
-  const step = checkpoint.step + params.steps;
-  const written = await writeCheckpoint(blocks, { model, step, ...next, m: update.m, s: update.s });
+  const written = await applyUpdate(device, blocks, checkpoint, update, params);
   context.progress?.(params.lanes + 2, params.lanes + 2);
-  return { checkpoint: written, update: await writeUpdate(blocks, update) };
-}
-
-function rate(bits: number, name: string): number {
-  const value = fromBits(bits);
-  if (!(value >= 0 && value <= 10)) throw new AtollError('bad_input', `${name} is out of range.`);
-  return value;
+  const outputs = { checkpoint: written, update: await writeUpdate(blocks, update) };
+  if (unit.program === trainOuterUnpacked) return outputs;
+  return { ...outputs, packed: await writePackedUpdate(blocks, checkpoint, update) };
 }
 
 /** Mean over lanes of int8 rows, as int8 rows: values added in lane order, times 1/lanes, quantised again. */
@@ -95,36 +83,4 @@ class Averager {
     await device.run(divide);
     return this.encoder.encode(totals);
   }
-}
-
-/** One outer Nesterov step on the decoded delta; see ops/elementwise/spec.ts. */
-async function applyDelta(
-  device: Device,
-  layout: readonly ParameterSpec[],
-  { weights, momentum }: { weights: Float32Array; momentum: Float32Array },
-  delta: Rows,
-  lr: number,
-  mu: number,
-): Promise<{ weights: Float32Array; momentum: Float32Array }> {
-  const part = (values: Float32Array, { offset, rows, cols }: ParameterSpec) =>
-    values.subarray(offset, offset + rows * cols);
-  const tensors = layout.map((spec, i) => {
-    const size = spec.rows * spec.cols;
-    const [p, m, d] = [device.tensor(size), device.tensor(size), device.tensor(size)];
-    device.write(p, part(weights, spec));
-    device.write(m, part(momentum, spec));
-    device.write(d, decodeRows(delta, layout, i));
-    return { p, momentum: m, delta: d, size };
-  });
-  const recording = device.record((ops) => {
-    for (const tensor of tensors) ops.nesterov({ ...tensor, lr, mu });
-  });
-  await device.run(recording);
-  const next = { weights: new Float32Array(weights.length), momentum: new Float32Array(weights.length) };
-  for (const [i, spec] of layout.entries()) {
-    const { p, momentum: m } = tensors[i] as (typeof tensors)[number];
-    next.weights.set(await device.read(p), spec.offset);
-    next.momentum.set(await device.read(m), spec.offset);
-  }
-  return next;
 }
