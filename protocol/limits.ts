@@ -92,6 +92,28 @@ export const limits = {
   // Between contributors.
   /** One frame of the shard stream: a block and its header. */
   shardFrameBytesMax: (1 << 20) + 4096,
+  /** Bytes of a block in one frame: a MiB in 17 even parts, each with its headers within one message of 64 KiB. */
+  shardPartBytesMax: 61_696,
+  /** Bytes of a block that one request asks for. */
+  shardSegmentBytesMax: 256 << 10,
+  /** Bytes asked of one peer that have not arrived: WebRTC has no read backpressure. */
+  shardWindowBytesMax: 1 << 20,
+  /** Blocks of one file as peers name it: a checkpoint's four lists together. */
+  shardFileBlocksMax: 4 * 4096,
+  /** Blocks named by one HAVE, PEND or GONE. */
+  shardIndicesMax: 1024,
+  /** Files known at a time. */
+  shardFilesMax: 512,
+  /** Frames other than blocks that a peer may send: so many at once, and so many a second. */
+  shardFrameBurstMax: 5_000,
+  shardFramesPerSecondMax: 500,
+  /** Bytes of a peer's origin fetches that others wait for, and how long. */
+  shardPendsMax: 8,
+  shardPendMsMax: 5_000,
+  /** A peer that was asked and sends nothing for so long has stalled. */
+  shardStallMsMax: 5_000,
+  /** Contributors that are not spoken to any more in this session. */
+  shardBansMax: 10_000,
   /** A signed peer record. */
   peerRecordBytesMax: 512,
   /** How far in the future a peer record may end. */

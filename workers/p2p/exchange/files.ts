@@ -1,0 +1,142 @@
+/**
+ * The blocks that matter here: wanted, held, or both, and the files that name them.
+ *
+ * A block may stand in several files; there is one `Block` of it. Nothing is held that was not said to be public, whatever a store may have.
+ */
+import type { Cid } from '#protocol/codec/cid.ts';
+import { AtollError } from '#protocol/errors.ts';
+import { limits } from '#protocol/limits.ts';
+import { makeBits, setBit } from './bits.ts';
+import type { Manifest } from './events.ts';
+import type { Download, Link } from './links.ts';
+
+export interface Block {
+  readonly cid: Cid;
+  /** 0 while it is not known. */
+  size: number;
+  held: boolean;
+  wanted: boolean;
+  urgent: boolean;
+  /** Being hashed. */
+  checking: boolean;
+  readonly places: { file: FileEntry; index: number }[];
+  /** Links that say they have it, once a place. */
+  available: number;
+  readonly downloads: Download[];
+  /** A neighbour fetches it from the origin until then. */
+  pendUntil: number;
+  /** With the origin now. */
+  atOrigin: boolean;
+  /** Not to be asked of the origin before. */
+  originAfter: number;
+  originTries: number;
+  /** When it was wanted, or last given up by somebody. */
+  waitingSince: number;
+}
+
+export interface FileEntry {
+  readonly id: Cid;
+  readonly blocks: readonly Block[];
+  /** Links that were asked what they have of it and have not answered, with the moment until which that counts. */
+  readonly unanswered: Map<Link, number>;
+}
+
+export class Files {
+  readonly files = new Map<Cid, FileEntry>();
+  readonly blocks = new Map<Cid, Block>();
+  /** Blocks that are wanted and not held, in no order. */
+  readonly open: Block[] = [];
+  readonly #places = new Map<Block, number>();
+  readonly #onForget: (file: FileEntry) => void;
+
+  constructor(onForget: (file: FileEntry) => void) {
+    this.#onForget = onForget;
+  }
+
+  /** The file, made known if it is new. Throws `too_large`. */
+  learn(manifest: Manifest): { file: FileEntry; isNew: boolean } {
+    const known = this.files.get(manifest.id);
+    if (known) return { file: known, isNew: false };
+    const count = manifest.blocks.length;
+    if (count === 0 || count > limits.shardFileBlocksMax) {
+      throw new AtollError('too_large', `A file has 1 to ${limits.shardFileBlocksMax} blocks.`, {
+        details: { blocks: count },
+      });
+    }
+    if (this.files.size >= limits.shardFilesMax) this.#forgetOne();
+    const blocks = manifest.blocks.map((cid, i) => this.#blockOf(cid, manifest.sizes[i] ?? 0));
+    const file: FileEntry = { id: manifest.id, blocks, unanswered: new Map() };
+    for (let index = 0; index < count; index++) (blocks[index] as Block).places.push({ file, index });
+    this.files.set(manifest.id, file);
+    return { file, isNew: true };
+  }
+
+  /** The oldest file that nothing is wanted of goes. */
+  #forgetOne(): void {
+    for (const file of this.files.values()) {
+      if (file.blocks.some((block) => block.wanted && !block.held)) continue;
+      this.files.delete(file.id);
+      this.#onForget(file);
+      for (const block of file.blocks) {
+        const at = block.places.findIndex((place) => place.file === file);
+        if (at >= 0) block.places.splice(at, 1);
+        if (block.places.length === 0 && block.downloads.length === 0) this.blocks.delete(block.cid);
+      }
+      return;
+    }
+    throw new AtollError('too_large', `More than ${limits.shardFilesMax} files are wanted at once.`);
+  }
+
+  #blockOf(cid: Cid, size: number): Block {
+    let block = this.blocks.get(cid);
+    if (!block) {
+      block = {
+        cid,
+        size,
+        held: false,
+        wanted: false,
+        urgent: false,
+        checking: false,
+        places: [],
+        available: 0,
+        downloads: [],
+        pendUntil: 0,
+        atOrigin: false,
+        originAfter: 0,
+        originTries: 0,
+        waitingSince: 0,
+      };
+      this.blocks.set(cid, block);
+    }
+    if (block.size === 0) block.size = size;
+    return block;
+  }
+
+  /** What a peer names by file and number; a block that stands in other files only is found as a file of one. */
+  find(file: Cid, index: number): Block | undefined {
+    const known = this.files.get(file);
+    return known ? known.blocks[index] : index === 0 ? this.blocks.get(file) : undefined;
+  }
+
+  addOpen(block: Block): void {
+    if (this.#places.has(block)) return;
+    this.#places.set(block, this.open.length);
+    this.open.push(block);
+  }
+
+  removeOpen(block: Block): void {
+    const at = this.#places.get(block);
+    if (at === undefined) return;
+    this.#places.delete(block);
+    const last = this.open.pop() as Block;
+    if (last === block) return;
+    this.open[at] = last;
+    this.#places.set(last, at);
+  }
+
+  bitsOf(file: FileEntry): Uint8Array {
+    const bits = makeBits(file.blocks.length);
+    for (let i = 0; i < file.blocks.length; i++) if ((file.blocks[i] as Block).held) setBit(bits, i);
+    return bits;
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * What is asked of the origin: blocks that no neighbour has or is fetching, a few at a time. Neighbours are told, so that they wait; a neighbour's word
+ * counts for `shardPendMsMax`, and not at all once it was broken a few times. When no peer delivers anything, the origin is asked whatever they say.
+ */
+import { limits } from '#protocol/limits.ts';
+import type { Core } from './core.ts';
+import type { Block } from './files.ts';
+import type { Link } from './links.ts';
+
+const retryMsMin = 400;
+const retryMsMax = 5_000;
+const brokenPendsMax = 3;
+/** Failures of the origin after which a block that no peer has is given up. */
+const triesMax = 3;
+/** Urgent blocks may be asked of the origin in spite of other traffic after so many times the patience. */
+const urgentPatience = 4;
+
+export type OriginOutcome =
+  { outcome: 'ok'; size: number } | { outcome: 'busy'; retryMs: number } | { outcome: 'missing' | 'failed' };
+
+export class OriginDesk {
+  readonly #core: Core;
+  readonly #onHeld: (block: Block) => void;
+  readonly #giveUp: (block: Block, outcome: 'missing' | 'failed') => void;
+  #atOrigin = 0;
+  /** Links are being made until then. */
+  #expectUntil = 0;
+  #busyInARow = 0;
+  #pausedUntil = 0;
+
+  constructor(
+    core: Core,
+    onHeld: (block: Block) => void,
+    giveUp: (block: Block, outcome: 'missing' | 'failed') => void,
+  ) {
+    this.#core = core;
+    this.#onHeld = onHeld;
+    this.#giveUp = giveUp;
+  }
+
+  expect(ms: number): void {
+    this.#expectUntil = this.#core.now + ms;
+  }
+
+  /** The first link is here: it says itself what it has. */
+  linked(): void {
+    this.#expectUntil = 0;
+  }
+
+  /** Asks for as much as may be asked for now. */
+  look(): void {
+    const { now, options } = this.#core;
+    if (now < this.#pausedUntil) return;
+    while (this.#atOrigin < options.originsMax) {
+      const block = this.#choose();
+      if (!block) return;
+      this.#atOrigin++;
+      block.atOrigin = true;
+      this.#core.tell(block, 'pend');
+      this.#core.emit({ t: 'origin', cid: block.cid });
+    }
+  }
+
+  #choose(): Block | undefined {
+    const { random } = this.#core.options;
+    let best: Block | undefined;
+    let ties = 0;
+    for (const block of this.#core.files.open) {
+      if (best?.urgent && !block.urgent) continue;
+      if (!this.#isDue(block)) continue;
+      ties = block.urgent && !best?.urgent ? 1 : ties + 1;
+      if (ties === 1 || random() * ties < 1) best = block;
+    }
+    return best;
+  }
+
+  #isDue(block: Block): boolean {
+    const { now, options, lastPartAt } = this.#core;
+    if (block.atOrigin || block.checking || block.originAfter > now) return false;
+    const isSilent = block.downloads.every((each) => now - each.progressAt > 2 * options.hedgeMs);
+    if (!isSilent) return false;
+    if (block.downloads.length > 0 && !block.urgent) return false;
+    if (block.available === 0) {
+      return block.pendUntil <= now && this.#expectUntil <= now && !this.#isAsked(block);
+    }
+    const waitedMs = now - block.waitingSince;
+    const starvedMs = now - Math.max(block.waitingSince, lastPartAt);
+    if (!block.urgent) return starvedMs > options.patienceMs;
+    return starvedMs > options.patienceUrgentMs || waitedMs > urgentPatience * options.patienceUrgentMs;
+  }
+
+  /** Some link has not yet said what it has of the block's files. */
+  #isAsked(block: Block): boolean {
+    for (const { file } of block.places) {
+      for (const [link, until] of file.unanswered) {
+        if (until > this.#core.now) return true;
+        file.unanswered.delete(link);
+      }
+    }
+    return false;
+  }
+
+  answered(block: Block, answer: OriginOutcome): void {
+    const { now, options } = this.#core;
+    if (!block.atOrigin) return;
+    block.atOrigin = false;
+    this.#atOrigin--;
+    if (answer.outcome === 'ok') {
+      this.#busyInARow = 0;
+      this.#core.originBytes += answer.size;
+      this.#core.originBlocks++;
+      block.size = answer.size;
+      this.#onHeld(block);
+    } else if (answer.outcome === 'busy') {
+      // Somebody else fetches it; others may be free, but a crowd must not hammer the origin.
+      this.#busyInARow++;
+      const spread = 0.5 + options.random();
+      const waitMs = Math.max(retryMsMin, answer.retryMs) * Math.min(8, ++block.originTries);
+      block.originAfter = now + Math.min(retryMsMax, waitMs) * spread;
+      this.#pausedUntil = now + Math.min(1_600, 25 * 2 ** Math.min(6, this.#busyInARow)) * spread;
+    } else this.#failed(block, answer.outcome);
+    this.look();
+  }
+
+  #failed(block: Block, outcome: 'missing' | 'failed'): void {
+    const { now, options } = this.#core;
+    block.originTries++;
+    const waitMs = Math.min(retryMsMax, retryMsMin * 2 ** block.originTries);
+    block.originAfter = now + waitMs * (0.5 + options.random());
+    const isHopeless = outcome === 'missing' || block.originTries >= triesMax;
+    if (isHopeless && block.available === 0 && block.pendUntil <= now && block.wanted) {
+      this.#giveUp(block, outcome);
+    }
+  }
+
+  /** A neighbour says that it fetches the block. */
+  pend(link: Link, block: Block): void {
+    const { now, options } = this.#core;
+    const isLimited = options.defences.pendLimits;
+    if (isLimited && (link.pends.has(block) || link.brokenPends >= brokenPendsMax)) return;
+    if (isLimited && link.pends.size >= limits.shardPendsMax) return;
+    const until = now + limits.shardPendMsMax;
+    link.pends.set(block, until);
+    block.pendUntil = Math.max(block.pendUntil, until);
+  }
+
+  kept(link: Link, block: Block): void {
+    if (link.pends.delete(block)) link.brokenPends = Math.max(0, link.brokenPends - 1);
+  }
+
+  unlinked(link: Link): void {
+    for (const block of link.pends.keys()) block.pendUntil = 0;
+    link.pends.clear();
+  }
+
+  tick(): void {
+    const { now, links } = this.#core;
+    for (const link of links.values()) {
+      for (const [block, until] of link.pends) {
+        if (until > now) continue;
+        link.pends.delete(block);
+        // A block that has come another way is nobody's broken word.
+        if (!block.held) link.brokenPends++;
+      }
+    }
+    this.look();
+  }
+}
