@@ -57,6 +57,12 @@ export const limits = {
   blockFetchTriesMax: 4,
   /** Memory cache of blocks; half of it may be held by results that are not settled. */
   cacheBytesMax: 256 << 20,
+  /** Blocks kept on disk beyond a session, unless told otherwise. */
+  keptBytesMax: 1 << 30,
+  /** Blocks that wait to be written; a download waits beyond. */
+  keptQueueBytesMax: 32 << 20,
+  /** What is written down of when blocks were used. */
+  keptNotesCharsMax: 8 << 20,
   /** Blocks of settled results that are still served while the cache has them. */
   publishedBlocksMax: 4096,
   /** A computed unit without a verdict is forgotten after this time. */

@@ -73,6 +73,11 @@ export class MemoryBlockCache implements BlockCache {
     this.#insert(cid, own, 0);
   }
 
+  /** Bytes that were read and checked by this side itself; they are not copied. */
+  addVerified(cid: Cid, bytes: Uint8Array): void {
+    this.#insert(cid, bytes, 0);
+  }
+
   unpin(cid: Cid): void {
     const entry = this.#entries.get(cid);
     if (!entry || entry.pins === 0) return;
