@@ -2,12 +2,14 @@
  * `npm run bench -- consensus`: the seeded simulation at scale. Ten seeds of a network with 30% liars of every kind, each beside BOINC's adaptive
  * replication with the same contributors; what a unit costs with 1% liars once the network knows its contributors; and whether sleeping pays.
  *
- * Nothing here is a speed: seeds are independent and run two at a time, each in a thread of its own.
+ * Nothing here is a speed: seeds are independent and run two at a time, each in a thread of its own. A run that is broken off goes on where it was
+ * (kept.ts).
  */
 import { Worker } from 'node:worker_threads';
 import type { BenchOutcome, BenchRow, SuiteOptions } from '#scripts/bench.ts';
 import type { SimOptions, SimReport } from '#test/sim/simulation.ts';
 import { bounded, information } from '../rig/duel.ts';
+import { KeptReports } from './kept.ts';
 
 type Say = (line: string) => void;
 
@@ -131,9 +133,12 @@ function strategyRows(reports: readonly SimReport[]): BenchRow[] {
 async function runAll(tasks: readonly SimOptions[], say: Say): Promise<SimReport[]> {
   const reports: SimReport[] = [];
   let next = 0;
+  const kept = new KeptReports();
   const thread = async () => {
     for (let i = next++; i < tasks.length; i = next++) {
-      const report = await runOne(tasks[i] as SimOptions);
+      const task = tasks[i] as SimOptions;
+      const report = kept.get(task) ?? (await runOne(task));
+      kept.put(task, report);
       reports[i] = report;
       const { model, liars, seed, wrongEver, wrongStanding, replicasPerUnitWarm, faults } = report;
       const figures = `${wrongEver} wrong ever, ${wrongStanding} uncaught, ${replicasPerUnitWarm.toFixed(3)} replicas a unit`;
@@ -150,7 +155,8 @@ function runOne(workerData: SimOptions): Promise<SimReport> {
   return new Promise((resolve, reject) => {
     const worker = new Worker(new URL('./worker.ts', import.meta.url), {
       workerData,
-      resourceLimits: { maxOldGenerationSizeMb: 6_000 },
+      // Rows live long or not at all: a large nursery spares copying them twice.
+      resourceLimits: { maxOldGenerationSizeMb: 6_000, maxYoungGenerationSizeMb: 192 },
     });
     worker.once('message', resolve);
     worker.once('error', reject);

@@ -26,12 +26,14 @@ export function isProven({ weight, purpose }: Pick<Replica, 'weight' | 'purpose'
   return purpose === 'referee' || weight >= rules.provenWeight;
 }
 
-const countingStates: ReadonlySet<ReplicaState> = new Set(['leased', 'committed', 'revealed', 'withheld']);
+function counts(state: ReplicaState): boolean {
+  return state === 'leased' || state === 'committed' || state === 'revealed' || state === 'withheld';
+}
 
 /** Replicas of the vote that stand against its target. */
-export function counting(unit: UnitState): number {
+export function counting(unit: Pick<UnitState, 'replicas'>): number {
   let count = 0;
-  for (const { state } of unit.replicas) if (countingStates.has(state)) count++;
+  for (const { state } of unit.replicas) if (counts(state)) count++;
   return count;
 }
 
@@ -43,9 +45,14 @@ export function openChecks(unit: UnitState): number {
 }
 
 /** Two different digests have been revealed in this attempt. */
-export function isSplit(unit: UnitState): boolean {
-  const first = unit.replicas.find(hasVoted)?.digest;
-  return unit.replicas.some((r) => hasVoted(r) && r.digest !== first);
+export function isSplit(unit: Pick<UnitState, 'replicas'>): boolean {
+  let first: Cid | null = null;
+  for (const replica of unit.replicas) {
+    if (!hasVoted(replica)) continue;
+    if (first === null) first = replica.digest;
+    else if (replica.digest !== first) return true;
+  }
+  return false;
 }
 
 /** Replicas still to be leased, for whatever purpose. */
@@ -90,7 +97,9 @@ export function find(unit: UnitState, assignment: Hex): Replica | undefined {
 }
 
 export function withReplica(unit: UnitState, assignment: Hex, change: Partial<Replica>): UnitState {
-  const replicas = unit.replicas.map((r) => (r.assignment === assignment ? { ...r, ...change } : r));
+  const replicas = unit.replicas.slice();
+  const at = replicas.findIndex((r) => r.assignment === assignment);
+  if (at >= 0) replicas[at] = { ...(replicas[at] as Replica), ...change };
   return { ...unit, replicas };
 }
 

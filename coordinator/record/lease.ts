@@ -4,14 +4,7 @@
  * How many replicas a unit is to have is drawn here, with its first lease, and told to nobody.
  */
 import type { Cid } from '#protocol/codec/cid.ts';
-import {
-  grantLease,
-  isUndecided,
-  mayDuplicate,
-  mayTryAgain,
-  relax,
-  type UnitState,
-} from '../consensus/consensus.ts';
+import { grantLease, isUndecided, mayDuplicate, mayTryAgain, relax } from '../consensus/consensus.ts';
 import { mix } from '../planner/random.ts';
 import { leaseMs } from '../scheduler/deadlines.ts';
 import {
@@ -20,6 +13,7 @@ import {
   type Candidate,
   choose,
   idleRetryMs,
+  isBest,
   windowSize,
 } from '../scheduler/scheduler.ts';
 import type { Change, LeaseOutcome, LeaseRequest } from '../storage/port.ts';
@@ -35,6 +29,8 @@ import type { Operation, View } from './view.ts';
 
 /** Units looked at for one lease. */
 const candidatesMax = 16;
+/** The search ends with so many that nothing speaks against: the pick is between them. */
+const goodMax = 3;
 const outlawRetryMs = 60_000;
 /** Online from so many networks, two replicas of a unit are never from one. */
 const prefixesMin = 3;
@@ -75,7 +71,7 @@ function lease(view: View, offered: readonly Cid[], request: LeaseRequest, rules
   const admission = admit(asking.applicant, request.now, rules.scheduling);
   if (admission.type === 'refused')
     return { type: 'none', reason: admission.reason, retryMs: admission.retryMs };
-  const candidates = offered.flatMap((cid) => candidateOf(view, cid, asking) ?? []);
+  const candidates = candidatesOf(view, offered, asking);
   const pick = choose(candidates, asking.applicant, mix(request.random, draws.pick), rules.scheduling);
   if (pick) return grant(view, pick, asking);
   const change = relaxOne(view, offered, asking);
@@ -97,10 +93,15 @@ function whoAsks(view: View, open: readonly ReplicaRow[], request: LeaseRequest,
     vendor: account.vendor,
   };
   const device = deviceOf(view, contributor, origin.device);
+  let leased = 0;
+  for (const { state } of open) if (state === 'leased') leased += 1;
   const applicant = {
-    ...{ strikes: account.strikes, lastRejectedAt: account.lastRejectedAt, programs },
-    ...{ speed: device.speed, memoryBytes: origin.memoryBytes },
-    leased: open.filter((replica) => replica.state === 'leased').length,
+    strikes: account.strikes,
+    lastRejectedAt: account.lastRejectedAt,
+    programs,
+    speed: device.speed,
+    memoryBytes: origin.memoryBytes,
+    leased,
     unsettled: open.length,
   };
   const standing = standingOf(account, device, rules.referees.has(contributor));
@@ -150,32 +151,68 @@ function resumeLease(
   return { type: 'lease', assignment, unit, program, bytes, leaseMs: deadline - now, transitions: [] };
 }
 
+/** Of the offer, which begins at a random place: all that may be had, or the first few that are as good as any. */
+function candidatesOf(view: View, offered: readonly Cid[], asking: Asking): Candidate[] {
+  const { applicant, request } = asking;
+  const found: Candidate[] = [];
+  const holds = (request.holds?.length ?? 0) > 0;
+  let good = 0;
+  for (const cid of offered) {
+    const candidate = candidateOf(view, cid, asking);
+    if (!candidate) continue;
+    found.push(candidate);
+    if (isBest(candidate, applicant, holds, asking.rules.scheduling) && ++good === goodMax) break;
+  }
+  return found;
+}
+
 /** Null for a unit that is not to be had: an offer may be out of date, a seat kept for others, and no owner gets a second replica. */
 function candidateOf(view: View, cid: Cid, asking: Asking): Candidate | null {
-  const { request, rules, account, origin, standing } = asking;
+  const { request, rules, standing } = asking;
   const row = view.unit(cid);
   if (!row || row.wanted === 0 || row.paused) return null;
   const every = view.replicas(cid);
   // Most of the window: nobody has had a replica, so nothing can stand against this one.
   if (every.length === 0) return candidate(row, request, { lostBefore: false, alike: false, spare: false });
-  const rows = every.filter((replica) => replica.attempt === row.attempt);
-  const { ownerOnce } = rules.consensus.defences;
-  const own = rows.filter(
-    (r) => r.contributor === account.address || (ownerOnce && r.owner === account.owner),
-  );
-  if (own.some((replica) => !mayTryAgain(replica.state))) return null;
-  const others = rows.filter((replica) => !mayTryAgain(replica.state));
-  const neighbour = origin.prefix !== '' && others.some((replica) => replica.prefix === origin.prefix);
-  if (neighbour && view.climate.prefixesOnline >= prefixesMin) return null;
-  const state = stateOf(row, rows);
-  const since = rows.reduce((latest, replica) => Math.max(latest, replica.leasedAt), row.plannedAt);
-  const seat = seatOf(state, view.climate, request.now - since, rules.trust, rules.consensus);
+  const { attempt, phase, target, quorum } = row;
+  const replicas = attempt === 1 ? every : every.filter((replica) => replica.attempt === attempt);
+  const met = lookAt(replicas, row.plannedAt, asking);
+  if (!met || (met.neighbour && view.climate.prefixesOnline >= prefixesMin)) return null;
+  // The rows have all that is asked of a state here; this is looked at for every unit of an offer.
+  const unit = { phase, target, quorum, replicas };
+  const seat = seatOf(unit, view.climate, request.now - met.since, rules.trust, rules.consensus);
   if (!mayTake(seat, standing, rules.trust)) return null;
   return candidate(row, request, {
-    lostBefore: own.length > 0,
-    alike: neighbour || (origin.vendor !== '' && others.some((r) => r.vendor === origin.vendor)),
-    spare: isSpare(row, state, rules),
+    lostBefore: met.lostBefore,
+    alike: met.neighbour || met.sameVendor,
+    spare: row.spare && isSpare(row, replicas, rules),
   });
+}
+
+interface Met {
+  lostBefore: boolean;
+  neighbour: boolean;
+  sameVendor: boolean;
+  /** When a replica was last leased. */
+  since: number;
+}
+
+/** What the replicas of a unit have to do with who asks; null when one of them is its own. */
+function lookAt(replicas: readonly ReplicaRow[], plannedAt: number, asking: Asking): Met | null {
+  const { account, origin, rules } = asking;
+  const { ownerOnce } = rules.consensus.defences;
+  const met: Met = { lostBefore: false, neighbour: false, sameVendor: false, since: plannedAt };
+  for (const replica of replicas) {
+    const own = replica.contributor === account.address || (ownerOnce && replica.owner === account.owner);
+    const over = mayTryAgain(replica.state);
+    if (own && !over) return null;
+    if (own) met.lostBefore = true;
+    if (replica.leasedAt > met.since) met.since = replica.leasedAt;
+    if (over) continue;
+    if (origin.prefix !== '' && replica.prefix === origin.prefix) met.neighbour = true;
+    if (origin.vendor !== '' && replica.vendor === origin.vendor) met.sameVendor = true;
+  }
+  return met;
 }
 
 function candidate(
@@ -188,8 +225,8 @@ function candidate(
 }
 
 /** The unit has all the replicas it wants; this one is offered because another is late. */
-function isSpare({ spare }: UnitRow, state: UnitState, { consensus }: RecordRules): boolean {
-  return spare && mayDuplicate(state, consensus);
+function isSpare(row: UnitRow, replicas: readonly ReplicaRow[], { consensus }: RecordRules): boolean {
+  return mayDuplicate(stateOf(row, replicas), consensus);
 }
 
 /**

@@ -2,13 +2,17 @@
 import type { Cid } from '#protocol/codec/cid.ts';
 import { accept, reissue, restore, type Step, type UnitState } from '../consensus/consensus.ts';
 import type { Attempted } from '../storage/port.ts';
-import { rechecksAfter } from '../trust/decide.ts';
+import { mix } from '../planner/random.ts';
+import { lateLookMs, rechecksAfter } from '../trust/decide.ts';
 import { applyStep, disprove } from './apply.ts';
 import type { Setting } from './contribute.ts';
 import type { RecordRules } from './rules.ts';
 import type { ReplicaRow } from './rows.ts';
 import { loadUnit, untilChecked } from './units.ts';
 import type { Operation, View } from './view.ts';
+
+/** A second random number out of the operation's, which canaries are drawn with. */
+const lateDraw = 1;
 
 /** The agreed outputs are stored: the verdict stands. Nothing of it is shown before `unseal`. */
 export function acceptOperation(
@@ -26,6 +30,7 @@ export function acceptOperation(
       if (state.attempt !== attempt) return otherAttempt;
       const byOutlaw = loaded.rows.some((replica) => isOutlawed(view, replica, state));
       const step = accept(state, rechecksAfter(state, byOutlaw, view.climate, random, rules.trust));
+      const lateMs = lateLookMs(state, view.climate, mix(random, lateDraw), rules.trust, rules.consensus);
       const winner = loaded.rows.find((replica) => replica.digest === state.digest && replica.result);
       const found = winner?.result ?? null;
       // What has been shown stays what it was, and is flagged as overturned: nothing is rewound.
@@ -33,7 +38,12 @@ export function acceptOperation(
       const unit = { acceptedAt: now, result };
       const saving = { now, rules, unit };
       const liars = view.replicas(cid).filter((replica) => isDisproven(replica, attempt, state));
-      const applied = applyStep(view, loaded, overturning(untilChecked(step, now, rules), liars), saving);
+      const applied = applyStep(
+        view,
+        loaded,
+        overturning(untilChecked(step, now, rules, lateMs), liars),
+        saving,
+      );
       if (!applied.ok) return applied;
       const restored = !row.sealed && isSame(row.result, found);
       if (row.sealed || restored) view.attach(cid, blocks);

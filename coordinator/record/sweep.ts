@@ -8,6 +8,7 @@ import { straggleAt } from '../scheduler/deadlines.ts';
 import type { Attempted, Change } from '../storage/port.ts';
 import { applyStep } from './apply.ts';
 import { hintsFor, type Setting } from './contribute.ts';
+import { isLookDue, lateLook, looksAtOnce } from './looks.ts';
 import type { RecordRules } from './rules.ts';
 import type { UnitRow } from './rows.ts';
 import { type LoadedUnit, loadUnit, saveUnit } from './units.ts';
@@ -18,15 +19,24 @@ const dueMax = 256;
 export function tickOperation(setting: Setting): Operation<Change[]> {
   return {
     hints: { search: { kind: 'due', before: setting.now, most: dueMax } },
-    run: (view, offered) =>
-      offered
-        .map((cid, i) => tickUnit(view, loadUnit(view, cid), { ...setting, random: mix(setting.random, i) }))
-        .filter((attempted) => attempted.ok),
+    run(view, offered) {
+      let looks = looksAtOnce(view);
+      const looksLeft = () => looks-- > 0;
+      return offered
+        .map((cid, i) => {
+          const own = { ...setting, random: mix(setting.random, i) };
+          return tickUnit(view, loadUnit(view, cid), own, looksLeft);
+        })
+        .filter((attempted) => attempted.ok);
+    },
   };
 }
 
-function tickUnit(view: View, loaded: LoadedUnit, setting: Setting): Attempted {
+function tickUnit(view: View, loaded: LoadedUnit, setting: Setting, looksLeft: () => boolean): Attempted {
   const { now, rules } = setting;
+  if (isLookDue(loaded, now)) {
+    return applyStep(view, loaded, lateLook(view, loaded, setting, looksLeft), { now, rules });
+  }
   const hints = hintsFor(view, loaded, setting);
   const step = letChecksGo(view, tick(loaded.state, now, rules.consensus, hints), setting);
   return applyStep(view, loaded, step, { now, rules, unit: lateness(loaded, step, setting) });

@@ -46,7 +46,8 @@ export function loadUnit(view: View, cid: Cid): LoadedUnit {
 /** The state of a unit's present attempt. */
 export function stateOf(row: UnitRow, rows: readonly ReplicaRow[]): UnitState {
   const { phase, attempt, target, quorum, splits, until, digest, rechecks, overturned, reason } = row;
-  const replicas = rows.map(replicaState);
+  const replicas: Replica[] = [];
+  for (const replica of rows) replicas.push(replicaState(replica));
   return { phase, attempt, target, quorum, splits, until, digest, rechecks, overturned, reason, replicas };
 }
 
@@ -71,22 +72,25 @@ export function saveUnit(view: View, loaded: LoadedUnit, after: UnitState, savin
   const { now, rules, extra } = saving;
   const verdicts = after.attempt > before.attempt ? voidAttempt(view, row, rows, after.reason, now) : [];
   const standing: ReplicaRow[] = [];
-  for (const replica of after.replicas) {
+  for (const [i, replica] of after.replicas.entries()) {
     const fields = extra?.assignment === replica.assignment ? extra.fields : null;
-    const old = rows.find((each) => each.assignment === replica.assignment);
+    // Steps keep the order of the replicas; a new attempt has none of the old ones.
+    const old = rows[i]?.assignment === replica.assignment ? rows[i] : undefined;
     if (!old) {
-      const added = { ...blankReplica, ...replica, unit: row.cid, attempt: after.attempt, ...fields };
+      const added = newReplica(replica, row.cid, after.attempt, fields);
       view.put('replicas', added);
       standing.push(added);
     } else if (fields || changed(old, replica)) {
-      const next = settled(old, { ...old, ...replica, ...fields }, now);
+      const { state, deadline, digest, weight } = replica;
+      const moved = { ...old, state, deadline, digest, weight };
+      const next = settled(old, fields ? Object.assign(moved, fields) : moved, now);
       view.put('replicas', next);
       standing.push(next);
       const verdict = verdictOf(row.cid, old, next, after.reason);
       if (verdict) verdicts.push(verdict);
     } else standing.push(old);
   }
-  const next = unitRow({ ...row, ...saving.unit }, after, standing, rules);
+  const next = unitRow(saving.unit ? { ...row, ...saving.unit } : row, after, standing, rules);
   const { notBefore } = saving;
   const rests = notBefore !== undefined && next.dueAt !== null;
   view.put('units', rests ? { ...next, dueAt: Math.max(next.dueAt as number, notBefore) } : next);
@@ -103,24 +107,40 @@ function unitRow(
   const mayHelp = mayDuplicate(after, rules.consensus);
   const spare = row.spare && mayHelp;
   const late = mayHelp && !spare ? straggleAt(replicas, rules.scheduling) : null;
+  // Written out: this runs for every step of every unit, and a second spread costs more than the rest of it.
   return {
     ...row,
-    ...{ phase, attempt, target, quorum, splits, until, digest, rechecks, overturned, reason, spare },
+    phase,
+    attempt,
+    target,
+    quorum,
+    splits,
+    until,
+    digest,
+    rechecks,
+    overturned,
+    reason,
+    spare,
     wanted: wanted(after) + (spare ? 1 : 0),
     dueAt: earliest(dueAt(after), earliest(late, checksDue(after))),
   };
 }
 
-/** Checks that nobody takes are looked at when `until` has come. */
-function checksDue({ phase, rechecks, until }: UnitState): number | null {
-  return phase === 'accepted' && rechecks > 0 ? until : null;
+/** Checks that nobody takes, and late looks (`looks.ts`), are seen to when `until` has come. */
+function checksDue({ phase, until }: UnitState): number | null {
+  return phase === 'accepted' ? until : null;
 }
 
-/** When the checks of an accepted unit are looked at, if nobody takes them. */
-export function untilChecked(step: Step, now: number, { scheduling }: RecordRules): Step {
+/** When an accepted unit is seen to, if nobody takes its checks; without any, after `lateMs`, or never. */
+export function untilChecked(
+  step: Step,
+  now: number,
+  { scheduling }: RecordRules,
+  lateMs: number | null = null,
+): Step {
   if (!step.ok || step.unit.phase !== 'accepted') return step;
-  const until = step.unit.rechecks > 0 ? now + scheduling.checkMs : null;
-  return { ...step, unit: { ...step.unit, until } };
+  const waitMs = step.unit.rechecks > 0 ? scheduling.checkMs : lateMs;
+  return { ...step, unit: { ...step.unit, until: waitMs === null ? null : now + waitMs } };
 }
 
 function earliest(a: number | null, b: number | null): number | null {
@@ -128,12 +148,38 @@ function earliest(a: number | null, b: number | null): number | null {
   return Math.min(a, b);
 }
 
-const blankReplica = {
-  ...{ prefix: '', device: '', vendor: '', leasedAt: 0 },
-  ...{ commitment: null, commitSignature: null, salt: null, result: null, revealSignature: null },
-  credit: 0n,
-  settledAt: null,
-} as const satisfies Partial<ReplicaRow>;
+/** Written out, so that all rows are of one shape: they are read far more often than made. */
+function newReplica(
+  { assignment, contributor, owner, purpose, weight, state, deadline, digest }: Replica,
+  unit: Cid,
+  attempt: number,
+  fields: Partial<ReplicaRow> | null,
+): ReplicaRow {
+  const row: ReplicaRow = {
+    assignment,
+    unit,
+    attempt,
+    purpose,
+    contributor,
+    owner,
+    prefix: '',
+    device: '',
+    vendor: '',
+    weight,
+    state,
+    leasedAt: 0,
+    deadline,
+    commitment: null,
+    commitSignature: null,
+    salt: null,
+    digest,
+    result: null,
+    revealSignature: null,
+    credit: 0n,
+    settledAt: null,
+  };
+  return fields ? Object.assign(row, fields) : row;
+}
 
 function changed(a: Replica, b: Replica): boolean {
   return a.state !== b.state || a.deadline !== b.deadline || a.digest !== b.digest || a.weight !== b.weight;

@@ -115,6 +115,18 @@ export function choose(
   return fitting[Math.floor((random / 2 ** 32) * fitting.length)] ?? null;
 }
 
+/** Nothing speaks against it, whatever else is offered. Who could take a large unit has to see all of them first. */
+export function isBest(
+  candidate: Candidate,
+  applicant: Pick<Applicant, 'programs' | 'memoryBytes' | 'speed'>,
+  holds: boolean,
+  rules: SchedulerRules,
+): boolean {
+  const { spare, lostBefore, alike, atHand } = candidate;
+  if (spare || lostBefore || alike || (holds && !atHand)) return false;
+  return isAble(candidate, applicant, rules) && !isStrong(applicant);
+}
+
 function against({ spare, lostBefore, alike, atHand, operations }: Candidate, largest: number): number {
   return (
     (spare ? 16 : 0) +

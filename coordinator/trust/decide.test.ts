@@ -182,12 +182,13 @@ describe('second looks', () => {
     expect(audits([1, 1], bad, 0, without('audits'))).toBe(false);
   });
 
-  test('canaries are singles by chance; what an outlaw agreed to is looked at for certain', () => {
+  test('canaries are drawn of singles and votes alike; what an outlaw agreed to is looked at for certain', () => {
     const rechecks = (weights: number[], byOutlaw: boolean, chance: number, own = rules) =>
       rechecksAfter(decided(weights), byOutlaw, good, below(chance), own);
     expect(rechecks([4], false, rules.canaryChance)).toBe(1);
     expect(rechecks([4], false, 2 * rules.canaryChance)).toBe(0);
-    expect(rechecks([4, 4], false, rules.canaryChance)).toBe(0);
+    expect(rechecks([4, 4], false, rules.canaryChance)).toBe(1);
+    expect(rechecks([4, 4], false, 2 * rules.canaryChance)).toBe(0);
     expect(rechecks([4], false, 0, without('canaries'))).toBe(0);
     expect(rechecks([4, 4], true, 1)).toBe(1);
     expect(rechecks([4, 4], true, 1, without('secondLooks'))).toBe(0);

@@ -4,7 +4,7 @@
  * Every decision is drawn when the work has been handed out or handed in, from random numbers of the coordinator, so that a contributor
  * cannot know which of its results will be compared with others. `random` is 32 bits.
  */
-import type { Plan, Rules, UnitState } from '../consensus/types.ts';
+import type { Plan, ReplicaState, Rules, UnitState } from '../consensus/types.ts';
 import { counting, isProven as isProvenReplica, isSplit } from '../consensus/replicas.ts';
 import { isProven } from './standing.ts';
 import type { Climate, Standing, TrustRules } from './types.ts';
@@ -76,7 +76,7 @@ export type Seat = 'any' | 'proven' | 'referee';
  * taker for `seatMs` takes anybody. Checks wait: nothing but the end of a round depends on them.
  */
 export function seatOf(
-  unit: UnitState,
+  unit: Seated,
   climate: Climate,
   waitedMs: number,
   rules: TrustRules,
@@ -86,11 +86,23 @@ export function seatOf(
   if (unit.phase === 'disputed') return climate.refereesOnline > 0 ? 'referee' : strong;
   if (unit.phase === 'accepted') return strong;
   if (waitedMs > rules.seatMs) return 'any';
-  const standing = unit.replicas.filter((r) => ['leased', 'committed', 'revealed'].includes(r.state));
-  if (counting(unit) >= consensus.replicasMax && climate.refereesOnline > 0) return 'referee';
-  if (unit.target > unit.quorum || isSplit(unit)) return strong;
-  const last = unit.target - standing.length <= 1 && standing.length > 0;
-  return last && !standing.some((r) => isProvenReplica(r, consensus)) ? strong : 'any';
+  if (climate.refereesOnline > 0 && counting(unit) >= consensus.replicasMax) return 'referee';
+  // Nothing is kept: it does not matter which seat this is.
+  if (strong === 'any' || unit.target > unit.quorum || isSplit(unit)) return strong;
+  let standing = 0;
+  for (const replica of unit.replicas) {
+    if (!stands(replica.state)) continue;
+    if (isProvenReplica(replica, consensus)) return 'any';
+    standing += 1;
+  }
+  return unit.target - standing <= 1 && standing > 0 ? strong : 'any';
+}
+
+/** What the next seat of a unit depends on; asked of every unit that is looked at for a lease. */
+export type Seated = Pick<UnitState, 'phase' | 'target' | 'quorum' | 'replicas'>;
+
+function stands(state: ReplicaState): boolean {
+  return state === 'leased' || state === 'committed' || state === 'revealed';
 }
 
 export function mayTake(seat: Seat, standing: Standing, rules: TrustRules): boolean {
@@ -124,7 +136,32 @@ export function rechecksAfter(
   if (byOutlaw && rules.defences.secondLooks) return 1;
   if (!rules.defences.canaries || climate.online < rules.smallOnline) return 0;
   if (unit.replicas.some((r) => r.purpose === 'referee' && r.digest === unit.digest)) return 0;
-  const supporters = unit.replicas.filter((r) => r.digest !== null && r.digest === unit.digest).length;
-  const chance = supporters === 1 ? rules.canaryChance : rules.canaryChance / 10;
-  return random / 2 ** 32 < chance ? 1 : 0;
+  return random / 2 ** 32 < rules.canaryChance ? 1 : 0;
+}
+
+/** What the accepted digest of a unit rests on: one word alone, several of strangers, or enough. */
+export function restsOn(
+  unit: Pick<UnitState, 'replicas' | 'digest'>,
+  consensus: Rules,
+): 'one' | 'strangers' | 'enough' {
+  const supporters = unit.replicas.filter(
+    (r) => r.digest !== null && r.digest === unit.digest && r.weight > 0,
+  );
+  if (supporters.some((r) => r.purpose === 'referee')) return 'enough';
+  if (!supporters.some((r) => isProvenReplica(r, consensus))) return 'strangers';
+  return supporters.length === 1 ? 'one' : 'enough';
+}
+
+/** When a unit that is being accepted is looked at once more, if nothing is found out before; null for never. */
+export function lateLookMs(
+  unit: UnitState,
+  climate: Climate,
+  random: number,
+  rules: TrustRules,
+  consensus: Rules,
+): number | null {
+  if (!rules.defences.lateLooks || climate.online < rules.smallOnline) return null;
+  const rests = restsOn(unit, consensus);
+  if (rests === 'strangers') return rules.strangersMs;
+  return rests === 'one' && random / 2 ** 32 < rules.goneChance ? rules.goneMs : null;
 }

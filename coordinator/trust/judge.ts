@@ -15,17 +15,16 @@ export function judge(
 ): Judgement[] {
   const { unit: after, transitions } = step;
   if (after.attempt !== before.attempt || before.replicas === after.replicas) return [];
-  const known = new Map(before.replicas.map((r) => [r.assignment, r]));
-  const fresh = after.replicas.filter(
-    (r) => r.state === 'agreed' && known.get(r.assignment)?.state !== 'agreed',
-  );
+  // Steps keep the order of the replicas.
+  const known = (i: number) => before.replicas[i];
+  const fresh = after.replicas.filter((r, i) => r.state === 'agreed' && known(i)?.state !== 'agreed');
   const found: Judgement[] = [];
-  for (const replica of after.replicas) {
+  for (const [i, replica] of after.replicas.entries()) {
     const { assignment, contributor } = replica;
     const twoFaced = transitions.some((t) => t.type === 'equivocated' && t.assignment === assignment);
     const event: TrustEvent | null = twoFaced
       ? { type: 'equivocated' }
-      : eventOf(known.get(assignment), replica, fresh, after, climate, rules, consensus);
+      : eventOf(known(i), replica, fresh, after, climate, rules, consensus);
     if (event) found.push({ assignment, contributor, event });
   }
   return found;

@@ -91,8 +91,13 @@ export interface TrustRules {
   /** A single is checked with probability max(floor, slope / verified, what the climate asks for). */
   samplingFloor: number;
   samplingSlope: number;
-  /** Probability that an accepted single is replayed later, as a canary; of a vote, a tenth of it. */
+  /** Probability that an accepted unit is replayed later, as a canary. */
   canaryChance: number;
+  /** A vote of strangers is looked at again after this time, once there are proven contributors to do it. */
+  strangersMs: number;
+  /** Probability that a single is looked at after `goneMs`, if its contributor has gone by then and had nothing confirmed since. */
+  goneChance: number;
+  goneMs: number;
   /** Probability that a unanimous vote without a referee is looked at once more, times the climate's level 1..4. */
   auditChance: number;
   /** Liars and judged contributors assumed before anything is known. */
@@ -125,6 +130,8 @@ export interface TrustRules {
     anchors: boolean;
     /** Accepted units are replayed. */
     canaries: boolean;
+    /** What strangers decided, or one that left unchecked, is looked at later. */
+    lateLooks: boolean;
     /** Unanimous votes are sampled before they count. */
     audits: boolean;
     /** All that a proven liar has touched is looked at again. */
@@ -145,6 +152,10 @@ export const defaultTrustRules: TrustRules = {
   samplingFloor: 0.02,
   samplingSlope: 1,
   canaryChance: 0.02,
+  strangersMs: 60_000,
+  // Three quarters of those who leave after five results that nobody has looked at leave one that is looked at then.
+  goneChance: 0.25,
+  goneMs: 30 * 60_000,
   auditChance: 0.02,
   // One in ten until something is known: a new network of strangers votes in larger groups.
   priorLiars: 2,
@@ -160,7 +171,7 @@ export const defaultTrustRules: TrustRules = {
   weightMax: 8,
   stakeUnit: 10n ** 18n,
   defences: {
-    ...{ adaptive: true, climate: true, anchors: true, canaries: true, audits: true },
+    ...{ adaptive: true, climate: true, anchors: true, canaries: true, lateLooks: true, audits: true },
     ...{ secondLooks: true, outlaw: true, independent: true, escrow: true },
   },
 };

@@ -5,6 +5,8 @@
 import type { Cid } from '#protocol/codec/cid.ts';
 import { createOperations, type Operations } from '#coordinator/record/record.ts';
 import type { RecordRules } from '#coordinator/record/rules.ts';
+import { isJudged } from '#coordinator/trust/climate.ts';
+import { hasAnchors } from '#coordinator/trust/decide.ts';
 import { isProven, standingOf } from '#coordinator/trust/standing.ts';
 import { plannedRow } from '#coordinator/record/units.ts';
 import { calm } from '#coordinator/record/view.ts';
@@ -126,7 +128,8 @@ export class RecordAuthority implements Authority {
     this.#climateAt = now;
     const climate = { ...calm };
     for (const row of this.store.contributors.values()) {
-      if (row.agreed + row.rejected > 0) climate.judged++;
+      if (!isJudged(row, now)) continue;
+      climate.judged++;
       if (row.faults > 0) climate.liars++;
     }
     const prefixes = new Set<string>();
@@ -163,8 +166,10 @@ export class RecordAuthority implements Authority {
 
   isQuiet(): boolean {
     if (this.#reviews.length > 0) return false;
-    for (const { phase, rechecks } of this.store.units.values()) {
-      if (phase !== 'accepted' || rechecks > 0) return false;
+    // Late looks wait for proven contributors; where there are none, they wait for ever.
+    const areLooksOpen = hasAnchors(this.store.climate, this.#rules.trust);
+    for (const { phase, rechecks, until } of this.store.units.values()) {
+      if (phase !== 'accepted' || rechecks > 0 || (until !== null && areLooksOpen)) return false;
     }
     return true;
   }

@@ -292,8 +292,8 @@ class Simulation {
     const salt = this.#contents.salt(this.#dice.u32());
     const commitment = copied ?? this.#contents.commitment(assignment, contributor, salt, digest);
     const isFalse = !this.#contents.isHonest(unit, digest);
-    const made = { actor, contributor, digest, salt, commitment, isFalse, isOpened: false };
-    this.#commit({ ...task, ...made });
+    const made = { ...task, actor, contributor, digest, salt, commitment, isFalse, isOpened: false };
+    this.#commit(made);
   }
 
   #commit(submission: Submission): void {

@@ -43,18 +43,22 @@ export class Dice {
 
 type Run = () => void;
 
-/** Events by time, then by order of arrival. */
+/** Events by time, then by order of arrival. The heap moves numbers alone; what is to run stays in its slot. */
 export class Timeline {
   now = 0;
   #size = 0;
   #order = 0;
   #at = new Float64Array(1024);
   #rank = new Float64Array(1024);
+  #slot = new Int32Array(1024);
   readonly #run: (Run | undefined)[] = [];
+  readonly #free: number[] = [];
 
   after(ms: number, run: Run): void {
     if (this.#size === this.#at.length) this.#grow();
     const [at, rank] = [this.now + Math.max(0, ms), this.#order++];
+    const slot = this.#free.pop() ?? this.#run.length;
+    this.#run[slot] = run;
     let child = this.#size++;
     while (child > 0) {
       const parent = (child - 1) >> 2;
@@ -63,23 +67,25 @@ export class Timeline {
       this.#move(parent, child);
       child = parent;
     }
-    this.#set(child, at, rank, run);
+    this.#set(child, at, rank, slot);
   }
 
   /** Runs the next event; false when there is none. */
   step(): boolean {
     if (this.#size === 0) return false;
-    const run = this.#run[0] as Run;
+    const slot = this.#slot[0] as number;
+    const run = this.#run[slot] as Run;
+    this.#run[slot] = undefined;
+    this.#free.push(slot);
     this.now = this.#at[0] as number;
     const last = --this.#size;
-    const moved = this.#run[last] as Run;
-    this.#run[last] = undefined;
-    if (last > 0) this.#sink(this.#at[last] as number, this.#rank[last] as number, moved);
+    if (last > 0)
+      this.#sink(this.#at[last] as number, this.#rank[last] as number, this.#slot[last] as number);
     run();
     return true;
   }
 
-  #sink(at: number, rank: number, run: Run): void {
+  #sink(at: number, rank: number, slot: number): void {
     let parent = 0;
     for (;;) {
       const first = 4 * parent + 1;
@@ -92,7 +98,7 @@ export class Timeline {
       this.#move(least, parent);
       parent = least;
     }
-    this.#set(parent, at, rank, run);
+    this.#set(parent, at, rank, slot);
   }
 
   #isBefore(index: number, at: number, rank: number): boolean {
@@ -101,20 +107,22 @@ export class Timeline {
   }
 
   #move(from: number, to: number): void {
-    this.#set(to, this.#at[from] as number, this.#rank[from] as number, this.#run[from] as Run);
+    this.#set(to, this.#at[from] as number, this.#rank[from] as number, this.#slot[from] as number);
   }
 
-  #set(index: number, at: number, rank: number, run: Run): void {
+  #set(index: number, at: number, rank: number, slot: number): void {
     this.#at[index] = at;
     this.#rank[index] = rank;
-    this.#run[index] = run;
+    this.#slot[index] = slot;
   }
 
   #grow(): void {
     const at = new Float64Array(2 * this.#at.length);
     const rank = new Float64Array(at.length);
+    const slot = new Int32Array(at.length);
     at.set(this.#at);
     rank.set(this.#rank);
-    [this.#at, this.#rank] = [at, rank];
+    slot.set(this.#slot);
+    [this.#at, this.#rank, this.#slot] = [at, rank, slot];
   }
 }

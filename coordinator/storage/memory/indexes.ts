@@ -13,29 +13,34 @@ const leftOutMax = 256;
 interface Place {
   cid: Cid;
   queue: number;
-  /** False once the unit wants nothing more: the place stays until the queue is closed up. */
+  /** False while the unit wants nothing more: the place stays until the queue is closed up, and is taken again should the unit come back. */
   taken: boolean;
 }
 
 /** Units that want a replica, in the order of their queue tags. */
 export class QueueIndex {
+  /** Of every place in the order, taken or not, the last one of a unit. */
   readonly #places = new Map<Cid, Place>();
   #order: Place[] = [];
   #gaps = 0;
 
   get size(): number {
-    return this.#places.size;
+    return this.#order.length - this.#gaps;
   }
 
   set(cid: Cid, queue: number | null): void {
     const place = this.#places.get(cid);
-    if (place && place.queue === queue) return;
-    if (place) {
+    if (place?.taken) {
+      if (place.queue === queue) return;
       place.taken = false;
-      this.#places.delete(cid);
       this.#gaps += 1;
     }
     if (queue === null) return;
+    if (place?.queue === queue) {
+      place.taken = true;
+      this.#gaps -= 1;
+      return;
+    }
     const added = { cid, queue, taken: true };
     this.#places.set(cid, added);
     this.#insert(added);
@@ -65,7 +70,7 @@ export class QueueIndex {
   /** Up to `most` of the first `window`, from a random place on and around; `isTaken` leaves some out. */
   from(random: number, window: number, most: number, isTaken: (cid: Cid) => boolean = () => false): Cid[] {
     // Gaps gather at the front, so a window must be closed up before they fill it.
-    if (this.#gaps > Math.max(gapsMax, Math.min(window, this.#places.size) >> 1)) this.#closeUp();
+    if (this.#gaps > Math.max(gapsMax, Math.min(window, this.size) >> 1)) this.#closeUp();
     const span = Math.min(this.#order.length, this.#spanOf(window));
     const found: Cid[] = [];
     const start = scale(random, span);
@@ -81,7 +86,7 @@ export class QueueIndex {
 
   /** How far to look for `window` units: exact for a small window, at least as far for a large one. */
   #spanOf(window: number): number {
-    if (window >= this.#places.size) return this.#order.length;
+    if (window >= this.size) return this.#order.length;
     if (window > gapsMax) return window + this.#gaps;
     let seen = 0;
     let span = 0;
@@ -90,6 +95,9 @@ export class QueueIndex {
   }
 
   #closeUp(): void {
+    for (const place of this.#order) {
+      if (!place.taken && this.#places.get(place.cid) === place) this.#places.delete(place.cid);
+    }
     this.#order = this.#order.filter((place) => place.taken);
     this.#gaps = 0;
   }

@@ -23,7 +23,8 @@ export class MemoryStore implements Engine, View {
   now = 0;
   readonly units = new Map<Cid, UnitRow>();
   readonly contributors = new Map<Hex, Rows['contributors']>();
-  readonly devices = new Map<string, Rows['devices']>();
+  /** By contributor, then by device. */
+  readonly #devices = new Map<Hex, readonly Rows['devices'][]>();
   readonly accounts = new Map<string, Rows['accounts']>();
   readonly transfers: Transfer[] = [];
   readonly blocks = new Map<Cid, readonly Cid[]>();
@@ -47,7 +48,7 @@ export class MemoryStore implements Engine, View {
   runNow<T>(operation: Operation<T>): T {
     const { search } = operation.hints;
     const offered = search ? this.#search(search) : none;
-    this.#journal = [];
+    if (this.#journal.length > 0) this.#journal = [];
     try {
       return operation.run(this, offered);
     } catch (error) {
@@ -84,7 +85,8 @@ export class MemoryStore implements Engine, View {
   }
 
   device(contributor: Hex, device: string): Rows['devices'] | null {
-    return this.devices.get(deviceKey(contributor, device)) ?? null;
+    for (const row of this.#devices.get(contributor) ?? none) if (row.device === device) return row;
+    return null;
   }
 
   account(id: string): Rows['accounts'] | null {
@@ -104,8 +106,9 @@ export class MemoryStore implements Engine, View {
       case 'contributors':
         return this.#putPlain(this.contributors, (row as Rows['contributors']).address, row);
       case 'devices': {
-        const { contributor, device } = row as Rows['devices'];
-        return this.#putPlain(this.devices, deviceKey(contributor, device), row);
+        const own = row as Rows['devices'];
+        const others = this.#devices.get(own.contributor)?.filter((each) => each.device !== own.device);
+        return this.#putPlain(this.#devices, own.contributor, others ? [...others, own] : [own]);
       }
       case 'accounts':
         return this.#putPlain(this.accounts, (row as Rows['accounts']).id, row);
@@ -171,6 +174,7 @@ export class MemoryStore implements Engine, View {
   }
 
   attach(unit: Cid, blocks: readonly Cid[]): void {
+    if (blocks.length === 0) return;
     const old = this.blocks.get(unit);
     this.blocks.set(unit, [...new Set([...(old ?? []), ...blocks])]);
     this.#journal.push(() => (old ? this.blocks.set(unit, old) : this.blocks.delete(unit)));
@@ -183,8 +187,4 @@ export class MemoryStore implements Engine, View {
       this.#journal.push(() => this.published.delete(block));
     }
   }
-}
-
-function deviceKey(contributor: Hex, device: string): string {
-  return `${contributor}/${device}`;
 }

@@ -3,13 +3,12 @@ import type { Hex } from 'viem';
 import type { ContributorRow, DeviceRow } from '../../record/rows.ts';
 import type { RecordRules } from '../../record/rules.ts';
 import type { Climate } from '../../record/view.ts';
+import { freeKeyMs, judgedMs } from '../../trust/climate.ts';
 import { isProven, standingOf } from '../../trust/standing.ts';
 import type { Presence, Suspect } from '../port.ts';
 import type { Db } from './schema.ts';
 
-const judgedMs = 30 * 24 * 3_600_000;
-
-/** Of the contributors that were here in the last 30 days: those that have had a result judged, and those with a false one. */
+/** Those that have had a result judged, and those with a false one: `isJudged` of trust/climate.ts in SQL. */
 export async function judgedAndLiars(db: Db, now: number): Promise<Pick<Climate, 'judged' | 'liars'>> {
   const row = await db
     .selectFrom('contributors')
@@ -19,6 +18,9 @@ export async function judgedAndLiars(db: Db, now: number): Promise<Pick<Climate,
     ])
     .where('last_seen_at', '>', now - judgedMs)
     .where((eb) => eb.or([eb('agreed', '>', 0), eb('rejected', '>', 0), eb('outlawed_at', 'is not', null)]))
+    .where((eb) =>
+      eb.or([eb('outlawed_at', 'is', null), eb('agreed', '>', 0), eb('outlawed_at', '>', now - freeKeyMs)]),
+    )
     .executeTakeFirst();
   return { judged: Number(row?.judged ?? 0), liars: Number(row?.liars ?? 0) };
 }
