@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import * as v from 'valibot';
 import { AtollError } from '#protocol/errors.ts';
 import { addressSchema } from '#protocol/messages/hex.ts';
+import type { P2pOptions } from './p2p/p2p.ts';
 import type { HttpOptions } from './routes/http-side.ts';
 import type { S3Options } from './storage/blobs-s3.ts';
 import type { StoreOptions } from './stores.ts';
@@ -36,6 +37,21 @@ const urlOf = (...schemes: string[]) =>
 function schemeOf(url: string): string {
   return URL.canParse(url) ? new URL(url).protocol : '';
 }
+
+const iceUrls = (pattern: RegExp) =>
+  v.optional(
+    v.pipe(
+      v.string(),
+      v.transform((urls) => urls.split(',').map((url) => url.trim())),
+      v.transform((urls) => urls.filter((url) => url !== '')),
+      v.check(
+        (urls) => urls.length <= iceUrlsMax && urls.every((url) => pattern.test(url)),
+        `expected ${pattern}`,
+      ),
+    ),
+    '',
+  );
+const iceUrlsMax = 8;
 
 const port = v.pipe(v.string(), v.regex(/^\d{1,5}$/), v.transform(Number), v.maxValue(65_535));
 
@@ -84,6 +100,12 @@ const configSchema = v.object({
   s3SecretAccessKey: text,
   /** The operator's own contributors, whose word is final: addresses, comma-separated. */
   referees: v.optional(addressList, ''),
+  /** Whether contributors may find each other through this coordinator. */
+  p2p: v.optional(v.picklist(['on', 'off']), 'on'),
+  /** ICE servers for them, comma-separated: `turn:` and `turns:` with the secret of coturn's `static-auth-secret`, `stun:`. */
+  turnUrls: iceUrls(/^turns?:[^\s]+$/),
+  turnSecret: text,
+  stunUrls: iceUrls(/^stun:[^\s]+$/),
   logLevel: v.optional(v.picklist(['fatal', 'error', 'warn', 'info', 'debug', 'silent']), 'info'),
 });
 export type Config = Readonly<v.InferOutput<typeof configSchema>>;
@@ -107,6 +129,10 @@ const environment: Record<keyof ConfigFlags, string> = {
   s3AccessKeyId: 'S3_ACCESS_KEY_ID',
   s3SecretAccessKey: 'S3_SECRET_ACCESS_KEY',
   referees: 'ATOLL_REFEREES',
+  p2p: 'ATOLL_P2P',
+  turnUrls: 'ATOLL_TURN_URLS',
+  turnSecret: 'ATOLL_TURN_SECRET',
+  stunUrls: 'ATOLL_STUN_URLS',
   logLevel: 'ATOLL_LOG_LEVEL',
 };
 
@@ -139,6 +165,15 @@ export function httpOptionsOf(config: Config): HttpOptions {
     ...(publicUrl === '' ? {} : { publicUrl }),
     ...(clients ? { clients } : {}),
   };
+}
+
+/** How contributors find each other, or null where they do not. Throws `bad_config` for half a TURN server. */
+export function p2pOptionsOf({ p2p, turnUrls, turnSecret, stunUrls }: Config): P2pOptions | null {
+  if (turnUrls.length > 0 !== (turnSecret !== '')) {
+    throw new AtollError('bad_config', 'ATOLL_TURN_URLS and ATOLL_TURN_SECRET go together; one is not set.');
+  }
+  if (p2p === 'off') return null;
+  return { stunUrls, ...(turnUrls.length > 0 ? { turn: { urls: turnUrls, secret: turnSecret } } : {}) };
 }
 
 /** Where blocks go: an S3-compatible store, or null for the data directory. Throws `bad_config` for half a setting. */

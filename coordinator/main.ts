@@ -2,6 +2,7 @@
  * The coordinator as one object: opens what it keeps its state in, starts the service, serves HTTP and WebSocket on one port. The public entry of
  * this part.
  */
+import type { IncomingMessage } from 'node:http';
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { JobStatus, NetworkInfo, RoundSummary } from '#protocol/http/api.ts';
 import type { BlockStore } from '#protocol/messages/file.ts';
@@ -9,10 +10,11 @@ import type { Job } from '#protocol/messages/job.ts';
 import type { Hex } from 'viem';
 import type { Anchor } from './anchor/port.ts';
 import type { ApiKeys } from './routes/api-keys.ts';
+import { noIce, openP2p, type P2p, type P2pOptions } from './p2p/p2p.ts';
 import { type Door, openDoor } from './routes/door.ts';
 import { createHttpSide, type HttpOptions } from './routes/http-side.ts';
 import { roundsOfJob } from './routes/job-routes.ts';
-import { clientAddress } from './routes/rate-limit.ts';
+import { addressToCount, clientAddress } from './routes/rate-limit.ts';
 import { Directory } from './service/directory.ts';
 import { EventHub } from './service/events.ts';
 import { Metrics } from './service/metrics.ts';
@@ -37,6 +39,8 @@ export interface CoordinatorOptions extends HttpOptions, StoreOptions {
   initialCheckpoint: InitialCheckpoint;
   /** Digest that a device's conformance probe must have; any is taken unless given. */
   probe?: Hex;
+  /** Lets contributors find each other; they do not unless given. */
+  p2p?: P2pOptions | null;
   /** Rounds in all, for jobs that say nothing else. */
   stopAfterRounds?: number;
   timing?: Partial<Timing>;
@@ -72,9 +76,13 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
   try {
     const directory = new Directory(options.clock ?? systemClock);
     const events = new EventHub(options.clock ?? systemClock);
+    const p2p = options.p2p ? await openP2p(options.p2p) : null;
+    undo.push(async () => p2p?.close());
     const metrics = new Metrics({
       contributorsOnline: () => directory.online,
       eventStreams: () => events.listeners,
+      relayConnections: () => p2p?.connections ?? 0,
+      relayReservations: () => p2p?.reservations ?? 0,
     });
     const onBatch = (size: number, ms: number) => metrics.batch(size, ms);
     const stores = await openStores(options, onBatch, (step) => undo.push(step));
@@ -85,12 +93,16 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
       log: options.logger ?? silentLogger,
     });
     undo.push(() => collector.close());
-    const parts = { ...stores, directory, events, metrics };
+    const parts = { ...stores, directory, events, metrics, p2p };
     const service = createService(options, parts);
     undo.push(() => service.close());
     await service.start();
     const { door, keys } = await openRoutes(options, parts, service);
-    undo.push(() => door.close());
+    undo.push(async () => {
+      // The door waits for its sockets, and those of the relay are open for as long as their peers are here.
+      await p2p?.close();
+      await door.close();
+    });
     return {
       url: door.url,
       port: door.port,
@@ -121,6 +133,7 @@ interface Parts extends Stores {
   directory: Directory;
   events: EventHub;
   metrics: Metrics;
+  p2p: P2p | null;
 }
 
 function createService(options: CoordinatorOptions, parts: Parts): Service {
@@ -157,8 +170,12 @@ function createService(options: CoordinatorOptions, parts: Parts): Service {
 
 /** HTTP and WebSocket on one port. */
 async function openRoutes(options: CoordinatorOptions, parts: Parts, service: Service): Promise<Outside> {
-  const { storage, blobs } = parts;
+  const { storage, blobs, p2p } = parts;
   const clock = options.clock ?? systemClock;
+  const clientOf = (request: IncomingMessage) => {
+    const forwarded = String(request.headers['x-forwarded-for'] ?? '');
+    return clientAddress(request.socket.remoteAddress, forwarded, options.trustedProxies ?? 0);
+  };
   const side = createHttpSide({
     options,
     service,
@@ -169,6 +186,7 @@ async function openRoutes(options: CoordinatorOptions, parts: Parts, service: Se
     log: options.logger ?? silentLogger,
     version,
     network: () => networkInfo(options, service),
+    ice: (client) => p2p?.ice(client, clock.now()) ?? noIce,
     ready: oncePerSecond(clock, async () => {
       service.checkOpen();
       await storage.check(clock.now());
@@ -179,11 +197,13 @@ async function openRoutes(options: CoordinatorOptions, parts: Parts, service: Se
     port: options.port,
     host: options.host ?? '127.0.0.1',
     allowedHosts: options.allowedHosts ?? [],
-    admit: (socket, request) => {
-      const forwarded = String(request.headers['x-forwarded-for'] ?? '');
-      const from = request.socket.remoteAddress;
-      service.admit(socket, request.socket, clientAddress(from, forwarded, options.trustedProxies ?? 0));
-    },
+    admit: (socket, request) => service.admit(socket, request.socket, clientOf(request)),
+    ...(p2p
+      ? {
+          relay: (request, socket, head) =>
+            p2p.admit(request, socket, head, addressToCount(clientOf(request))),
+        }
+      : {}),
     app: side.app,
   });
   return { door, keys: side.keys };

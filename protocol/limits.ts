@@ -124,6 +124,26 @@ export const limits = {
   peerRecordBytesMax: 512,
   /** How far in the future a peer record may end. */
   peerRecordMsMax: 24 * 60 * 60_000,
+  /** Records of both sides must have been exchanged within this time of a stream's opening. */
+  peerHelloMsMax: 10_000,
+  /** One try to reach a peer, and how many tries. */
+  peerDialMsMax: 10_000,
+  peerDialTriesMax: 3,
+  /** Links of one contributor, whoever dialled. */
+  peerLinksMax: 32,
+  /** Frames that a peer may send at once, and a second from then on. */
+  shardFramesBurst: 8_192,
+  shardFramesPerSecond: 2_048,
+  /** Bytes that wait to be sent to, or read from, one peer before the link is given up. */
+  linkQueueBytesMax: 8 << 20,
+  linkReadBytesMax: 4 << 20,
+  /** RTCPeerConnections that one page may have, closed ones that are still in memory included; Chromium refuses the 501st. */
+  peerConnectionsMax: 450,
+  /** WebSockets to the relay, in all and from one address. */
+  relayConnectionsMax: 2_000,
+  relayConnectionsPerAddressMax: 256,
+  /** How long credentials for a TURN server hold. */
+  turnCredentialMs: 60 * 60_000,
 
   // Blocks over HTTP (`/ipfs`).
   /** How long others of a swarm wait for the peer that fetches a block, and how soon they may ask again. */

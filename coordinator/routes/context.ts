@@ -106,7 +106,7 @@ export function countRequest(context: AppContext, ports: ContextPorts, bucket: B
   throw tooMany(refused);
 }
 
-function addressOf(context: AppContext, trusted: number): string | undefined {
+export function addressOf(context: AppContext, trusted: number): string | undefined {
   const socket = context.env?.incoming?.socket.remoteAddress;
   return clientAddress(socket, context.req.header('x-forwarded-for'), trusted);
 }

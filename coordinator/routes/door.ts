@@ -11,6 +11,7 @@ import type { Hono } from 'hono';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { AtollError, toProblem } from '#protocol/errors.ts';
 import { routes } from '#protocol/http/api.ts';
+import { relayPath } from '#protocol/http/p2p.ts';
 import { limits } from '#protocol/limits.ts';
 import type { AppEnv } from './context.ts';
 
@@ -32,6 +33,8 @@ export interface DoorPorts {
   app: (isAllowedHost: HostCheck) => Hono<AppEnv>;
   /** A WebSocket has been opened on the contribute route. */
   admit: (socket: WebSocket, request: IncomingMessage) => void;
+  /** A WebSocket is asked for on the relay's route: takes its socket over, or throws. None without a relay. */
+  relay?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 }
 
 export type HostCheck = (header: string | undefined) => boolean;
@@ -61,8 +64,9 @@ export async function openDoor(ports: DoorPorts): Promise<Door> {
     perMessageDeflate: false,
   });
   server.on('upgrade', (request, socket, head) => {
-    const refusal = upgradeRefusal(request, isAllowedHost);
+    const refusal = upgradeRefusal(request, isAllowedHost, ports.relay !== undefined);
     if (refusal) return refuse(socket, refusal);
+    if (isForRelay(request)) return lead(request, socket, head, ports.relay);
     sockets.handleUpgrade(request, socket, head, (opened) => ports.admit(opened, request));
   });
   return {
@@ -119,9 +123,25 @@ function hostCheck(host: string, port: number, allowed: readonly string[]): Host
   };
 }
 
-function upgradeRefusal(request: IncomingMessage, isAllowedHost: HostCheck): AtollError | null {
-  const path = (request.url ?? '').split('?')[0];
-  if (path !== routes.contribute) {
+const pathOf = (request: IncomingMessage) => (request.url ?? '').split('?')[0] as string;
+/** libp2p's clients cannot name a path. */
+const isForRelay = (request: IncomingMessage) => ['/', relayPath].includes(pathOf(request));
+
+function lead(request: IncomingMessage, socket: Duplex, head: Buffer, relay: DoorPorts['relay']): void {
+  try {
+    relay?.(request, socket, head);
+  } catch (error) {
+    refuse(socket, error);
+  }
+}
+
+function upgradeRefusal(
+  request: IncomingMessage,
+  isAllowedHost: HostCheck,
+  hasRelay: boolean,
+): AtollError | null {
+  const path = pathOf(request);
+  if (path !== routes.contribute && !(hasRelay && isForRelay(request))) {
     return new AtollError('not_found', `There is no WebSocket at ${path}; it is at ${routes.contribute}.`);
   }
   if (!isAllowedHost(request.headers.host)) {
@@ -148,7 +168,7 @@ function problemOf(error: AtollError): Response {
 }
 
 /** Says why on the bare socket, where no request has been read. */
-function refuse(socket: Duplex, error: AtollError): void {
+function refuse(socket: Duplex, error: unknown): void {
   socket.on('error', () => undefined);
   if (!socket.writable) return void socket.destroy();
   const problem = toProblem(error);

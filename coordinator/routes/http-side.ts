@@ -3,6 +3,7 @@ import type { Hono } from 'hono';
 import { endpoints } from '#protocol/http/table.ts';
 import { openApi } from '#protocol/http/openapi.ts';
 import type { NetworkInfo } from '#protocol/http/api.ts';
+import type { IceInfo } from '#protocol/http/p2p.ts';
 import type { BlockStore } from '#protocol/messages/file.ts';
 import type { Hex } from 'viem';
 import type { Clock, Logger, Random } from '../service/ports.ts';
@@ -12,9 +13,9 @@ import type { Service } from '../service/service.ts';
 import type { Storage } from '../storage/port.ts';
 import { ApiKeys } from './api-keys.ts';
 import { createApp } from './app.ts';
-import type { AppEnv } from './context.ts';
+import { addressOf, type AppEnv } from './context.ts';
 import { type HostCheck, isLoopback } from './door.ts';
-import { RateLimiter, type RateLimits } from './rate-limit.ts';
+import { addressToCount, RateLimiter, type RateLimits } from './rate-limit.ts';
 import { SignIns } from './sign-in.ts';
 
 /** What an operator may set. */
@@ -45,6 +46,8 @@ export interface HttpPorts {
   log: Logger;
   version: string;
   network: () => NetworkInfo;
+  /** For a client, by its address as it is counted. */
+  ice: (client: string) => IceInfo;
   ready: () => Promise<void>;
   heartbeatMs: number;
 }
@@ -80,6 +83,8 @@ export function createHttpSide(ports: HttpPorts): HttpSide {
           ...{ queries, events, metrics, network: ports.network, ready: ports.ready },
           heartbeatMs: ports.heartbeatMs,
           leases: new OriginLeases(() => clock.now()),
+          ice: ports.ice,
+          clientOf: (context) => addressToCount(addressOf(context, options.trustedProxies ?? 0)),
           openApi: openApi(endpoints, ports.version),
         },
         records: {

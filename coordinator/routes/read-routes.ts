@@ -1,5 +1,6 @@
 /** The routes that only look: the network, its jobs, its records, its blocks, its health. */
 import type { NetworkInfo } from '#protocol/http/api.ts';
+import type { IceInfo } from '#protocol/http/p2p.ts';
 import { endpoints } from '#protocol/http/table.ts';
 import type { EventHub } from '../service/events.ts';
 import type { Metrics } from '../service/metrics.ts';
@@ -17,6 +18,10 @@ export interface ReadPorts {
   metrics: Metrics;
   leases: OriginLeases;
   network: () => NetworkInfo;
+  /** For a client, by its address. */
+  ice: (client: string) => IceInfo;
+  /** Who asks, as it is counted. */
+  clientOf: (context: AppContext) => string;
   /** Fails when nothing can be written. */
   ready: () => Promise<void>;
   heartbeatMs: number;
@@ -31,6 +36,7 @@ export interface RecordPorts {
 export function addReads(mount: Mount, ports: ReadPorts): void {
   const { queries } = ports;
   mount(endpoints.network, () => ports.network());
+  mount(endpoints.ice, ({ context }) => ports.ice(ports.clientOf(context)));
   mount(endpoints.jobs, ({ query }) => queries.jobs(query));
   mount(endpoints.job, ({ params }) => queries.job(params.id));
   mount(endpoints.jobRounds, ({ params, query }) => queries.rounds(params.id, query));

@@ -4,6 +4,9 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 export interface MetricSources {
   contributorsOnline: () => number;
   eventStreams: () => number;
+  /** Of the relay that contributors find each other through: peers connected, and peers that can be found. */
+  relayConnections: () => number;
+  relayReservations: () => number;
 }
 
 export class Metrics {
@@ -78,6 +81,14 @@ export class Metrics {
     });
     gauge(registers, 'atoll_contributors_online', 'Contributors connected now.', sources.contributorsOnline);
     gauge(registers, 'atoll_event_streams', 'Event streams open now.', sources.eventStreams);
+    const { relayConnections, relayReservations } = sources;
+    gauge(registers, 'atoll_relay_connections', 'Peers connected to the relay now.', relayConnections);
+    gauge(
+      registers,
+      'atoll_relay_reservations',
+      'Peers that can be found through the relay now.',
+      relayReservations,
+    );
   }
 
   transition(type: string): void {

@@ -186,6 +186,7 @@ export const routes = {
   key: '/v1/keys/:id',
   links: '/v1/links',
   peers: '/v1/peers',
+  ice: '/v1/ice',
   wallet: '/v1/wallet/:address',
   decisions: '/v1/consensus',
   consensus: '/v1/consensus/:unit',

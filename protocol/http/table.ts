@@ -32,6 +32,7 @@ import {
 import { endpoint, type Endpoint, pageQuery } from './endpoint.ts';
 import { gatewayQuery, probeCid } from './gateway.ts';
 import { ledgerEndpoints } from './ledger-table.ts';
+import { iceSchema } from './p2p.ts';
 import {
   consensusSchema,
   decisionListSchema,
@@ -72,6 +73,16 @@ export const endpoints = {
     summary: 'All jobs, newest first',
     query: v.object(pageQuery),
     answer: json(jobListSchema),
+    errors: [],
+  }),
+  ice: endpoint({
+    ...open,
+    path: routes.ice,
+    tag: 'network',
+    summary: 'How contributors reach each other: the relay, and ICE servers with short-lived credentials',
+    description:
+      "Credentials for TURN are those of coturn's REST scheme: they end after an hour, and one address always gets the same user name.",
+    answer: json(iceSchema),
     errors: [],
   }),
   startJob: endpoint({
