@@ -1,0 +1,22 @@
+/**
+ * Links to other contributors from a page. On the page's own thread, since workers have no RTCPeerConnection; libp2p (some 170 KB compressed) is loaded by
+ * the first call and never before.
+ */
+import type { OpenOptions } from '../p2p/libp2p/open.ts';
+import type { Libp2pTransport } from '../p2p/libp2p/transport.ts';
+import { ConnectionBudget, loadInPage } from '../p2p/libp2p/webrtc.ts';
+
+/** Of the page, whatever is opened and closed in it. */
+const budget = new ConnectionBudget();
+
+/** How many more RTCPeerConnections this page may make before it has to be loaded again. */
+export const connectionsLeft = () => budget.left;
+
+/** Throws `unavailable` where there is no WebRTC. */
+export async function openPageTransport(options: OpenOptions): Promise<Libp2pTransport> {
+  const [webRtc, { openTransport }] = await Promise.all([
+    loadInPage(budget),
+    import('../p2p/libp2p/open.ts'),
+  ]);
+  return openTransport(options, webRtc);
+}

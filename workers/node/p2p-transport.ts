@@ -1,0 +1,62 @@
+/**
+ * Links to other contributors from Node, over node-datachannel. Loaded by the first call and never before.
+ *
+ * libp2p takes RTCPeerConnection from a module, where no subclass can be put in its place, so its prototype is repaired: as in a page (libp2p/webrtc.ts), and
+ * once more. libdatachannel begins DTLS as soon as ICE connects, which may be in the middle of `setRemoteDescription`, before the other side's fingerprint is
+ * stored: then its certificate is refused (one dial in six). Who offers therefore names no candidates before it has the answer.
+ */
+import { AtollError } from '#protocol/errors.ts';
+import type { OpenOptions } from '../p2p/libp2p/open.ts';
+import type { Libp2pTransport } from '../p2p/libp2p/transport.ts';
+import { failInit, keepInit } from '../p2p/libp2p/webrtc.ts';
+
+let isRepaired = false;
+
+function repair(prototype: RTCPeerConnection): void {
+  if (isRepaired) return;
+  isRepaired = true;
+  /** Candidates of those that offer and have no answer yet. */
+  const held = new WeakMap<RTCPeerConnection, Event[]>();
+  const { dispatchEvent, createDataChannel } = prototype;
+  const setRemoteDescription: (this: RTCPeerConnection, to: RTCSessionDescriptionInit) => Promise<void> =
+    prototype.setRemoteDescription;
+  prototype.createDataChannel = function (label, options) {
+    const channel = createDataChannel.call(this, label, options);
+    if (this.signalingState !== 'stable' && !held.has(this)) held.set(this, []);
+    failInit(this, channel);
+    return channel;
+  };
+  prototype.dispatchEvent = function (event) {
+    keepInit(event);
+    const waiting = event.type === 'icecandidate' ? held.get(this) : undefined;
+    if (!waiting) return dispatchEvent.call(this, event);
+    waiting.push(event);
+    return true;
+  };
+  prototype.setRemoteDescription = async function (description: RTCSessionDescriptionInit) {
+    await setRemoteDescription.call(this, description);
+    const waiting = held.get(this) ?? [];
+    held.delete(this);
+    for (const event of waiting) dispatchEvent.call(this, event);
+  };
+}
+
+async function loadInNode() {
+  const { RTCPeerConnection } = await import('node-datachannel/polyfill');
+  repair(RTCPeerConnection.prototype as unknown as RTCPeerConnection);
+  return (await import('@libp2p/webrtc')).webRTC;
+}
+
+/** Throws `unavailable` where node-datachannel was not built for this platform. */
+export async function openNodeTransport(options: OpenOptions): Promise<Libp2pTransport> {
+  const webRtc = await loadInNode().catch((cause: unknown) => {
+    throw new AtollError('unavailable', 'WebRTC for Node is not available on this platform.', { cause });
+  });
+  const { openTransport } = await import('../p2p/libp2p/open.ts');
+  return openTransport(options, webRtc);
+}
+
+/** Ends libdatachannel's threads, which would keep the process; after the last transport has stopped. */
+export async function endWebRtc(): Promise<void> {
+  (await import('node-datachannel')).cleanup();
+}
