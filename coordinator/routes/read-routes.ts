@@ -10,6 +10,7 @@ import type { RecordQueries } from '../service/record-queries.ts';
 import type { OriginLeases } from '../p2p/origin-leases.ts';
 import { createGateway } from './gateway.ts';
 import { jobEvents } from './job-events.ts';
+import type { AppContext } from './context.ts';
 import type { Mount } from './mount.ts';
 
 export interface ReadPorts {
