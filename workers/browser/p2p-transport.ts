@@ -18,5 +18,8 @@ export async function openPageTransport(options: OpenOptions): Promise<Libp2pTra
     loadInPage(budget),
     import('../p2p/libp2p/open.ts'),
   ]);
-  return openTransport(options, webRtc);
+  const transport = await openTransport(options, webRtc);
+  // Others would notice a page that is gone only when ICE does, after some 20 seconds.
+  addEventListener('pagehide', () => void transport.stop());
+  return transport;
 }

@@ -41,7 +41,8 @@ function repair(prototype: RTCPeerConnection): void {
   };
 }
 
-async function loadInNode() {
+/** @libp2p/webrtc on node-datachannel, repaired. */
+export async function loadInNode() {
   const { RTCPeerConnection } = await import('node-datachannel/polyfill');
   repair(RTCPeerConnection.prototype as unknown as RTCPeerConnection);
   return (await import('@libp2p/webrtc')).webRTC;

@@ -82,10 +82,10 @@ export class StreamLink implements Link {
   }
 
   listen(handlers: LinkHandlers): void {
-    this.#handlers = handlers;
     queueMicrotask(() => {
-      if (this.#ended) handlers.close(this.#ended);
-      else this.#deliver();
+      if (this.#ended) return handlers.close(this.#ended);
+      this.#handlers = handlers;
+      this.#deliver();
     });
   }
 

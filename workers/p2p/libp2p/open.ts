@@ -17,15 +17,18 @@ export interface OpenOptions {
   choice: AddressChoice;
   /** Contributors that are not talked to. */
   isBanned?: (contributor: Hex) => boolean;
+  /** How long the other side may take to say who it is. */
+  helloMsMax?: number;
 }
 
 export async function openTransport(options: OpenOptions, webRtc: typeof webRTC): Promise<Libp2pTransport> {
-  const { url, network, signer, choice, isBanned } = options;
+  const { url, network, signer, choice, isBanned, helloMsMax } = options;
   const date = () => Date.now();
   return new Libp2pTransport({
     ...{ webRtc, signer, network, date, clock: systemClock, random: () => Math.random() },
     privateKey: await generateKeyPair('Ed25519'),
     reach: new Reach({ url, choice, fetchIce: httpIce(url), date }),
     ...(isBanned ? { isBanned } : {}),
+    ...(helloMsMax === undefined ? {} : { helloMsMax }),
   });
 }

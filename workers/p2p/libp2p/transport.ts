@@ -44,13 +44,18 @@ export interface TransportOptions {
   random: () => number;
   /** Contributors that are not talked to. */
   isBanned?: (contributor: Hex) => boolean;
+  /** How long the other side may take to say who it is. */
+  helloMsMax?: number;
 }
 
 const retryMs = 150;
 
 export class Libp2pTransport implements PeerTransport {
   readonly peer: string;
+  /** Dials that were asked for, and tries that they took. */
+  readonly counts = { dials: 0, tries: 0 };
   readonly #options: TransportOptions;
+  readonly #helloMsMax: number;
   readonly #links = new Map<string, StreamLink>();
   readonly #dials = new Map<string, Promise<Link>>();
   readonly #stopped = new AbortController();
@@ -61,6 +66,7 @@ export class Libp2pTransport implements PeerTransport {
 
   constructor(options: TransportOptions) {
     this.#options = options;
+    this.#helloMsMax = options.helloMsMax ?? limits.peerHelloMsMax;
     this.peer = peerIdFromPrivateKey(options.privateKey).toString();
   }
 
@@ -145,7 +151,9 @@ export class Libp2pTransport implements PeerTransport {
 
   async #tries(target: PeerAddress, signal: AbortSignal): Promise<Link> {
     if (target.peer === this.peer) throw new AtollError('bad_request', 'A peer does not dial itself.');
+    this.counts.dials++;
     for (let left = limits.peerDialTriesMax - 1; ; left--) {
+      this.counts.tries++;
       try {
         return await this.#try(target, signal);
       } catch (error) {
@@ -198,7 +206,7 @@ export class Libp2pTransport implements PeerTransport {
   /** A connection on which nobody says who he is does not stay. */
   #expectStream(connection: Connection): void {
     if (connection.limits || connection.direction === 'outbound') return;
-    const cancel = this.#options.clock.after(limits.peerHelloMsMax, () => {
+    const cancel = this.#options.clock.after(this.#helloMsMax, () => {
       const isLinked = this.#links.has(connection.remotePeer.toString());
       const isGreeting = connection.streams.some((stream) => stream.protocol === shardProtocol);
       if (!isLinked && !isGreeting) connection.abort(new AtollError('cancelled', 'Nobody spoke.'));
@@ -218,7 +226,7 @@ export class Libp2pTransport implements PeerTransport {
       if (this.#links.size >= limits.peerLinksMax) {
         throw new AtollError('rate_limited', 'Enough links are open.');
       }
-      const signal = AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(limits.peerHelloMsMax)]);
+      const signal = AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(this.#helloMsMax)]);
       const own = encodePeerRecord(await this.record());
       const record = decodePeerRecord(await link.exchangeRecords(own, signal));
       link.contributor = await verifyPeerRecord(record, { network, peer: link.peer, now: date() });
