@@ -11,6 +11,7 @@ import type { JobStatus } from '#protocol/http/api.ts';
 import type { Hex } from 'viem';
 import { balanceChanges, brokenAt, type SealedTransfer } from '../ledger/chain.ts';
 import { mix } from '../planner/random.ts';
+import { openSqliteStorage } from '../storage/sqlite/sqlite-storage.ts';
 import { TestContributor } from '../testing/contributor.ts';
 import { referenceRun, temporaryFolder } from '../testing/harness.ts';
 
@@ -42,8 +43,11 @@ async function killNow(child: ChildProcess): Promise<void> {
   await gone;
 }
 
-function openDatabase(dataDir: string): BetterSqlite3.Database {
-  const db = new BetterSqlite3(join(dataDir, 'atoll.sqlite'));
+/** As the next start finds it: what the journal holds comes into the tables when the storage is opened. */
+async function openDatabase(dataDir: string): Promise<BetterSqlite3.Database> {
+  const path = join(dataDir, 'atoll.sqlite');
+  await (await openSqliteStorage({ path, network: '0x' })).close();
+  const db = new BetterSqlite3(path);
   onTestFinished(() => void db.close());
   return db;
 }
@@ -105,13 +109,15 @@ test('ten kills in mid-round lose nothing that was acknowledged', { timeout: 180
   for (let kill = 0; kill < kills; kill++) {
     await new Promise((resolve) => setTimeout(resolve, mix(seed, kill) % killMsMax));
     await killNow(child);
-    const db = openDatabase(dataDir);
+    const db = await openDatabase(dataDir);
     checkAcknowledgedSoFar(db, contributors, kill);
     db.close();
     ({ child } = await startChild(dataDir, port, manyRounds));
   }
   await killNow(child);
-  const closed = (openDatabase(dataDir).prepare('SELECT count(*) AS n FROM rounds').get() as { n: number }).n;
+  const left = await openDatabase(dataDir);
+  const closed = (left.prepare('SELECT count(*) AS n FROM rounds').get() as { n: number }).n;
+  left.close();
   const rounds = closed + 2;
   ({ child } = await startChild(dataDir, port, rounds));
   const status = await finished(port);
@@ -120,7 +126,7 @@ test('ten kills in mid-round lose nothing that was acknowledged', { timeout: 180
   await killNow(child);
   const reference = await referenceRun(rounds);
   expect(status.rounds.slice(0, rounds).map((round) => round.checkpoint)).toEqual(reference.checkpoints);
-  const db = openDatabase(dataDir);
+  const db = await openDatabase(dataDir);
   checkAcknowledged(db, contributors);
   checkLedger(db);
 });

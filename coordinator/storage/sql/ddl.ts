@@ -242,6 +242,9 @@ const appendOnlyPostgres = [
     EXECUTE FUNCTION transfers_append_only()`,
 ];
 
+/** One batch of changes a row, as JSON. */
+export const journalTable = 'CREATE TABLE journal (id INTEGER PRIMARY KEY, changes TEXT NOT NULL) STRICT';
+
 const shelfTable = ({ int, endKeyed }: Types) => [
   `CREATE TABLE shelf (
     kind TEXT NOT NULL,

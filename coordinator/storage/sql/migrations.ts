@@ -7,7 +7,7 @@
 import { type Kysely, sql } from 'kysely';
 import { type Migration, Migrator } from 'kysely/migration';
 import { AtollError } from '#protocol/errors.ts';
-import { tablesOfRecord } from './ddl.ts';
+import { journalTable, tablesOfRecord } from './ddl.ts';
 import { moveVersion1 } from './legacy.ts';
 import type { Db, DialectName } from './schema.ts';
 
@@ -19,6 +19,12 @@ export function migrationsFor(dialect: DialectName): Record<string, Migration> {
         const statements = tablesOfRecord(dialect);
         if (dialect === 'sqlite') await moveVersion1(db, () => runAll(db, statements));
         else await runAll(db, statements);
+      },
+    },
+    // Batches that the tables do not have yet, where there is one process to write them (sqlite/pending.ts).
+    '0002-journal': {
+      up: async (db) => {
+        if (dialect === 'sqlite') await runAll(db, [journalTable]);
       },
     },
   };

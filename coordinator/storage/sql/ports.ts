@@ -26,15 +26,20 @@ export function chunks<T>(list: readonly T[], columns: number): T[][] {
   return pieces;
 }
 
-/** The same methods; what fails in one for another reason than those it names is `storage_failed`. */
-export function guarded<T extends object>(methods: T): T {
+/**
+ * The same methods; what fails in one for another reason than those it names is `storage_failed`. `settled`: what a call waits for before it
+ * resolves.
+ */
+export function guarded<T extends object>(methods: T, settled?: () => Promise<void>): T {
   const wrapped: Record<string, unknown> = {};
   for (const [name, method] of Object.entries(methods)) {
     if (typeof method !== 'function') wrapped[name] = method;
     else {
       wrapped[name] = async (...args: unknown[]): Promise<unknown> => {
         try {
-          return await (method as (...given: unknown[]) => Promise<unknown>)(...args);
+          const value = await (method as (...given: unknown[]) => Promise<unknown>)(...args);
+          await settled?.();
+          return value;
         } catch (error) {
           throw error instanceof AtollError ? error : databaseFailed(error);
         }

@@ -1,9 +1,10 @@
 /**
- * Group commit on SQLite: operations queue up, run one after the other inside one transaction, and one fsync makes them all durable.
+ * Group commit on SQLite: operations queue up, run one after the other inside one transaction, and one sync of the log makes them all durable.
  *
- * An operation that throws leaves nothing and takes nothing else with it. Callers are resolved only after COMMIT. A batch whose transaction is
- * lost (disk full, I/O error) fails for all its callers with `storage_failed`, and none of it is on disk. Everything within a batch happens in
- * one turn of the event loop; whoever needs several turns takes the connection for itself (`alone`), and batches wait.
+ * An operation that throws leaves nothing and takes nothing else with it. The disk syncs in a thread of its own while the next batch fills up and
+ * runs, and callers are resolved only after it. A batch whose transaction is lost (disk full, I/O error) fails for all its callers with
+ * `storage_failed`, and none of it is on disk. Everything within a batch happens in one turn of the event loop; whoever needs several turns takes the
+ * connection for itself (`alone`), and batches wait.
  */
 import type BetterSqlite3 from 'better-sqlite3';
 import { AtollError } from '#protocol/errors.ts';
@@ -14,7 +15,20 @@ export interface EngineOptions {
   flushMs: number;
   batchMax: number;
   now: () => number;
+  /** Makes durable what has been committed so far; unless given, a commit does that. */
+  sync?: () => Promise<void>;
   onBatch?: (size: number, ms: number) => void;
+  /** The tables lag behind the journal by so much time at most. */
+  settleMs?: number;
+}
+
+const settleMsDefault = 200;
+/** Rows that the tables may lack. */
+const pendingMax = 8_192;
+
+interface Caller {
+  done: () => void;
+  failed: (error: unknown) => void;
 }
 
 interface Pending {
@@ -30,6 +44,13 @@ export class SqliteEngine implements Engine {
   readonly #statements: Record<'begin' | 'commit' | 'rollback', BetterSqlite3.Statement>;
   #queue: Pending[] = [];
   #timer: NodeJS.Timeout | null = null;
+  #settling: NodeJS.Timeout | null = null;
+  /** Those whose transaction has been committed, and not synced yet. */
+  #unsynced: Caller[] = [];
+  #syncing: Promise<void> | null = null;
+  #isSynced = true;
+  /** A sync failed: what was committed before may be lost, so nothing that comes after may be acknowledged. */
+  #broken: AtollError | null = null;
   /** Those who have the connection for themselves, one after the other. */
   #taken: Promise<unknown> = Promise.resolve();
   #isTaken = false;
@@ -61,15 +82,44 @@ export class SqliteEngine implements Engine {
     const done = this.#taken.then(async () => {
       this.#isTaken = true;
       try {
+        this.#settleNow();
         return await work();
       } finally {
         this.#isTaken = false;
+        this.#isSynced = false;
         // Before the next one gets it, so that no number of them keeps batches waiting.
         this.flush();
       }
     });
     this.#taken = done.catch(() => undefined);
     return done;
+  }
+
+  /** Resolves once everything that has been committed is durable. */
+  durable(): Promise<void> {
+    if (this.#broken) return Promise.reject(this.#broken);
+    if (!this.#options.sync || (this.#isSynced && !this.#syncing)) return Promise.resolve();
+    return new Promise((done, failed) => this.#await([{ done, failed }]));
+  }
+
+  /** Brings the tables up to what the batches have made of them. Throws `storage_failed`. */
+  settle(): void {
+    // Who has the connection found them so.
+    if (!this.#isTaken) this.#settleNow();
+  }
+
+  #settleNow(): void {
+    if (this.#settling) clearTimeout(this.#settling);
+    this.#settling = null;
+    if (this.#store.isSettled) return;
+    try {
+      this.#statements.begin.run();
+      this.#store.settle();
+      this.#statements.commit.run();
+    } catch (cause) {
+      this.#undo();
+      throw storageFailed(cause);
+    }
   }
 
   /** Commits what has queued up, unless somebody has the connection: then it is committed after them. */
@@ -80,9 +130,11 @@ export class SqliteEngine implements Engine {
     const batch = this.#queue;
     this.#queue = [];
     const startedAt = performance.now();
-    const settle = this.#commitBatch(batch);
+    const callers = this.#broken ? failedBy(batch, this.#broken) : this.#commitBatch(batch);
     this.#options.onBatch?.(batch.length, performance.now() - startedAt);
-    for (const done of settle) done();
+    this.#await(callers);
+    if (this.#store.pending > pendingMax || this.#store.isFull) this.#settleSoon(0);
+    else if (!this.#store.isSettled) this.#settleSoon(this.#options.settleMs ?? settleMsDefault);
   }
 
   /** What was asked before is done; what is asked from now on is refused. */
@@ -90,37 +142,79 @@ export class SqliteEngine implements Engine {
     this.#closed = true;
     await this.#taken;
     this.flush();
+    if (!this.#broken) this.settle();
+    await this.#syncing;
+    if (this.#settling) clearTimeout(this.#settling);
   }
 
-  /** What to tell each caller, once the transaction has ended. */
-  #commitBatch(batch: readonly Pending[]): (() => void)[] {
+  #settleSoon(ms: number): void {
+    if (this.#settling && ms > 0) return;
+    if (this.#settling) clearTimeout(this.#settling);
+    this.#settling = setTimeout(() => {
+      this.#settling = null;
+      if (this.#isTaken) return;
+      try {
+        this.settle();
+        if (this.#store.isFull) this.#store.trim();
+      } catch {
+        // The journal has it all: the next batch, or whoever reads the tables, tries again and says so.
+      }
+    }, ms).unref();
+  }
+
+  #await(callers: readonly Caller[]): void {
+    if (!this.#options.sync) {
+      for (const { done } of callers) done();
+      return;
+    }
+    for (const caller of callers) this.#unsynced.push(caller);
+    this.#syncing ??= this.#syncAll(this.#options.sync).finally(() => (this.#syncing = null));
+  }
+
+  /** One sync after the other, each for all that was committed before it began. */
+  async #syncAll(sync: () => Promise<void>): Promise<void> {
+    while (this.#unsynced.length > 0) {
+      const callers = this.#unsynced;
+      this.#unsynced = [];
+      try {
+        if (!this.#broken && !this.#isSynced) {
+          this.#isSynced = true;
+          await sync();
+        }
+      } catch (cause) {
+        this.#broken = storageFailed(cause);
+      }
+      for (const { done, failed } of callers) {
+        if (this.#broken) failed(this.#broken);
+        else done();
+      }
+    }
+  }
+
+  /** What to tell each caller, once the transaction is durable. */
+  #commitBatch(batch: readonly Pending[]): Caller[] {
     try {
       this.#statements.begin.run();
       this.#store.now = this.#options.now();
-      const settle = batch.map((pending) => this.#runOne(pending));
-      this.#store.write();
+      const callers = batch.map((pending) => this.#runOne(pending));
+      this.#store.save();
       this.#statements.commit.run();
-      this.#store.trim();
-      return settle;
+      this.#isSynced = false;
+      return callers;
     } catch (cause) {
       this.#undo();
-      const error = storageFailed(cause);
-      return batch.map(
-        ({ reject }) =>
-          () =>
-            reject(error),
-      );
+      return failedBy(batch, storageFailed(cause));
     }
   }
 
   /** Throws only when the whole transaction is lost. */
-  #runOne({ operation, resolve, reject }: Pending): () => void {
+  #runOne({ operation, resolve, reject }: Pending): Caller {
     try {
       const value = this.#store.runNow(operation);
-      return () => resolve(value as never);
+      return { done: () => resolve(value as never), failed: reject };
     } catch (error) {
       if (isDatabaseError(error) || !this.#db.inTransaction) throw error;
-      return () => reject(error);
+      return { done: () => reject(error), failed: reject };
     }
   }
 
@@ -132,6 +226,10 @@ export class SqliteEngine implements Engine {
       // The next BEGIN says what is wrong.
     }
   }
+}
+
+function failedBy(batch: readonly Pending[], error: AtollError): Caller[] {
+  return batch.map(({ reject }) => ({ done: () => reject(error), failed: reject }));
 }
 
 /** SQLite may have rolled the transaction back by itself, or be unable to go on. */

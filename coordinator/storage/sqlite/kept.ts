@@ -43,8 +43,12 @@ export class Kept<K, V> {
     this.#old = new Map();
   }
 
+  get isFull(): boolean {
+    return this.#young.size > this.#most;
+  }
+
   trim(): void {
-    if (this.#young.size <= this.#most) return;
+    if (!this.isFull) return;
     this.#old = this.#young;
     this.#young = new Map();
   }

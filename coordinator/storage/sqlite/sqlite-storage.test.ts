@@ -1,4 +1,5 @@
 /** SQLite: everything that a storage has to do, and what is durable when the disk is full or a batch is lost. */
+import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import BetterSqlite3 from 'better-sqlite3';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -33,13 +34,19 @@ describe('as every storage', () => {
   });
 });
 
-async function openEngine(path = ':memory:') {
+async function openEngine(path = ':memory:', sync?: () => Promise<void>) {
   const db = new BetterSqlite3(path);
   db.pragma('journal_mode = WAL');
   await migrateToLatest(kyselyOn(db), 'sqlite');
   const store = new SqliteStore(new Statements(db), calm);
-  const engine = new SqliteEngine(db, store, { flushMs: 1, batchMax: 10, now: () => 7 });
-  const count = (table: string) => db.prepare(`SELECT count(*) FROM ${table}`).pluck().get();
+  const engine = new SqliteEngine(db, store, {
+    ...{ flushMs: 1, batchMax: 10, now: () => 7 },
+    ...(sync ? { sync } : {}),
+  });
+  const count = (table: string) => {
+    engine.settle();
+    return db.prepare(`SELECT count(*) FROM ${table}`).pluck().get();
+  };
   return { db, store, engine, count };
 }
 
@@ -78,6 +85,7 @@ describe('a batch', () => {
   test('that finds the disk full fails for every caller, leaves what was there, and works again with space', async () => {
     const { engine, store, db, count } = await openEngine(join(await temporaryFolder(), 'db.sqlite'));
     await engine.run(putContributor(1));
+    engine.settle();
     db.pragma(`max_page_count = ${db.pragma('page_count', { simple: true }) as number}`);
     const big = 'x'.repeat(100_000);
     const results = await Promise.allSettled([2, 3, 4].map((who) => engine.run(putContributor(who, big))));
@@ -132,12 +140,94 @@ describe('a batch', () => {
     }));
     await Promise.all(operations.map((operation) => engine.run(operation)));
     store.reset();
+    engine.settle();
     expect(store.device(hex(1, 20), 'gpu')).toMatchObject({ verified: 5, speed: 4.5 });
     expect(store.account('credit:x')?.balance).toBe(5n * 2n ** 70n);
     expect(store.account('issued')?.balance).toBe(-5n * 2n ** 70n);
     expect(db.prepare('SELECT DISTINCT at, amount FROM transfers').raw().all()).toEqual([
       [7, String(2n ** 70n)],
     ]);
+  });
+});
+
+describe('a batch that is committed', () => {
+  const turn = () => new Promise((resolve) => setTimeout(resolve, 20));
+
+  test('is acknowledged once the log is synced, and never after a sync that failed', async () => {
+    const syncs: { done: () => void; failed: (error: Error) => void }[] = [];
+    const sync = () => new Promise<void>((done, failed) => syncs.push({ done, failed }));
+    const { engine } = await openEngine(':memory:', sync);
+    const told: string[] = [];
+    const tell = (who: number) =>
+      engine.run(putContributor(who)).then(
+        () => told.push(`${who} done`),
+        (error: { code: string }) => told.push(`${who} ${error.code}`),
+      );
+    void tell(1);
+    await turn();
+    void tell(2);
+    await turn();
+    expect([told, syncs.length]).toEqual([[], 1]);
+    // The second batch was committed while the first was synced: it waits for a sync of its own.
+    syncs[0]?.done();
+    await turn();
+    expect([told, syncs.length]).toEqual([['1 done'], 2]);
+    const read = engine.durable().then(() => told.push('read'));
+    syncs[1]?.done();
+    await read;
+    expect(told).toEqual(['1 done', '2 done', 'read']);
+    await engine.durable();
+    expect(syncs.length).toBe(2);
+    void tell(3);
+    await turn();
+    syncs[2]?.failed(new Error('EIO'));
+    await turn();
+    void tell(4);
+    await turn();
+    expect(told.slice(3)).toEqual(['3 storage_failed', '4 storage_failed']);
+    await expect(engine.durable()).rejects.toMatchObject({ code: 'storage_failed' });
+  });
+
+  test('is found in the journal after a crash, whatever of it is in the tables already', async () => {
+    const folder = await temporaryFolder();
+    const { engine, db } = await openEngine(join(folder, 'db.sqlite'));
+    const entry = (agreed: number, amount: bigint): Operation<void> => ({
+      hints: {},
+      run(view) {
+        const known = view.contributor(hex(1, 20)) ?? newContributor(hex(1, 20), 1);
+        view.put('contributors', { ...known, agreed, outlawedAt: null });
+        view.post({
+          ...{ kind: 'earned', debit: 'issued', credit: 'credit:x', amount },
+          ...{ job: null, unit: null, assignment: null, reason: '' },
+        });
+        view.attach(cidOf('unit'), [cidOf('block')]);
+        view.publish(cidOf('unit'));
+      },
+    });
+    await engine.run(entry(1, 2n ** 70n));
+    engine.settle();
+    await engine.run(entry(2, 5n));
+    const halfway = db.prepare('SELECT * FROM journal').all() as { changes: string }[];
+    engine.settle();
+    await engine.run(entry(3, 6n));
+    // As if the machine had stopped before the journal was emptied: what is in the tables already comes up once more.
+    db.prepare('INSERT INTO journal (id, changes) VALUES (0, ?)').run(halfway[0]?.changes);
+    for (const end of ['', '-wal']) {
+      await copyFile(join(folder, `db.sqlite${end}`), join(folder, `after.sqlite${end}`));
+    }
+    expect(db.prepare('SELECT agreed FROM contributors').pluck().get()).toBe(2);
+    db.close();
+    const after = await openEngine(join(folder, 'after.sqlite'));
+    expect(after.count('contributors')).toBe(1);
+    const all = (text: string) => after.db.prepare(text).raw().all();
+    expect(all('SELECT agreed FROM contributors')).toEqual([[3]]);
+    expect(all('SELECT id, amount FROM transfers ORDER BY id')).toEqual([
+      [1, String(2n ** 70n)],
+      [2, '5'],
+      [3, '6'],
+    ]);
+    expect(all("SELECT balance FROM accounts WHERE id = 'credit:x'")).toEqual([[String(2n ** 70n + 11n)]]);
+    expect([after.count('journal'), after.count('blocks')]).toEqual([0, 1]);
   });
 });
 

@@ -1,8 +1,10 @@
 /**
- * The storage port on SQLite: WAL, synchronous FULL, group commit. One process, one file; nothing acknowledged is lost on kill -9 or power cut.
+ * The storage port on SQLite: WAL, group commit, a sync of the log before anything is acknowledged. One process, one file; nothing acknowledged is
+ * lost on kill -9 or power cut.
  *
- * What is hot runs as operations of the record on rows kept in memory; everything else as the queries that both databases share. Reads see what
- * is committed: a batch begins and ends within one turn of the event loop, and whoever takes several has the connection for itself.
+ * What is hot runs as operations of the record on rows kept in memory, and lies in a journal before it is in its tables; everything else as the
+ * queries that both databases share. Reads see what is committed, and resolve once that is durable: a batch begins and ends within one turn of the
+ * event loop, and whoever takes several has the connection for itself.
  */
 import { randomBytes } from 'node:crypto';
 import BetterSqlite3 from 'better-sqlite3';
@@ -26,6 +28,7 @@ import { judgedAndLiars, presenceOf, suspects } from '../sql/survey.ts';
 import { type Place, replicaRecord, unitMethods, unitRecord } from '../sql/units.ts';
 import { SqliteEngine } from './engine.ts';
 import { kyselyOn } from './kysely.ts';
+import { Log } from './log.ts';
 import { Statements } from './statements.ts';
 import { SqliteStore } from './store.ts';
 
@@ -34,6 +37,8 @@ export interface SqliteOptions extends StorageOptions {
   path: string;
   /** Units kept in memory, see `SqliteStore`. */
   keptMax?: number;
+  /** How far the tables may lag behind the journal. */
+  settleMs?: number;
 }
 
 /** Pages kept in memory; and how many the log may have before they move into the file: what is written often moves once. */
@@ -43,7 +48,9 @@ const checkpointPages = 8_192;
 /** Throws `bad_config` when the file cannot be opened or written. */
 export async function openSqliteStorage(options: SqliteOptions): Promise<Storage> {
   const connection = await openDatabase(options.path);
-  const db = kyselyOn(connection);
+  const log = options.path === ':memory:' ? null : await Log.open(connection, options.path);
+  // Whatever is read by other ways than the record's finds the tables up to date.
+  const db = kyselyOn(connection, () => engine.settle());
   const now = options.now ?? Date.now;
   const rules = { ...defaultRecordRules, ...options.rules };
   const store = new SqliteStore(new Statements(connection), calm, options.keptMax);
@@ -51,6 +58,8 @@ export async function openSqliteStorage(options: SqliteOptions): Promise<Storage
     flushMs: options.flushMs ?? 5,
     batchMax: options.batchMax ?? 256,
     now,
+    ...(log ? { sync: () => log.sync() } : {}),
+    ...(options.settleMs === undefined ? {} : { settleMs: options.settleMs }),
     ...(options.onBatch ? { onBatch: options.onBatch } : {}),
   });
   const ports: SqlPorts = {
@@ -69,19 +78,20 @@ export async function openSqliteStorage(options: SqliteOptions): Promise<Storage
   };
   const network = await fixed(ports, 'network', options.network);
   const secret = await fixed(ports, 'secret', toHex(randomBytes(32)));
+  const durable = <T extends object>(methods: T): T => guarded(methods, () => engine.durable());
   return {
     network,
     secret,
-    shelf: sqlShelf(ports),
-    ledger: ledgerReads(ports),
-    records: recordReads(ports),
-    lineage: guarded(lineageSource(db)),
+    shelf: durable(sqlShelf(ports)),
+    ledger: durable(ledgerReads(ports)),
+    records: durable(recordReads(ports)),
+    lineage: durable(lineageSource(db)),
     ...createRecord(engine, rules, options.random ?? randomBits),
-    ...guarded({
+    ...durable({
       ...jobMethods(ports, rules.consensus),
       ...unitMethods(ports),
       ...garbageMethods(ports),
-      ...keptReads(store, new Statements(connection)),
+      ...keptReads(store, engine, new Statements(connection)),
       seal: (most: number) => ports.write((trx) => seal(trx, most)),
       check: (at: number) => noteCheck(ports, at),
       suspects: (most: number) => suspects(db, most),
@@ -94,25 +104,36 @@ export async function openSqliteStorage(options: SqliteOptions): Promise<Storage
     close: async () => {
       await engine.close();
       connection.close();
+      await log?.close();
     },
   };
 }
 
 /** What the service asks for each unit, from the rows kept in memory: between batches they are what is committed. */
-function keptReads(store: SqliteStore, sql: Statements): Pick<Storage, 'agreed' | 'unit' | 'replica'> {
+function keptReads(
+  store: SqliteStore,
+  engine: SqliteEngine,
+  sql: Statements,
+): Pick<Storage, 'agreed' | 'unit' | 'replica'> {
+  const catchUp = () => {
+    if (store.isBehind) engine.settle();
+  };
   return {
     async agreed(cid) {
+      catchUp();
       const row = store.unit(cid);
       if (row?.phase !== 'agreed') return null;
       const { attempt, digest } = row;
       return { cid, attempt, digest, replicas: store.replicas(cid).map(replicaRecord) };
     },
     async unit(cid) {
+      catchUp();
       const row = store.unit(cid);
       const place = row && sql.get<Place>(selectPlace, cid);
       return place ? unitRecord(row, place, store.replicas(cid)) : null;
     },
     async replica(assignment) {
+      catchUp();
       const row = store.replica(assignment);
       const unit = row && store.unit(row.unit);
       return unit ? { ...replicaRecord(row), program: unit.program } : null;

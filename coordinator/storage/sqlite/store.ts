@@ -1,6 +1,6 @@
 /**
- * The record's rows in SQLite as the operations see them: read on demand, kept for the next operation, written once per transaction however
- * often they were put. This process is the only one that writes (see `lock.ts`), so what is kept stays true.
+ * The record's rows in SQLite as the operations see them: read on demand, kept for the next operation, written into a journal with each batch and into
+ * their tables now and then (see `pending.ts`). This process is the only one that writes (see `lock.ts`), so what is kept stays true.
  *
  * An operation works on the rows themselves; what it did is undone from a journal should it throw. Queue and deadlines are indexes in memory.
  */
@@ -8,10 +8,12 @@ import type { Cid } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
 import { mayTryAgain } from '../../consensus/consensus.ts';
 import type { NewTransfer, ReplicaRow, Rows, TableName, UnitRow } from '../../record/rows.ts';
+import { tables } from '../../record/tables.ts';
 import { isOpen } from '../../record/units.ts';
 import type { Climate, Operation, Search, View } from '../../record/view.ts';
 import { DueIndex, QueueIndex } from '../memory/indexes.ts';
 import { Kept } from './kept.ts';
+import { type Change, type Fields, fieldsOf, PendingList, PendingRows } from './pending.ts';
 import { RowIo } from './row-io.ts';
 import type { Statements } from './statements.ts';
 
@@ -21,6 +23,15 @@ const keptDefault = 20_000;
 const aheadMax = 64;
 
 type Effect = { kind: 'attach'; unit: Cid; blocks: readonly Cid[] } | { kind: 'publish'; unit: Cid };
+
+/** With its place, given when its batch ends. */
+type PlacedTransfer = NewTransfer & { id: number; at: number };
+
+/** What the journal holds. */
+type Entry =
+  | Change
+  | readonly ['transfer', Omit<PlacedTransfer, 'amount'> & { amount: string }]
+  | readonly ['effect', Effect];
 
 const none: readonly never[] = [];
 
@@ -43,14 +54,16 @@ export class SqliteStore implements View {
   #due = new DueIndex();
   #indexed = false;
   #journal: (() => void)[] = [];
-  /** What the database holds of the rows that have been put since the last `write`; null for none. */
-  readonly #replicasBefore = new Map<Hex, ReplicaRow | null>();
-  readonly #unitsBefore = new Map<Cid, UnitRow | null>();
-  readonly #contributorsBefore = new Map<Hex, Rows['contributors'] | null>();
-  readonly #devicesBefore = new Map<string, Rows['devices'] | null>();
-  readonly #accountsBefore = new Map<string, Rows['accounts'] | null>();
-  #transfers: (NewTransfer & { at: number })[] = [];
-  #effects: Effect[] = [];
+  readonly #pending: { [T in TableName]: PendingRows<T> };
+  readonly #transfers = new PendingList<PlacedTransfer>();
+  readonly #effects = new PendingList<Effect>();
+  /** What the journal is to have of the batch so far. */
+  #changes: Entry[] = [];
+  /** The `id` of the last transfer; null until it is looked up. */
+  #lastTransfer: number | null = null;
+  #entries = 0;
+  /** The journal may hold what the tables lack, as after a crash. */
+  #behind = true;
 
   constructor(sql: Statements, climate: Climate, keptMax = keptDefault) {
     this.#sql = sql;
@@ -68,6 +81,18 @@ export class SqliteStore implements View {
       contributors: new RowIo(sql, 'contributors'),
       devices: new RowIo(sql, 'devices'),
       accounts: new RowIo(sql, 'accounts'),
+    };
+    const { units, replicas, contributors, devices, accounts } = this.#io;
+    this.#pending = {
+      units: new PendingRows('units', units, (cid) => this.#units.find(cid) ?? null),
+      replicas: new PendingRows('replicas', replicas, (assignment) => this.replica(assignment as Hex)),
+      contributors: new PendingRows(
+        'contributors',
+        contributors,
+        (address) => this.#contributors.find(address as Hex) ?? null,
+      ),
+      devices: new PendingRows('devices', devices, (key) => this.#devices.find(key) ?? null),
+      accounts: new PendingRows('accounts', accounts, (id) => this.#accounts.find(id) ?? null),
     };
   }
 
@@ -87,6 +112,7 @@ export class SqliteStore implements View {
   /** Runs an operation on the rows; what it put stays unless it throws. */
   runNow<T>(operation: Operation<T>): T {
     const { search } = operation.hints;
+    this.#recover();
     this.#loadIndexes();
     this.#journal = [];
     try {
@@ -100,8 +126,11 @@ export class SqliteStore implements View {
   /** Forgets everything that is kept: the transaction was lost, or others have written. */
   reset(): void {
     for (const kept of this.#allKept()) kept.clear();
-    this.#clearWritten();
+    for (const pending of this.#allPending()) pending.clear();
+    this.#changes = [];
+    this.#lastTransfer = null;
     this.#indexed = false;
+    this.#behind = true;
   }
 
   /** Units that were written by other means than `put`. */
@@ -113,9 +142,28 @@ export class SqliteStore implements View {
     }
   }
 
-  /** Between transactions: what has not been used for long is let go. */
+  /** Rows and entries that the tables lack. */
+  get pending(): number {
+    return this.#allPending().reduce((sum, { size }) => sum + size, 0);
+  }
+
+  /** The tables may not say what is committed: `settle` first. */
+  get isBehind(): boolean {
+    return this.#behind;
+  }
+
+  get isSettled(): boolean {
+    return !this.#behind && this.#entries === 0;
+  }
+
+  /** What has not been used for long is let go. Only while the tables lack nothing: they are asked for what is not kept. */
   trim(): void {
     for (const kept of this.#allKept()) kept.trim();
+  }
+
+  /** So much is kept that some of it should go. */
+  get isFull(): boolean {
+    return this.#allKept().some((kept) => kept.isFull);
   }
 
   #allKept() {
@@ -123,41 +171,85 @@ export class SqliteStore implements View {
     return [...rows, this.#lists, this.#unitOf, this.#open];
   }
 
-  /** Writes what has been put, inside a transaction of the caller. */
-  write(): void {
-    writeAll(this.#io.units, this.#units, this.#unitsBefore);
-    for (const [assignment, base] of this.#replicasBefore) {
-      const row = this.replica(assignment);
-      if (row && row !== base) this.#io.replicas.write(row, base);
+  #allPending() {
+    return [...Object.values(this.#pending), this.#transfers, this.#effects];
+  }
+
+  /** Writes what the batch has changed into the journal, inside its transaction. */
+  save(): void {
+    this.#collect();
+    if (this.#changes.length === 0) return;
+    this.#entries += 1;
+    this.#sql.run(insertEntry, this.#entries, JSON.stringify(this.#changes));
+    this.#changes = [];
+  }
+
+  /** Brings the tables up to date and empties the journal, inside a transaction of the caller. */
+  settle(): void {
+    this.#recover();
+    this.#writeTables();
+    if (this.#entries > 0) this.#sql.run(deleteEntries);
+    this.#entries = 0;
+  }
+
+  #collect(): void {
+    for (const pending of Object.values(this.#pending)) pending.collect(this.#changes);
+    for (const transfer of this.#transfers.collect()) {
+      transfer.id = this.#lastTransfer = (this.#lastTransfer ?? this.#findLastTransfer()) + 1;
+      this.#changes.push(['transfer', { ...transfer, amount: String(transfer.amount) }]);
     }
-    writeAll(this.#io.contributors, this.#contributors, this.#contributorsBefore);
-    writeAll(this.#io.devices, this.#devices, this.#devicesBefore);
-    writeAll(this.#io.accounts, this.#accounts, this.#accountsBefore);
-    for (const { kind, debit, credit, amount, job, unit, assignment, reason, at } of this.#transfers) {
-      const values = [kind, debit, credit, String(amount), job, unit, assignment, reason, at];
-      this.#sql.run(insertTransfer, ...values);
+    for (const effect of this.#effects.collect()) this.#changes.push(['effect', effect]);
+  }
+
+  #writeTables(): void {
+    for (const pending of Object.values(this.#pending)) pending.write();
+    this.#transfers.write((transfer) => this.#writeTransfer(transfer));
+    this.#effects.write((effect) => this.#apply(effect));
+  }
+
+  /** Takes in what an earlier life, or a batch before one that was lost, has left in the journal. */
+  #recover(): void {
+    if (!this.#behind) return;
+    const entries = this.#sql.all<{ changes: string }>(selectEntries);
+    for (const { changes } of entries) {
+      for (const entry of JSON.parse(changes) as Entry[]) this.#replay(entry);
     }
-    for (const effect of this.#effects) this.#apply(effect);
-    this.#clearWritten();
+    if (entries.length > 0) {
+      this.#sql.run(deleteEntries);
+      for (const kept of this.#allKept()) kept.clear();
+      this.#indexed = false;
+    }
+    this.#entries = 0;
+    this.#behind = false;
+  }
+
+  #replay([kind, what]: Entry): void {
+    if (kind === 'transfer') this.#writeTransfer({ ...what, amount: BigInt(what.amount) });
+    else if (kind === 'effect') this.#apply(what);
+    else this.#replayRow(kind, what);
+  }
+
+  #replayRow<T extends TableName>(name: T, stored: Fields): void {
+    const io = this.#io[name];
+    const fields = fieldsOf(name, stored);
+    const key = tables[name].key.map(({ field }) => String(fields[field]));
+    const base = io.get(...key);
+    io.write({ ...base, ...fields } as Rows[T], base);
+  }
+
+  #findLastTransfer(): number {
+    return this.#sql.get<{ id: number | null }>('SELECT max(id) AS id FROM transfers')?.id ?? 0;
+  }
+
+  #writeTransfer(transfer: PlacedTransfer): void {
+    const { id, kind, debit, credit, amount, job, unit, assignment, reason, at } = transfer;
+    const values = [id, kind, debit, credit, String(amount), job, unit, assignment, reason, at];
+    this.#sql.run(insertTransfer, ...values);
   }
 
   #apply(effect: Effect): void {
     if (effect.kind === 'publish') this.#sql.run(publishOutputs, effect.unit);
     else for (const block of effect.blocks) this.#sql.run(insertOutput, effect.unit, block);
-  }
-
-  #clearWritten(): void {
-    for (const before of [
-      this.#replicasBefore,
-      this.#unitsBefore,
-      this.#contributorsBefore,
-      this.#devicesBefore,
-      this.#accountsBefore,
-    ]) {
-      before.clear();
-    }
-    this.#transfers = [];
-    this.#effects = [];
   }
 
   #search(search: Search): readonly Cid[] {
@@ -169,7 +261,8 @@ export class SqliteStore implements View {
       case 'due':
         return this.#due.before(search.before, search.most);
       case 'touched':
-        this.write();
+        this.#collect();
+        this.#writeTables();
         return this.#sql
           .all<{ unit: Cid }>(selectTouched, search.contributor, search.after, search.most)
           .map((row) => row.unit);
@@ -253,22 +346,25 @@ export class SqliteStore implements View {
       case 'contributors': {
         const { address } = row as Rows['contributors'];
         const old = this.contributor(address);
-        return this.#putPlain(this.#contributors, this.#contributorsBefore, address, row, old);
+        this.#pending.contributors.note(address, old);
+        return this.#putPlain(this.#contributors, address, row, old);
       }
       case 'devices': {
         const { contributor, device } = row as Rows['devices'];
         const old = this.device(contributor, device);
-        return this.#putPlain(this.#devices, this.#devicesBefore, deviceKey(contributor, device), row, old);
+        this.#pending.devices.note(deviceKey(contributor, device), old);
+        return this.#putPlain(this.#devices, deviceKey(contributor, device), row, old);
       }
       case 'accounts': {
         const { id } = row as Rows['accounts'];
-        return this.#putPlain(this.#accounts, this.#accountsBefore, id, row, this.account(id));
+        const old = this.account(id);
+        this.#pending.accounts.note(id, old);
+        return this.#putPlain(this.#accounts, id, row, old);
       }
     }
   }
 
-  #putPlain<K>(kept: Kept<K, unknown>, before: Map<K, unknown>, key: K, row: unknown, old: unknown): void {
-    if (!before.has(key)) before.set(key, old);
+  #putPlain<K>(kept: Kept<K, unknown>, key: K, row: unknown, old: unknown): void {
     kept.set(key, row);
     this.#journal.push(() => kept.set(key, old));
   }
@@ -276,7 +372,7 @@ export class SqliteStore implements View {
   #putUnit(row: UnitRow): void {
     const { cid } = row;
     const old = this.unit(cid);
-    if (!this.#unitsBefore.has(cid)) this.#unitsBefore.set(cid, old);
+    this.#pending.units.note(cid, old);
     this.#setUnit(cid, row);
     this.#journal.push(() => this.#setUnit(cid, old));
   }
@@ -296,7 +392,7 @@ export class SqliteStore implements View {
     const list = this.replicas(unit);
     const open = this.#openOf(contributor);
     const old = list.find((each) => each.assignment === assignment) ?? null;
-    if (!this.#replicasBefore.has(assignment)) this.#replicasBefore.set(assignment, old);
+    this.#pending.replicas.note(assignment, old);
     // Lists are replaced, never changed: an operation may be walking one.
     this.#lists.set(unit, old ? list.map((each) => (each === old ? row : each)) : [...list, row]);
     this.#unitOf.set(assignment, unit);
@@ -314,7 +410,7 @@ export class SqliteStore implements View {
   }
 
   post(transfer: NewTransfer): void {
-    this.#transfers.push({ ...transfer, at: this.now });
+    this.#transfers.push({ ...transfer, id: 0, at: this.now });
     this.#journal.push(() => this.#transfers.pop());
     this.#add(transfer.debit, -transfer.amount);
     this.#add(transfer.credit, transfer.amount);
@@ -338,10 +434,13 @@ export class SqliteStore implements View {
   }
 }
 
+const insertEntry = 'INSERT INTO journal (id, changes) VALUES (?, ?)';
+const selectEntries = 'SELECT changes FROM journal ORDER BY id';
+const deleteEntries = 'DELETE FROM journal';
 const whereAhead = 'WHERE queue >= ? AND wanted > 0 AND paused = 0 ORDER BY queue';
 const whereUnits = 'WHERE unit IN (SELECT value FROM json_each(?)) ORDER BY attempt, rowid';
 const insertTransfer =
-  'INSERT INTO transfers (kind, debit, credit, amount, job, unit, assignment, reason, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)';
+  'INSERT INTO transfers (id, kind, debit, credit, amount, job, unit, assignment, reason, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING';
 const insertOutput = 'INSERT OR IGNORE INTO outputs (unit, cid) VALUES (?, ?)';
 const publishOutputs = 'INSERT OR IGNORE INTO blocks (cid) SELECT cid FROM outputs WHERE unit = ?';
 const selectUnitOf = 'SELECT unit FROM replicas WHERE assignment = ?';
@@ -349,17 +448,6 @@ const selectOpen =
   "SELECT assignment FROM replicas WHERE contributor = ? AND state IN ('leased', 'committed', 'revealed') ORDER BY rowid";
 const selectTouched =
   "SELECT DISTINCT r.unit FROM replicas r JOIN units u ON u.cid = r.unit WHERE r.contributor = ? AND r.state = 'agreed' AND r.unit > ? AND u.phase = 'accepted' ORDER BY r.unit LIMIT ?";
-
-function writeAll<T extends TableName, K>(
-  io: RowIo<T>,
-  kept: Kept<K, Rows[T] | null>,
-  before: ReadonlyMap<K, Rows[T] | null>,
-): void {
-  for (const [key, base] of before) {
-    const row = kept.find(key) ?? null;
-    if (row !== null && row !== base) io.write(row, base);
-  }
-}
 
 function deviceKey(contributor: Hex, device: string): string {
   return `${contributor}/${device}`;
