@@ -88,7 +88,9 @@ export function createHttpSide(ports: HttpPorts): HttpSide {
           openApi: openApi(endpoints, ports.version),
         },
         records: {
-          records: new RecordQueries({ storage, directory: service.directory, events, queries, clock }),
+          records: new RecordQueries({
+            ...{ storage, directory: service.directory, swarm: service.swarm, events, queries, clock },
+          }),
           ledger: service.ledger,
         },
         accounts: {

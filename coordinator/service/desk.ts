@@ -7,10 +7,11 @@ import { type Cid, cborCidOfDigest } from '#protocol/codec/cid.ts';
 import { AtollError, type ErrorCode, toProblem } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
 import { commitmentOf, toHex } from '#protocol/messages/contribution.ts';
-import type { FrameOf, FromContributor } from '#protocol/messages/frames.ts';
-import type { Result } from '#protocol/messages/workunit.ts';
+import type { FrameOf, FromContributor, SyncHint } from '#protocol/messages/frames.ts';
+import { decodeWorkunit, type Result } from '#protocol/messages/workunit.ts';
 import type { Hex } from 'viem';
 import { outputNames } from '../planner/programs.ts';
+import type { Swarm } from '../p2p/swarm.ts';
 import type { Attempted, Change, Storage, Verdict } from '../storage/port.ts';
 import type { CommittedReplica, Directory, Peer } from './directory.ts';
 import type { Metrics } from './metrics.ts';
@@ -18,6 +19,7 @@ import type { Clock, Logger, Random } from './ports.ts';
 import type { Pulls } from './pulls.ts';
 import type { Results } from './results.ts';
 import type { VerifySignature } from './signatures.ts';
+import type { UpdateChain } from './update-chain.ts';
 
 /** Verdicts repeated to a contributor that comes back: more than it can have missed. */
 const verdictsRepeated = 32;
@@ -37,6 +39,10 @@ export interface DeskPorts {
   results: Results;
   log: Logger;
   metrics: Metrics;
+  /** Who exchanges blocks with whom. */
+  swarm: Pick<Swarm, 'handle' | 'suspect'>;
+  /** How checkpoints follow from each other. */
+  chain: Pick<UpdateChain, 'hint'>;
   /** Something about a unit changed; it may be the last one of a round. */
   onUnit: (unit: Cid, accepted: boolean) => void;
 }
@@ -98,6 +104,10 @@ export class Desk {
         return this.#pulls?.missing(peer, frame.cid);
       case 'progress':
         return this.#note(peer, frame);
+      case 'announce':
+      case 'swarm':
+      case 'report':
+        return this.#ports.swarm.handle(peer, frame);
       case 'hello':
         throw new AtollError('bad_frame', 'This connection has said hello already.');
     }
@@ -138,6 +148,7 @@ export class Desk {
       this.#ports.log.debug({ ...verdict }, 'Settled.');
       this.#ports.metrics.verdict(verdict.outcome);
       this.#ports.directory.send(verdict.contributor, verdictFrame(verdict));
+      if (verdict.outcome === 'rejected') void this.#ports.swarm.suspect(verdict.contributor);
     }
     this.#ports.onUnit(change.unit, accepted);
   }
@@ -164,8 +175,14 @@ export class Desk {
     const { assignment, unit, program, bytes, leaseMs, transitions } = outcome;
     peer.granted.set(assignment, program);
     log.debug({ unit, assignment, contributor: peer.contributor }, 'Leased.');
-    peer.send({ t: 'lease', assignment, unit: bytes, leaseMs });
+    const sync = holds?.length ? this.#syncHint(holds, bytes) : undefined;
+    peer.send({ t: 'lease', assignment, unit: bytes, leaseMs, ...(sync ? { sync } : {}) });
     this.publish({ unit, transitions, verdicts: [] });
+  }
+
+  #syncHint(holds: readonly Cid[], unit: Uint8Array): SyncHint | undefined {
+    const checkpoint = decodeWorkunit(unit).inputs['checkpoint'];
+    return checkpoint === undefined ? undefined : this.#ports.chain.hint(holds, checkpoint);
   }
 
   async #commit(peer: Peer, frame: FrameOf<FromContributor, 'commit'>): Promise<void> {

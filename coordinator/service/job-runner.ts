@@ -5,6 +5,7 @@
 import { type Cid, cborCode, cidOfSync } from '#protocol/codec/cid.ts';
 import { codeOf, toProblem } from '#protocol/errors.ts';
 import type { RewardsRoot, RoundSummary } from '#protocol/http/api.ts';
+import { limits } from '#protocol/limits.ts';
 import { merkleTree, resultLeaf } from '#protocol/merkle.ts';
 import { decodeResult, encodeWorkunit, workunitId } from '#protocol/messages/workunit.ts';
 import { type Plan, type PlanState, type PlannedUnit, slotKey } from '../planner/plan.ts';
@@ -14,6 +15,7 @@ import type { Change, JobRecord, NewUnit, RoundRecord, SlotRecord, Storage } fro
 import type { Clock, Logger } from './ports.ts';
 import { Outputs } from './outputs.ts';
 import type { RewardsBoard } from './rewards-board.ts';
+import type { UpdateChain } from './update-chain.ts';
 
 export interface JobRunnerPorts {
   storage: Storage;
@@ -21,6 +23,8 @@ export interface JobRunnerPorts {
   clock: Clock;
   log: Logger;
   rewards: RewardsBoard;
+  /** Told how checkpoints follow from each other. */
+  chain: Pick<UpdateChain, 'note'>;
   onRound: (record: RoundRecord) => void;
   onPlanned: (units: readonly Cid[]) => void;
   onChange: (change: Change) => void;
@@ -38,6 +42,7 @@ export class JobRunner {
   readonly #outputs: Outputs;
   #running: Promise<void> = Promise.resolve();
   #active = false;
+  #recalled = false;
   #again = false;
   #closed = false;
   #retry: NodeJS.Timeout | null = null;
@@ -112,11 +117,36 @@ export class JobRunner {
     const last = (await storage.rounds(this.id, 1))[0];
     const slots = await this.#withOutputs(await storage.slotsAfter(this.id, last?.round ?? 0));
     let state = last ? this.plan.after(last.round, last.checkpoint) : this.plan.start(this.record.initial);
+    if (!this.#recalled) await this.#recall(last?.round ?? 0);
+    this.#recalled = true;
     for (const record of slots) {
       const { slot, result } = record;
-      if (result && isUsable(record)) state = this.plan.apply(state, slot, decodeResult(result).outputs);
+      if (!result || !isUsable(record)) continue;
+      const before = state.checkpoint;
+      state = this.plan.apply(state, slot, decodeResult(result).outputs);
+      if (slot.kind === 'outer') this.#noteUpdate(before, result);
     }
     return { closed: last?.round ?? 0, slots, state };
+  }
+
+  /** The updates of rounds that were closed in an earlier life. */
+  async #recall(closed: number): Promise<void> {
+    const { storage } = this.#ports;
+    const first = Math.max(1, closed - limits.syncRoundsMax + 1);
+    for (let round = first; round <= closed; round++) {
+      const outer = (await storage.slotsOfRound(this.id, round)).find(({ slot }) => slot.kind === 'outer');
+      const before =
+        round === 1 ? this.record.initial : (await storage.round(this.id, round - 1))?.checkpoint;
+      if (outer?.result && before !== undefined) this.#noteUpdate(before, outer.result);
+    }
+  }
+
+  #noteUpdate(from: Cid, result: Uint8Array): void {
+    const { checkpoint, update, packed } = decodeResult(result).outputs;
+    const { steps, outerLr, outerMomentum } = this.plan.job.training;
+    if (checkpoint === undefined || update === undefined || checkpoint === from) return;
+    const coded = packed === undefined ? {} : { packed };
+    this.#ports.chain.note({ checkpoint, from, update, ...coded, steps, outerLr, outerMomentum });
   }
 
   /** A unit that another job has had computed may have lost its outputs since: until they are here again it has no result. */

@@ -21,6 +21,7 @@ import * as v from 'valibot';
 import { firstTip, shareChanges } from '../ledger/chain.ts';
 import { slotKinds } from '../planner/plan.ts';
 import type { Place, PublishedReplica, PublishedUnit, StandingRecord, Storage } from '../storage/port.ts';
+import type { Swarm } from '../p2p/swarm.ts';
 import type { Directory } from './directory.ts';
 import type { EventHub } from './events.ts';
 import { shownTransfer } from './ledger-queries.ts';
@@ -31,6 +32,7 @@ import type { Queries } from './queries.ts';
 export interface RecordQueryPorts {
   storage: Pick<Storage, 'jobs' | 'rounds' | 'records' | 'ledger' | 'unit'>;
   directory: Directory;
+  swarm: Pick<Swarm, 'counts'>;
   events: EventHub;
   queries: Queries;
   clock: Clock;
@@ -60,14 +62,16 @@ export class RecordQueries {
     const { rows, next } = pageOf(here.toSorted().slice(0, limit + 1), limit, (contributor) => [contributor]);
     const peers = rows.map((contributor) => {
       const connected = this.#ports.directory.peersOf(contributor);
+      const exchange = this.#ports.swarm.counts(contributor);
       return {
         contributor,
         connections: connected.length,
         vendor: connected.at(-1)?.origin.vendor ?? '',
         programs: [...new Set(connected.flatMap((peer) => [...peer.programs]))].toSorted(),
+        ...(exchange.peers > 0 ? { swarm: exchange } : {}),
       };
     });
-    return { peers, next };
+    return { peers, next, swarm: this.#ports.swarm.counts() };
   }
 
   /** Throws `not_found` for an address that no contributor has or is linked to. */

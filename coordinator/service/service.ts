@@ -16,6 +16,7 @@ import { noBus } from '../bus/local.ts';
 import type { EventBus } from '../bus/port.ts';
 import { unigramEntropy } from '../planner/corpus.ts';
 import { createPlan, type Plan } from '../planner/plan.ts';
+import { Swarm } from '../p2p/swarm.ts';
 import type { Blobs } from '../storage/blobs.ts';
 import type { Change, JobRecord, RoundRecord, Storage } from '../storage/port.ts';
 import { Anchoring } from './anchoring.ts';
@@ -36,6 +37,7 @@ import { RewardsBoard } from './rewards-board.ts';
 import { Results } from './results.ts';
 import { Session } from './session.ts';
 import { SignaturePool } from './signature-pool.ts';
+import { UpdateChain } from './update-chain.ts';
 
 export type InitialCheckpoint = (model: Job['model'], seed: number, blocks: BlockStore) => Promise<Cid>;
 
@@ -92,6 +94,9 @@ export class Service {
   readonly queries: Queries;
   readonly ledger: LedgerQueries;
   readonly metrics: Metrics;
+  /** Who exchanges blocks with whom. */
+  readonly swarm: Swarm;
+  readonly #chain = new UpdateChain();
   readonly #ports: ServicePorts;
   readonly #signatures: SignaturePool;
   readonly #fellows: Fellows;
@@ -130,7 +135,15 @@ export class Service {
     this.#signatures = new SignaturePool({ network: storage.network, clock, log });
     const { verify } = this.#signatures;
     const results = new Results();
-    this.#desk = new Desk({ storage, directory, clock, random, verify, results, log, metrics, onUnit });
+    this.swarm = new Swarm({
+      ...{ network: storage.network, directory, clock, random, log },
+      isOutlawed: async (contributor) => (await storage.records.standing(contributor))?.outlawed ?? false,
+    });
+    const { swarm } = this;
+    const chain = this.#chain;
+    this.#desk = new Desk({
+      ...{ storage, directory, clock, random, verify, results, log, metrics, onUnit, swarm, chain },
+    });
     const onChange = (change: Change) => this.#desk.publish(change);
     this.#fellows = new Fellows(ports.bus ?? noBus, directory, this.#hooks());
     const elsewhere = this.#fellows.areThere
@@ -295,6 +308,7 @@ export class Service {
       clock,
       log,
       rewards: this.#rewards,
+      chain: this.#chain,
       onRound: (round) => this.#onRound(round),
       onPlanned: (units) => {
         for (const unit of units) this.#changedUnits.add(unit);
@@ -372,6 +386,7 @@ export class Service {
     for (const timer of this.#timers) clearInterval(timer);
     for (const session of this.#sessions) session.close();
     this.#fellows.close();
+    this.swarm.close();
     await Promise.all([this.#sweeping, this.#showing, this.#resyncing]);
     await this.#pulls.close();
     await this.#signatures.close();

@@ -12,15 +12,25 @@ const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const time = v.pipe(v.string(), v.isoTimestamp());
 const slotKind = v.picklist(['first', 'train', 'outer', 'eval']);
 
+/** Peers that exchange blocks, and their links as each end states them: straight, by way of a TURN server, and those that could not be made. */
+export const swarmSchema = v.object({ peers: count, direct: count, relayed: count, failed: count });
+
 export const peerSchema = v.object({
   contributor: addressSchema,
   connections: count,
   vendor: v.string(),
   /** What it can compute. */
   programs: v.array(v.string()),
+  /** Not there for a contributor that takes no part in the exchange of blocks. */
+  swarm: v.optional(swarmSchema),
 });
 /** Contributors connected to the process that was asked, by address. */
-export const peerListSchema = v.object({ peers: v.array(peerSchema), next: nextSchema });
+export const peerListSchema = v.object({
+  peers: v.array(peerSchema),
+  next: nextSchema,
+  /** Of all of them together. */
+  swarm: v.optional(swarmSchema),
+});
 export type PeerList = v.InferOutput<typeof peerListSchema>;
 
 export const standingSchema = v.object({

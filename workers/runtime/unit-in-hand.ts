@@ -3,10 +3,11 @@
  * without a `release` frame.
  */
 import { AtollError, codeOf, toProblem } from '#protocol/errors.ts';
-import type { FrameOf, FromCoordinator } from '#protocol/messages/frames.ts';
+import type { FrameOf, FromCoordinator, SyncHint } from '#protocol/messages/frames.ts';
 import { decodeWorkunit, type Result, type Workunit, workunitId } from '#protocol/messages/workunit.ts';
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
+import { catchUp } from './catch-up.ts';
 import { fetchBlock, type FetchPorts, UnitStore } from './block-fetcher.ts';
 import type { ComputeDevice } from './ports.ts';
 import type { Settlement } from './settlement.ts';
@@ -65,7 +66,7 @@ export class UnitInHand {
         new AtollError('unavailable', 'The unit was not computed within the time of its lease.'),
       );
     });
-    const run = Promise.resolve().then(() => this.#run(lease.unit, device)); // not before the caller holds this
+    const run = Promise.resolve().then(() => this.#run(lease, device)); // not before the caller holds this
     this.idle = run.catch(() => {});
     this.ended = orAborted(run, this.#abort.signal)
       .then((): HandOutcome => ({ kind: 'committed' }))
@@ -95,11 +96,12 @@ export class UnitInHand {
     return true;
   }
 
-  async #run(bytes: Uint8Array, device: ComputeDevice): Promise<void> {
+  async #run({ unit: bytes, sync }: FrameOf<FromCoordinator, 'lease'>, device: ComputeDevice): Promise<void> {
     const { signal } = this.#abort;
     const store = new UnitStore(this.#ports, signal, (count) => this.#events.downloaded(count));
     try {
       const unit = this.#decode(bytes, device);
+      if (sync) await this.#catchUp(unit, sync, device, signal);
       await this.#fetchInputs(unit, signal);
       const result = await this.#execute(unit, device, store, signal);
       const { assignment, network, program } = this;
@@ -132,6 +134,18 @@ export class UnitInHand {
     this.program = unit.program;
     this.#events.changed();
     return unit;
+  }
+
+  async #catchUp(
+    { inputs }: Workunit,
+    hint: SyncHint,
+    device: ComputeDevice,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const checkpoint = inputs['checkpoint'];
+    if (checkpoint === undefined) return;
+    const onBytes = (count: number) => this.#events.downloaded(count);
+    await catchUp(this.#ports, { hint, checkpoint, device, signal, onBytes });
   }
 
   /** The inputs themselves, side by side; blocks that they link to come when the program asks for them. */

@@ -2,51 +2,32 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Cid } from '#protocol/codec/cid.ts';
 import { MemoryBlocks } from '#protocol/memory-blocks.ts';
-import { encodeTokens } from '#protocol/messages/model.ts';
 import type { Param } from '#protocol/messages/workunit.ts';
 import { createCpuDevice } from '../../device/cpu.ts';
 import { initialCheckpoint } from '../../model/init.ts';
-import { constant, lowbias32, toBits } from '../../ops/math/cpu.ts';
 import { executeWorkunit } from '../registry.ts';
-import { trainStepsFrom } from '../train-steps/params.ts';
+import { outerStep, type TrainedRound, trainedRounds } from '../testing/trained-rounds.ts';
 
 const device = createCpuDevice();
 const model = { L: 1, C: 8, NH: 2, T: 4, V: 16 };
-const outer = { outerLr: toBits(constant(0.9)), outerMomentum: toBits(constant(0.7)), steps: 2 };
 const rounds = 3;
-
 const blocks = new MemoryBlocks();
-/** Of each round: what there was before it, and what its train.outer made. */
-const made: { before: Cid; checkpoint: Cid; update: Cid; packed: Cid }[] = [];
+let made: TrainedRound[] = [];
+
+beforeAll(async () => {
+  made = await trainedRounds(blocks, model, rounds);
+});
 
 async function execute(program: string, inputs: Record<string, Cid>, params: Record<string, Param>) {
   const unit = { v: 1 as const, program, inputs, params, seed: 3 };
   return (await executeWorkunit(unit, { device, blocks })).outputs as Record<string, Cid>;
 }
 
-beforeAll(async () => {
-  let before = await initialCheckpoint(model, 4, blocks);
-  for (let round = 0; round < rounds; round++) {
-    const count = 2 * (model.T + 1);
-    const tokens = Array.from({ length: count }, (_, i) => lowbias32(50 * round + i) % model.V);
-    const params = trainStepsFrom({ steps: 2, batch: 1, lr: () => 0.01 });
-    const inputs = { checkpoint: before, tokens: await blocks.put(encodeTokens(tokens, model)) };
-    const { update: update0 } = await execute('train.steps@1+i15', inputs, params);
-    const outputs = await execute(
-      'train.outer@2',
-      { checkpoint: before, update0: update0 as Cid },
-      { lanes: 1, ...outer },
-    );
-    made.push({ before, ...(outputs as { checkpoint: Cid; update: Cid; packed: Cid }) });
-    before = outputs['checkpoint'] as Cid;
-  }
-});
-
 async function apply(from: number, to: number, packed: boolean): Promise<Cid> {
   const updates = made.slice(from, to).map((round) => (packed ? round.packed : round.update));
   const inputs = Object.fromEntries(updates.map((cid, i) => [`update${i}`, cid]));
   const checkpoint = made[from]?.before as Cid;
-  const params = { rounds: to - from, packed, ...outer };
+  const params = { rounds: to - from, packed, ...outerStep };
   return (await execute('train.apply@1', { checkpoint, ...inputs }, params))['checkpoint'] as Cid;
 }
 
@@ -77,7 +58,7 @@ describe('train.apply', () => {
       v: 1 as const,
       program: 'train.apply@1',
       inputs,
-      params: { rounds: 2, packed: false, ...outer },
+      params: { rounds: 2, packed: false, ...outerStep },
       seed: 0,
     };
     const { outputs } = await executeWorkunit(unit, { device, blocks: watched });
@@ -87,7 +68,7 @@ describe('train.apply', () => {
   });
 
   it('comes to another CID with a false update, and says no to one of another model', async () => {
-    const params = { rounds: 1, packed: false, ...outer };
+    const params = { rounds: 1, packed: false, ...outerStep };
     const inputs = { checkpoint: made[0]?.before as Cid, update0: made[1]?.update as Cid };
     expect((await execute('train.apply@1', inputs, params))['checkpoint']).not.toBe(made[0]?.checkpoint);
     const foreign = await initialCheckpoint({ ...model, L: 2 }, 4, blocks);
@@ -99,7 +80,7 @@ describe('train.apply', () => {
   it('is not asked of old rounds: train.outer@1 still makes what it made', async () => {
     const { before, checkpoint } = made[0] as (typeof made)[number];
     const unit = { checkpoint: before, update0: (made[0] as (typeof made)[number]).update };
-    const outputs = await execute('train.outer@1', unit, { lanes: 1, ...outer });
+    const outputs = await execute('train.outer@1', unit, { lanes: 1, ...outerStep });
     expect(Object.keys(outputs)).toEqual(['checkpoint', 'update']);
     expect(outputs['checkpoint']).toBe(checkpoint); // the mean of one lane is that lane
   });
