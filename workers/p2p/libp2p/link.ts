@@ -22,6 +22,9 @@ export interface LinkParts {
 /** A frame up to this size travels with its length in one message. */
 const smallBytes = 1 << 14;
 
+/** libp2p stops filling at 2 MiB. */
+const refillBytes = 1 << 20;
+
 export class StreamLink implements Link {
   readonly peer: string;
   readonly direction: 'outbound' | 'inbound';
@@ -50,6 +53,7 @@ export class StreamLink implements Link {
     this.#messageBytes = (stream as { maxMessageSize?: number }).maxMessageSize ?? smallBytes;
     this.#now = now;
     this.#allowedAt = now();
+    refillEarly(stream);
     stream.maxWriteBufferLength = limits.linkQueueBytesMax;
     stream.maxReadBufferLength = limits.linkReadBytesMax;
     stream.addEventListener('drain', () => this.#handlers?.drain());
@@ -188,6 +192,12 @@ export class StreamLink implements Link {
     this.#connection.abort(new AtollError('cancelled', 'The link is closed.'));
     this.#handlers?.close(how);
   }
+}
+
+/** libp2p fills a data channel again only when it has run empty, so that it idles in between (a third of the rate on a busy machine). */
+function refillEarly(stream: Stream): void {
+  const { channel } = stream as { channel?: RTCDataChannel };
+  if (channel) channel.bufferedAmountLowThreshold = refillBytes;
 }
 
 function withHead(sizeBytes: number, piece: Uint8Array): Uint8Array {

@@ -91,7 +91,7 @@ async function described(connection: RTCPeerConnection): Promise<string> {
 }
 
 const rawHighBytes = 2 << 20;
-const rawLowBytes = 1 << 18;
+const rawLowBytes = 1 << 20;
 
 globalThis.p2pPage = {
   async open(url, network) {
