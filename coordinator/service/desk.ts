@@ -2,7 +2,7 @@
  * Where contributors are served: every frame of a greeted connection, and everything the coordinator has to tell contributors about their
  * replicas. Signatures and commitments are checked here; what happens to the unit is decided by the pure consensus inside the storage.
  */
-import { sha256 } from '@noble/hashes/sha2.js';
+import { hash } from 'node:crypto';
 import { type Cid, cborCidOfDigest } from '#protocol/codec/cid.ts';
 import { AtollError, type ErrorCode, toProblem } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
@@ -220,7 +220,7 @@ export class Desk {
     if (!replica) {
       throw new AtollError('stale_lease', 'There is no commitment of yours that waits for this reveal.');
     }
-    if (commitmentOf(assignment, contributor, salt, digestBytes) !== replica.commitment) {
+    if (commitmentOf(assignment, contributor, salt, digestBytes, sha256) !== replica.commitment) {
       await verify('Reveal', { assignment, salt, digest: toHex(digestBytes) }, signature, contributor);
       const why = 'The salt and result do not open the commitment.';
       return this.#spoil(peer, assignment, 'commitment_mismatch', why);
@@ -308,6 +308,8 @@ function resultFault({ unit, program }: CommittedReplica, read: () => Result): s
     return `The result is malformed: ${(error as Error).message}`;
   }
 }
+
+const sha256 = (bytes: Uint8Array): Uint8Array => hash('sha256', bytes, 'buffer');
 
 const stoppingFrame = { t: 'idle', reason: 'the coordinator is stopping', retryMs: 1_000 } as const;
 

@@ -11,8 +11,10 @@ export interface MetricSources {
 
 export class Metrics {
   readonly registry = new Registry();
-  readonly #transitions: Counter;
-  readonly #verdicts: Counter;
+  /** A step of the consensus on a unit, by its kind. */
+  readonly transition: (type: string) => void;
+  /** How a replica ended. */
+  readonly verdict: (outcome: string) => void;
   readonly #problems: Counter;
   readonly #batches: Histogram;
   readonly #commits: Histogram;
@@ -24,18 +26,9 @@ export class Metrics {
 
   constructor(sources: MetricSources) {
     const registers = [this.registry];
-    this.#transitions = new Counter({
-      name: 'atoll_unit_transitions_total',
-      help: 'Steps of the consensus on units, by kind.',
-      labelNames: ['type'],
-      registers,
-    });
-    this.#verdicts = new Counter({
-      name: 'atoll_replica_verdicts_total',
-      help: 'How replicas ended.',
-      labelNames: ['outcome'],
-      registers,
-    });
+    const steps = 'Steps of the consensus on units, by kind.';
+    this.transition = tally(registers, 'atoll_unit_transitions_total', steps, 'type');
+    this.verdict = tally(registers, 'atoll_replica_verdicts_total', 'How replicas ended.', 'outcome');
     this.#problems = new Counter({
       name: 'atoll_problems_total',
       help: 'Problems reported to contributors and HTTP clients, by code.',
@@ -91,14 +84,6 @@ export class Metrics {
     );
   }
 
-  transition(type: string): void {
-    this.#transitions.inc({ type });
-  }
-
-  verdict(outcome: string): void {
-    this.#verdicts.inc({ outcome });
-  }
-
   problem(code: string): void {
     this.#problems.inc({ code });
   }
@@ -126,6 +111,22 @@ export class Metrics {
   round(): void {
     this.#rounds.inc();
   }
+}
+
+/** Counts by one label for what happens thousands of times a second: the counter is told when somebody looks. */
+function tally(registers: Registry[], name: string, help: string, label: string): (value: string) => void {
+  const counts = new Map<string, number>();
+  new Counter({
+    name,
+    help,
+    labelNames: [label],
+    registers,
+    collect() {
+      for (const [value, count] of counts) this.inc({ [label]: value }, count);
+      counts.clear();
+    },
+  });
+  return (value) => void counts.set(value, (counts.get(value) ?? 0) + 1);
 }
 
 function gauge(registers: Registry[], name: string, help: string, value: () => number): void {

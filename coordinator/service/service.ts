@@ -75,7 +75,8 @@ export interface JobOptions {
   weight?: number;
 }
 
-const sealMax = 256;
+/** Ledger entries chained at once: sums and shares are written once for all of them. */
+const sealMax = 1_024;
 /** A gap between looks at the clock that no load explains. */
 const asleepMs = 10_000;
 /** Between looks at the network as a whole. */

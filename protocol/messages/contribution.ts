@@ -85,8 +85,14 @@ export async function verifySignature<K extends SignedKind>(
 
 const commitTag = utf8ToBytes('atoll/commit/1');
 
-/** sha256(tag | assignment | contributor | salt | digest). */
-export function commitmentOf(assignment: Hex, contributor: Hex, salt: Hex, digest: Uint8Array): Hex {
+/** sha256(tag | assignment | contributor | salt | digest). A server passes a native `hash`. */
+export function commitmentOf(
+  assignment: Hex,
+  contributor: Hex,
+  salt: Hex,
+  digest: Uint8Array,
+  hash: Hash = sha256,
+): Hex {
   const parts = [assignment, contributor, salt].map(fromHex);
-  return toHex(sha256(concatBytes(commitTag, ...parts, digest)));
+  return toHex(hash(concatBytes(commitTag, ...parts, digest)));
 }

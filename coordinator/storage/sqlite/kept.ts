@@ -1,11 +1,15 @@
 /**
  * Rows kept in memory: a map in two generations. What has not been used while the younger one filled up goes when `trim` is called, so nothing
  * goes in the middle of a transaction.
+ *
+ * An operation asks for the same few rows again and again, hence the look at the last one found before any map is asked.
  */
 export class Kept<K, V> {
   readonly #most: number;
   #young = new Map<K, V>();
   #old = new Map<K, V>();
+  #lastKey: K | undefined = undefined;
+  #last: V | undefined = undefined;
 
   /** Holds `most` entries that are in use, and at most as many that are not. */
   constructor(most: number) {
@@ -17,30 +21,39 @@ export class Kept<K, V> {
     const found = this.find(key);
     if (found !== undefined) return found;
     const loaded = load(key);
-    this.#young.set(key, loaded);
+    this.set(key, loaded);
     return loaded;
   }
 
   find(key: K): V | undefined {
-    const young = this.#young.get(key);
-    if (young !== undefined) return young;
-    const old = this.#old.get(key);
-    if (old !== undefined) this.#young.set(key, old);
-    return old;
+    if (key === this.#lastKey) return this.#last;
+    let found = this.#young.get(key);
+    if (found === undefined) {
+      found = this.#old.get(key);
+      if (found === undefined) return undefined;
+      this.#young.set(key, found);
+    }
+    this.#lastKey = key;
+    this.#last = found;
+    return found;
   }
 
   set(key: K, value: V): void {
     this.#young.set(key, value);
+    this.#lastKey = key;
+    this.#last = value;
   }
 
   delete(key: K): void {
     this.#young.delete(key);
     this.#old.delete(key);
+    this.#forgetLast();
   }
 
   clear(): void {
     this.#young = new Map();
     this.#old = new Map();
+    this.#forgetLast();
   }
 
   get isFull(): boolean {
@@ -51,5 +64,11 @@ export class Kept<K, V> {
     if (!this.isFull) return;
     this.#old = this.#young;
     this.#young = new Map();
+    this.#forgetLast();
+  }
+
+  #forgetLast(): void {
+    this.#lastKey = undefined;
+    this.#last = undefined;
   }
 }

@@ -6,7 +6,7 @@
  * A journal of the changes is as durable and costs a tenth. Changes are whole values of columns by name, so taking them in twice does no harm.
  */
 import type { Rows, TableName } from '../../record/rows.ts';
-import { type Column, tables, toStored } from '../../record/tables.ts';
+import { tables } from '../../record/tables.ts';
 import type { RowIo } from './row-io.ts';
 
 /** Columns by field; bytes as base64, bigints as decimals. */
@@ -108,24 +108,23 @@ function differenceOf<T extends TableName>(name: T, row: Rows[T], before: Rows[T
   const old = before as unknown as Readonly<Record<string, unknown>> | null;
   const fields: Fields = {};
   if (old === null) {
-    for (const column of columns) fields[column.field] = plain(now[column.field], column);
+    for (const column of columns) fields[column.field] = plain(now[column.field]);
     return fields;
   }
-  for (const column of key) fields[column.field] = plain(now[column.field], column);
+  for (const column of key) fields[column.field] = plain(now[column.field]);
   for (const column of changing) {
     const value = now[column.field];
-    if (value !== old[column.field]) fields[column.field] = plain(value, column);
+    if (value !== old[column.field]) fields[column.field] = plain(value);
   }
   return fields;
 }
 
-function plain(value: unknown, { kind }: Column): string | number | boolean | null {
+function plain(value: unknown): string | number | boolean | null {
+  if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') return value;
   if (value === null || value === undefined) return null;
-  if (kind === 'bytes') {
-    const { buffer, byteOffset, byteLength } = value as Uint8Array;
-    return Buffer.from(buffer, byteOffset, byteLength).toString('base64');
-  }
-  return kind === 'boolean' ? (value as boolean) : (toStored(value, kind) as string | number);
+  if (typeof value === 'bigint') return String(value);
+  const { buffer, byteOffset, byteLength } = value as Uint8Array;
+  return Buffer.from(buffer, byteOffset, byteLength).toString('base64');
 }
 
 /** The fields of a row as `Fields` has them -> as rows have them. */
