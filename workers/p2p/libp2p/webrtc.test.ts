@@ -3,7 +3,7 @@ import { expect, it, vi } from 'vitest';
 import { ConnectionBudget, failInit, keepInit } from './webrtc.ts';
 
 function channelOf(label: string) {
-  const close = vi.fn();
+  const close = vi.fn<() => void>();
   const channel = Object.assign(new EventTarget(), { label, close }) as unknown as RTCDataChannel;
   return { channel, close };
 }
@@ -27,7 +27,7 @@ it.each([
   ['failed', '', 0],
 ])('a connection that is %s tells who waits for "%s" (%i)', (connectionState, label, times) => {
   const { channel } = channelOf(label);
-  const heard = vi.fn();
+  const heard = vi.fn<() => void>();
   channel.addEventListener('error', heard);
   const connection = Object.assign(new EventTarget(), { connectionState });
   failInit(connection as unknown as RTCPeerConnection, channel);
