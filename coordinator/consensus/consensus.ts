@@ -309,6 +309,15 @@ export function restore(unit: UnitState, why: string, rules: Rules): Step {
   return done(next, [{ type: 'reissued', reason: why }]);
 }
 
+/** Nobody wants the unit any more: what has been leased or committed comes to nothing. What is being revealed is seen through. */
+export function withdraw(unit: UnitState, why: string, rules: Rules): Step {
+  if (unit.phase !== 'gathering') return refused('conflict', 'The unit is being decided, or has been.');
+  if (unit.replicas.every((r) => isLost(r.state))) return done(unit, []);
+  const { attempt, splits, overturned, digest } = unit;
+  const next = { ...newUnit(rules), attempt: attempt + 1, splits, overturned, digest, reason: why };
+  return done(next, [{ type: 'reissued', reason: why }]);
+}
+
 /** Moves the phase on as far as the replicas allow. */
 function settle(unit: UnitState, transitions: Transition[], now: number, rules: Rules, hints: Hints): Step {
   if (unit.phase === 'gathering') return settleGathering(unit, transitions, now, rules, hints);

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Hex } from 'viem';
 import { contributorRow, type LedgerView, ledgerView, replicaRow } from '../testing/ledger-view.ts';
-import { bonusOf, creditOf, escrowOf, forfeit, issued, poolOf } from './accounts.ts';
+import { bonusOf, creditOf, escrowOf, forfeit, grantOf, issued, poolOf } from './accounts.ts';
 import { gainOf, payBonus } from './bonus.ts';
 import { balanceChanges } from './chain.ts';
 import { clawBack, earn, fund, release, voidEscrow } from './postings.ts';
@@ -75,7 +75,11 @@ class Record {
 const loss = fc.double({ min: 0.01, max: 6, noNaN: true });
 const actions = fc.array(
   fc.oneof(
-    fc.record({ do: fc.constant('fund' as const), amount: fc.nat(2 ** 30) }),
+    fc.record({
+      do: fc.constant('fund' as const),
+      amount: fc.nat(2 ** 30),
+      reference: fc.constantFrom('a', 'b'),
+    }),
     fc.record({
       do: fc.constant('accept' as const),
       operations: fc.nat(2 ** 50),
@@ -100,7 +104,7 @@ type Action = typeof actions extends fc.Arbitrary<(infer A)[]> ? A : never;
 
 function act(record: Record, action: Action): void {
   const { view } = record;
-  if (action.do === 'fund') fund(view, job, BigInt(action.amount), 'budget');
+  if (action.do === 'fund') fund(view, { ...action, job, amount: BigInt(action.amount) });
   else if (action.do === 'accept') record.accept(action.states, action.operations, action.quality);
   else if (action.do === 'trust') record.trust(action.who);
   else if (action.do === 'distrust') record.distrust(action.who);
@@ -155,9 +159,9 @@ describe('after any history', () => {
     fc.assert(
       fc.property(fc.nat(2 ** 40), actions, (budget, history) => {
         const record = new Record();
-        fund(record.view, job, BigInt(budget) + 1n, 'budget');
+        fund(record.view, { job, amount: BigInt(budget) + 1n, reference: 'budget' });
         for (const action of history) act(record, action);
-        const given = record.view.transfers.filter((t) => t.kind === 'funded');
+        const given = record.view.transfers.filter((t) => t.credit === poolOf(job));
         const spent = record.view.transfers.filter((t) => t.debit === poolOf(job));
         const sum = (of: { amount: bigint }[]) => of.reduce((all, { amount }) => all + amount, 0n);
         expect(sum(spent) <= sum(given)).toBe(true);
@@ -166,6 +170,25 @@ describe('after any history', () => {
       { numRuns: 300 },
     );
   });
+});
+
+test('a pool gets what is paid into it, and each payment once', () => {
+  const payment = fc.record({ amount: fc.nat(1_000), reference: fc.constantFrom('a', 'b', 'c') });
+  fc.assert(
+    fc.property(fc.array(payment, { maxLength: 12 }), (payments) => {
+      const { view } = new Record();
+      const paid = new Map<string, number>();
+      for (const { amount, reference } of payments) {
+        const isNew = amount > 0 && !paid.has(reference);
+        expect(fund(view, { job, amount: BigInt(amount), reference })).toBe(isNew);
+        if (isNew) paid.set(reference, amount);
+      }
+      const total = BigInt([...paid.values()].reduce((sum, amount) => sum + amount, 0));
+      expect(balance(view, poolOf(job))).toBe(total);
+      expect(balance(view, issued)).toBe(-total);
+      for (const reference of paid.keys()) expect(balance(view, grantOf(job, reference))).toBe(0n);
+    }),
+  );
 });
 
 describe('earnings', () => {

@@ -8,8 +8,8 @@
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
 import type { NewTransfer, ReplicaRow, UnitRow } from '../record/rows.ts';
-import type { Climate, View } from '../record/view.ts';
-import { creditOf, escrowOf, forfeit, issued, poolOf } from './accounts.ts';
+import type { Climate, Operation, View } from '../record/view.ts';
+import { creditOf, escrowOf, forfeit, grantOf, issued, poolOf } from './accounts.ts';
 import { growthOf, type LedgerRules, permille, priceOf } from './rules.ts';
 
 export interface Earned {
@@ -24,9 +24,27 @@ export type Work = Pick<UnitRow, 'cid' | 'operations' | 'quality'> & { job: Cid 
 /** Of a replica, what its pay depends on. */
 export type Paid = Pick<ReplicaRow, 'assignment' | 'contributor' | 'unit' | 'state' | 'credit'>;
 
-/** Gives a job something to spend. Once a job has a pool, it is all that its work is paid from. */
-export function fund(view: View, job: Cid, amount: bigint, reason: string): void {
-  move(view, { kind: 'funded', debit: issued, credit: poolOf(job), amount, job, reason });
+/** A payment into a job's pool; the same reference of a job is the same payment. */
+export interface Funding {
+  job: Cid;
+  amount: bigint;
+  reference: string;
+}
+
+/** Gives a job something to spend, once. Once a job has a pool, it is all that its work is paid from. False: that was done before. */
+export function fund(view: View, { job, amount, reference }: Funding): boolean {
+  const grant = grantOf(job, reference);
+  if (amount <= 0n || view.account(grant) !== null) return false;
+  const reason = `funded: ${reference}`;
+  move(view, { kind: 'funded', debit: issued, credit: grant, amount, job, reason });
+  move(view, { kind: 'funded', debit: grant, credit: poolOf(job), amount, job, reason });
+  return true;
+}
+
+/** The same as an operation of the record. */
+export function fundOperation(funding: Funding): Operation<boolean> {
+  const accounts = [grantOf(funding.job, funding.reference), poolOf(funding.job), issued];
+  return { hints: { accounts }, run: (view) => fund(view, funding) };
 }
 
 /**

@@ -5,6 +5,7 @@
  */
 import type { Hex } from 'viem';
 import { bonusOperation } from '../ledger/bonus.ts';
+import { fundOperation } from '../ledger/postings.ts';
 import type { ContributorRecord, Storage } from '../storage/port.ts';
 import { greeted, newDevice, nowhere, type Origin } from './accounts.ts';
 import {
@@ -18,7 +19,13 @@ import {
 import { leaseOperation } from './lease.ts';
 import type { RecordRules } from './rules.ts';
 import { reviewOperation } from './review.ts';
-import { acceptOperation, reissueOperation, restoreOperation, unsealOperation } from './settle.ts';
+import {
+  acceptOperation,
+  reissueOperation,
+  restoreOperation,
+  unsealOperation,
+  withdrawOperation,
+} from './settle.ts';
 import { resumeOperation, tickOperation } from './sweep.ts';
 import type { Engine, Operation } from './view.ts';
 
@@ -38,6 +45,8 @@ export type HotMethods = Pick<
   | 'accept'
   | 'reissue'
   | 'restore'
+  | 'withdraw'
+  | 'fund'
   | 'unseal'
   | 'bonus'
 >;
@@ -68,8 +77,10 @@ export function createOperations(rules: RecordRules, random: () => number): Oper
     accept: (unit, attempt, blocks, now) => acceptOperation(unit, attempt, blocks, at(now)),
     reissue: (unit, attempt, why, now) => reissueOperation(unit, attempt, why, now, rules),
     restore: (unit, why, now) => restoreOperation(unit, why, now, rules),
+    withdraw: (unit, why, now) => withdrawOperation(unit, why, now, rules),
     unseal: (units) => unsealOperation(units),
     bonus: (gain) => bonusOperation(gain, rules.ledger),
+    fund: (funding) => fundOperation(funding),
   };
 }
 
@@ -92,8 +103,10 @@ export function createRecord(engine: Engine, rules: RecordRules, random: () => n
     accept: (...args) => engine.run(operations.accept(...args)),
     reissue: (...args) => engine.run(operations.reissue(...args)),
     restore: (...args) => engine.run(operations.restore(...args)),
+    withdraw: (...args) => engine.run(operations.withdraw(...args)),
     unseal: (units) => engine.run(operations.unseal(units)),
     bonus: (gain) => engine.run(operations.bonus(gain)),
+    fund: (funding) => engine.run(operations.fund(funding)),
   };
 }
 

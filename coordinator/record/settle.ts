@@ -1,6 +1,6 @@
 /** The end of a unit: accepted with verdicts and credit, issued again, and in the end shown. */
 import type { Cid } from '#protocol/codec/cid.ts';
-import { accept, reissue, restore, type Step, type UnitState } from '../consensus/consensus.ts';
+import { accept, reissue, restore, type Step, type UnitState, withdraw } from '../consensus/consensus.ts';
 import type { Attempted } from '../storage/port.ts';
 import { mix } from '../planner/random.ts';
 import { lateLookMs, rechecksAfter } from '../trust/decide.ts';
@@ -35,7 +35,8 @@ export function acceptOperation(
       const found = winner?.result ?? null;
       // What has been shown stays what it was, and is flagged as overturned: nothing is rewound.
       const result = row.sealed ? found : row.result;
-      const unit = { acceptedAt: now, result };
+      // A check of it is work like any other, whether its job rests or not.
+      const unit = { acceptedAt: now, result, paused: false };
       const saving = { now, rules, unit };
       const liars = view.replicas(cid).filter((replica) => isDisproven(replica, attempt, state));
       const applied = applyStep(
@@ -112,6 +113,24 @@ export function restoreOperation(
   };
 }
 
+/** Its job has been cancelled. A unit that another job goes on with is left alone. */
+export function withdrawOperation(
+  cid: Cid,
+  why: string,
+  now: number,
+  rules: RecordRules,
+): Operation<Attempted> {
+  return {
+    hints: { units: [cid] },
+    run(view) {
+      const loaded = loadUnit(view, cid);
+      if (!loaded.row.paused) return goesOn;
+      return applyStep(view, loaded, withdraw(loaded.state, why, rules.consensus), { now, rules });
+    },
+  };
+}
+
+const goesOn = { ok: false, code: 'conflict', reason: 'Another job goes on with this unit.' } as const;
 const kept = { ok: false, code: 'conflict', reason: 'The outputs of this unit are kept.' } as const;
 
 /** The results of these units are shown, all or none: the plan goes on from them, or their round is closed. Not while one is being checked. */

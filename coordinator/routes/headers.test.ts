@@ -156,7 +156,7 @@ describe('pages of other sites', () => {
   test('that are named may write', async () => {
     expect(await allowed({ allowedOrigins: [widget] }, '/v1/jobs', 'OPTIONS')).toMatchObject({
       origin: widget,
-      methods: 'GET, HEAD, POST, DELETE',
+      methods: 'GET, HEAD, POST, PATCH, DELETE',
       vary: 'Origin',
     });
     expect(await allowed({ allowedOrigins: ['https://else.example'] }, '/v1/network')).toMatchObject({

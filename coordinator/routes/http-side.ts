@@ -100,8 +100,15 @@ export function createHttpSide(ports: HttpPorts): HttpSide {
         },
         jobs: {
           ...{ shelf, clock, blobs: ports.blobs },
-          startJob: (job, corpus, rounds) => service.ensureJob(job, corpus, { stopAfterRounds: rounds }),
-          isKnown: async (job) => (await storage.jobs()).some((record) => record.id === job),
+          startJob: (job, corpus, stopAfterRounds, weight) =>
+            service.ensureJob(job, corpus, { stopAfterRounds, ...(weight === undefined ? {} : { weight }) }),
+          jobs: () => storage.jobs(),
+          status: (job) => queries.job(job),
+          setWeight: (job, weight) => storage.changeJob(job, { weight }),
+          setAside: (job, cancelled) => service.setAside(job, cancelled),
+          takeUpAgain: (job) => service.takeUpAgain(job),
+          fund: (funding) => storage.fund(funding),
+          poolOf: (job) => storage.ledger.poolOf(job),
           running: async () => (await queries.running()).map((job) => job.id),
         },
         isAllowedHost,

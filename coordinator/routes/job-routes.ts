@@ -7,24 +7,36 @@ import { createHash } from 'node:crypto';
 import * as v from 'valibot';
 import type { Cid } from '#protocol/codec/cid.ts';
 import { AtollError } from '#protocol/errors.ts';
-import { type FileInfo, fileInfoSchema, type NewJob } from '#protocol/http/accounts.ts';
+import { type FileInfo, fileInfoSchema, type JobChangeOrder, type NewJob } from '#protocol/http/accounts.ts';
+import type { JobStatus } from '#protocol/http/api.ts';
 import { endpoints } from '#protocol/http/table.ts';
 import { limits } from '#protocol/limits.ts';
 import { type BlockStore, readFile } from '#protocol/messages/file.ts';
 import { type Job, jobId } from '#protocol/messages/job.ts';
 import { parameterCount } from '#kernels/model/layout.ts';
+import type { Funding } from '../ledger/postings.ts';
 import type { Clock } from '../service/ports.ts';
+import type { JobRecord } from '../storage/port.ts';
 import type { Shelf, ShelfRecord } from '../storage/shelf.ts';
 import type { Principal } from './api-keys.ts';
 import type { Mount } from './mount.ts';
 
-export interface JobPorts {
+/** What is done to jobs that exist. */
+export interface JobControls {
+  jobs: () => Promise<readonly Pick<JobRecord, 'id' | 'active' | 'cancelled'>[]>;
+  status: (job: Cid) => Promise<JobStatus>;
+  setWeight: (job: Cid, weight: number) => Promise<void>;
+  setAside: (job: Cid, cancelled: boolean) => Promise<void>;
+  takeUpAgain: (job: Cid) => Promise<void>;
+  fund: (funding: Funding) => Promise<boolean>;
+  poolOf: (job: Cid) => Promise<bigint | null>;
+}
+
+export interface JobPorts extends JobControls {
   shelf: Shelf;
   clock: Clock;
   blobs: BlockStore;
-  startJob: (job: Omit<Job, 'corpus'>, corpus: Uint8Array, rounds: number) => Promise<Cid>;
-  /** Whether there is such a job, going or resting. */
-  isKnown: (job: Cid) => Promise<boolean>;
+  startJob: (job: Omit<Job, 'corpus'>, corpus: Uint8Array, rounds: number, weight?: number) => Promise<Cid>;
   /** Jobs that are being worked on and not done. */
   running: () => Promise<readonly Cid[]>;
 }
@@ -34,24 +46,88 @@ const jobKind = 'job';
 /** Less than the collector of garbage leaves a young block alone (a day, and an hour within which putting it again does not count). */
 const fileKeptMs = 20 * 60 * 60_000;
 
+/** Names the payment that a job begins with. */
+const startReference = 'start';
+
 /** What is kept of a client's job besides the job: who started it, and how far it goes. */
 const startedSchema = v.object({ rounds: v.number() });
 
 export function addJobs(mount: Mount, ports: JobPorts): void {
   // One at a time: a job is read, planned and given its first checkpoint in memory.
   let turn: Promise<unknown> = Promise.resolve();
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const done = turn.then(work);
+    turn = done.catch(() => undefined);
+    return done;
+  };
   mount(endpoints.storeFile, async ({ body, principal }) => {
     requireScope(principal);
     return storeFile(body, ownerOf(principal), ports);
   });
   mount(endpoints.startJob, async ({ body, principal, context }) => {
     requireScope(principal);
-    const started = turn.then(() => startJob(body, ownerOf(principal), ports));
-    turn = started.catch(() => undefined);
-    const id = await started;
+    requireOrdinary(body.weight, principal);
+    const id = await inTurn(() => startJob(body, ownerOf(principal), ports));
     context.header('Location', `/v1/jobs/${id}`);
     return { id };
   });
+  mount(endpoints.changeJob, ({ params, body, principal }) =>
+    inTurn(() => changeJob(params.id, body, principal, ports)),
+  );
+  mount(endpoints.cancelJob, ({ params, principal }) =>
+    inTurn(async () => {
+      const job = await ownJob(params.id, principal, ports);
+      if (!job.cancelled) await ports.setAside(params.id, true);
+    }),
+  );
+  mount(endpoints.fundJob, async ({ params: { id }, body, principal }) => {
+    if (!isOperator(principal)) throw new AtollError('forbidden', 'This key is not one of the operator.');
+    await ownJob(id, principal, ports);
+    const { reference } = body;
+    const paid = await ports.fund({ job: id, amount: BigInt(body.amount), reference });
+    return { id, paid, pool: String((await ports.poolOf(id)) ?? 0n) };
+  });
+}
+
+async function changeJob(
+  id: Cid,
+  { weight, paused }: JobChangeOrder,
+  principal: Principal,
+  ports: JobPorts,
+): Promise<JobStatus> {
+  requireOrdinary(weight, principal);
+  const job = await ownJob(id, principal, ports);
+  if (job.cancelled) throw new AtollError('conflict', 'The job has been cancelled. Start it again.');
+  if (weight !== undefined) await ports.setWeight(id, weight);
+  if (paused === true && job.active) await ports.setAside(id, false);
+  if (paused === false && !job.active) {
+    if (!isOperator(principal)) await requireRoom(ownerOf(principal), ports);
+    await ports.takeUpAgain(id);
+  }
+  return ports.status(id);
+}
+
+/** Throws `not_found`, or `forbidden` unless the key is of the operator or of whoever started the job. */
+async function ownJob(id: Cid, principal: Principal, { jobs, shelf, clock }: JobPorts) {
+  const job = (await jobs()).find((record) => record.id === id);
+  if (!job) throw new AtollError('not_found', 'There is no such job.', { details: { job: id } });
+  if (isOperator(principal)) return job;
+  requireScope(principal);
+  const started = await shelf.get(jobKind, id, clock.now());
+  if (started?.owner !== ownerOf(principal)) {
+    throw new AtollError('forbidden', 'The job is not yours: another key or the operator started it.');
+  }
+  return job;
+}
+
+function isOperator({ scopes }: Principal): boolean {
+  return scopes.includes('operate');
+}
+
+/** Throws `forbidden`: a client may have its jobs come after those of others, not before. */
+function requireOrdinary(weight: number | undefined, principal: Principal): void {
+  if (weight === undefined || weight <= 1 || isOperator(principal)) return;
+  throw new AtollError('forbidden', 'A weight above 1 is for the operator to give.');
 }
 
 /** How many rounds a client's job goes on for; null for a job that no client started. */
@@ -142,7 +218,8 @@ async function startJob(wanted: NewJob, owner: string, ports: JobPorts): Promise
   const document = documentOf(wanted);
   const id = jobId({ ...document, corpus: file });
   const before = await shelf.get(jobKind, id, clock.now());
-  if (!before && (await ports.isKnown(id))) {
+  const isKnown = (await ports.jobs()).some((job) => job.id === id);
+  if (!before && isKnown) {
     throw new AtollError('conflict', 'This is a job of the operator’s own.', { details: { job: id } });
   }
   // Kept before the job is begun: whichever process takes it up must know how far it goes.
@@ -150,8 +227,12 @@ async function startJob(wanted: NewJob, owner: string, ports: JobPorts): Promise
   const value = JSON.stringify({ rounds });
   const record = { kind: jobKind, key: id, owner: before?.owner ?? owner, value };
   await shelf.put({ ...record, createdAt: before?.createdAt ?? clock.now(), expiresAt: null });
+  const { budget } = wanted;
+  if (budget !== undefined && !isKnown) {
+    await ports.fund({ job: id, amount: BigInt(budget), reference: startReference });
+  }
   try {
-    return await ports.startJob(document, await readFile(blobs, file), rounds);
+    return await ports.startJob(document, await readFile(blobs, file), rounds, wanted.weight);
   } catch (error) {
     if (before) await shelf.put(before);
     else await shelf.take(jobKind, id, clock.now());

@@ -40,7 +40,7 @@ export function crossOrigin({ allowed }: OriginRules): MiddlewareHandler {
     const mayWrite = origin !== undefined && named.has(origin);
     const mayRead = shared.test(context.req.path) && (any || mayWrite);
     if (context.req.method === 'OPTIONS' && context.req.header('access-control-request-method')) {
-      const methods = mayWrite ? 'GET, HEAD, POST, DELETE' : 'GET, HEAD';
+      const methods = mayWrite ? 'GET, HEAD, POST, PATCH, DELETE' : 'GET, HEAD';
       const headers: Record<string, string> = mayRead
         ? {
             'Access-Control-Allow-Origin': mayWrite ? origin : '*',

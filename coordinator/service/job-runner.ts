@@ -40,6 +40,8 @@ export class JobRunner {
   stopAfterRounds: number;
   readonly #ports: JobRunnerPorts;
   readonly #outputs: Outputs;
+  /** Slots of open rounds whose units this runner has stored the inputs of. */
+  readonly #stored = new Set<string>();
   #running: Promise<void> = Promise.resolve();
   #active = false;
   #recalled = false;
@@ -97,11 +99,16 @@ export class JobRunner {
     const { storage, clock, onPlanned } = this.#ports;
     const { closed, slots, state } = await this.#look();
     const known = new Set(slots.map((record) => slotKey(record.slot)));
-    const due = this.plan.due(state, this.stopAfterRounds).filter((slot) => !known.has(slotKey(slot)));
+    // Those that are known are stored once too: what they read may have been collected while the job was cancelled.
+    const due = this.plan
+      .due(state, this.stopAfterRounds)
+      .filter((slot) => !known.has(slotKey(slot)) || !this.#stored.has(slotKey(slot)));
     const planned: NewUnit[] = [];
     for (const slot of due) {
       const unit = this.plan.build(state, slot);
-      if (await this.#unseal(sourcesOf(unit, slots))) planned.push(await this.#store(unit));
+      if (!(await this.#unseal(sourcesOf(unit, slots)))) continue;
+      planned.push(await this.#store(unit));
+      this.#stored.add(slotKey(slot));
     }
     if (planned.length > 0) {
       await storage.addUnits(this.id, planned, clock.now());
@@ -201,6 +208,7 @@ export class JobRunner {
       const record = await this.#summarise(round, ofRound);
       const rewards = await this.#reward(record, ofRound);
       await storage.closeRound({ ...record, summary: { ...record.summary, rewards } }, clock.now());
+      for (const { slot } of ofRound) this.#stored.delete(slotKey(slot));
       // Another process may have closed it first, with rewards as it found them.
       const kept = (await storage.round(this.id, round)) ?? record;
       if (kept.summary.rewards) await this.#ports.rewards.keep(kept.summary.rewards);

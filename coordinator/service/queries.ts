@@ -98,6 +98,10 @@ export class Queries {
     return {
       ...describe(id, job),
       state: this.#state(id, closed, open),
+      weight: record.weight ?? 1,
+      pool: (await storage.ledger.poolOf(id))?.toString() ?? null,
+      paused: !record.active && !record.cancelled,
+      cancelled: record.cancelled ?? false,
       round: roundInProgress(closed, open),
       lossFirst: await this.#lossFirst(id),
       lossLast: rounds.at(-1)?.loss ?? null,

@@ -8,8 +8,7 @@ import { AtollError, toProblem } from '#protocol/errors.ts';
 import type { JobStatus, RoundSummary } from '#protocol/http/api.ts';
 import { limits } from '#protocol/limits.ts';
 import { type BlockStore, readFile, writeFile } from '#protocol/messages/file.ts';
-import { decodeJob, encodeJob, type Job, jobId, jobSchema } from '#protocol/messages/job.ts';
-import { linkOf, parseValue } from '#protocol/codec/cbor.ts';
+import { decodeJob, encodeJob, type Job, jobId } from '#protocol/messages/job.ts';
 import type { Hex } from 'viem';
 import type { Anchor } from '../anchor/port.ts';
 import { noBus } from '../bus/local.ts';
@@ -22,8 +21,10 @@ import type { Change, JobRecord, RoundRecord, Storage } from '../storage/port.ts
 import { Anchoring } from './anchoring.ts';
 import { Desk } from './desk.ts';
 import type { Directory } from './directory.ts';
+import { Endings } from './endings.ts';
 import type { EventHub } from './events.ts';
 import { Fellows, type FellowHooks } from './fellows.ts';
+import { checkJob, recorder } from './job-input.ts';
 import { JobRunner } from './job-runner.ts';
 import { LedgerQueries } from './ledger-queries.ts';
 import type { Metrics } from './metrics.ts';
@@ -106,6 +107,7 @@ export class Service {
   readonly #rewards: RewardsBoard;
   readonly #anchoring: Anchoring | null;
   readonly #runners = new Map<Cid, JobRunner>();
+  readonly #endings: Endings;
   readonly #sessions = new Set<Session>();
   readonly #changedUnits = new Set<Cid>();
   readonly #told = new ToldStates();
@@ -172,6 +174,7 @@ export class Service {
         })
       : null;
     this.#rewards = new RewardsBoard({ storage, clock });
+    this.#endings = new Endings(storage);
     this.ledger = new LedgerQueries({
       ledger: storage.ledger,
       lineage: storage.lineage,
@@ -207,7 +210,11 @@ export class Service {
     await storage.resume(clock.now(), timing.downtimeGraceMs);
     for (const contributor of await storage.lessees())
       this.directory.expect(contributor, timing.downtimeGraceMs);
-    for (const record of await storage.jobs()) if (record.active) await this.#takeUp(record);
+    for (const record of await storage.jobs()) {
+      if (record.active) await this.#takeUp(record);
+      else this.#endings.add(record.id);
+    }
+    this.#wakeRunners();
     for (const unit of await storage.agreedUnits()) this.#pulls.start(unit);
     this.#timers.push(setInterval(() => this.#sweep(), timing.sweepMs));
     this.#timers.push(setInterval(() => this.#showChanges(), timing.eventMs));
@@ -241,7 +248,8 @@ export class Service {
     const complete: Job = { ...job, corpus: file };
     const id = jobId(complete);
     const known = (await storage.jobs()).find((record) => record.id === id);
-    if (!known) {
+    // Of a cancelled job what it begins with may have been collected.
+    if (!known || known.cancelled) {
       const initial = await this.#ports.initialCheckpoint(complete.model, complete.seed, recording);
       await storage.addJob(
         {
@@ -272,12 +280,41 @@ export class Service {
       if (!alone || (await this.#isClients(job))) active.add(job);
     }
     for (const [job, runner] of this.#runners) {
-      if (active.has(job)) continue;
-      await runner.close();
-      this.#runners.delete(job);
+      if (!active.has(job)) await this.#leave(job, runner);
     }
     await storage.setActiveJobs([...active]);
     this.#fellows.tellJobs();
+    await this.#endings.look();
+  }
+
+  async #leave(job: Cid, runner: JobRunner): Promise<void> {
+    this.#runners.delete(job);
+    this.#endings.add(job);
+    await runner.close();
+  }
+
+  /** A job rests from now on, or is cancelled: what nobody has leased yet is offered to nobody. A cancelled one's commitments are void too. */
+  async setAside(id: Cid, cancelled: boolean): Promise<void> {
+    const { storage, clock } = this.#ports;
+    const runner = this.#runners.get(id);
+    if (runner) await this.#leave(id, runner);
+    await storage.changeJob(id, cancelled ? { cancelled } : { active: false });
+    this.#fellows.tellJobs();
+    const open = cancelled ? await storage.slotsAfter(id, 0) : [];
+    for (const { unit, phase, replicas } of open) {
+      if (phase !== 'gathering' || replicas === 0) continue;
+      const change = await storage.withdraw(unit, 'its job has been cancelled', clock.now());
+      if (change.ok) this.#desk.publish(change);
+    }
+    await this.#endings.look();
+  }
+
+  /** A job that rests goes on. */
+  async takeUpAgain(id: Cid): Promise<void> {
+    const { storage } = this.#ports;
+    await storage.changeJob(id, { active: true });
+    this.#fellows.tellJobs();
+    await this.#takeUp((await storage.jobs()).find((record) => record.id === id) as JobRecord);
   }
 
   async #isClients(job: Cid): Promise<boolean> {
@@ -317,6 +354,7 @@ export class Service {
       onChange: (change) => this.#desk.publish(change),
     });
     this.#runners.set(record.id, runner);
+    this.#endings.remove(record.id);
     runner.wake();
     this.#anchoring?.wake(record.id);
     return runner;
@@ -390,6 +428,7 @@ export class Service {
     this.swarm.close();
     await Promise.all([this.#sweeping, this.#showing, this.#resyncing]);
     await this.#pulls.close();
+    await this.#endings.look().catch(() => undefined);
     await this.#signatures.close();
     await this.#anchoring?.close();
     await Promise.all([...this.#runners.values()].map((runner) => runner.close()));
@@ -406,6 +445,9 @@ export class Service {
 
   #wakeRunners(): void {
     for (const runner of this.#runners.values()) runner.wake();
+    this.#endings.look().catch((error: unknown) => {
+      this.#ports.log.warn({ problem: toProblem(error) }, 'Results of a job at rest are yet to be shown.');
+    });
   }
 
   #onRound({ job, summary }: RoundRecord): void {
@@ -470,9 +512,7 @@ export class Service {
     const records = (await storage.jobs()).filter((record) => record.active);
     const active = new Set(records.map((record) => record.id));
     for (const [job, runner] of this.#runners) {
-      if (active.has(job)) continue;
-      this.#runners.delete(job);
-      await runner.close();
+      if (!active.has(job)) await this.#leave(job, runner);
     }
     for (const record of records) {
       if (this.#closed) return;
@@ -568,26 +608,4 @@ export class Service {
       }
     }
   }
-}
-
-/** Throws `bad_input` naming what is wrong with a job. */
-function checkJob(job: Job): Job {
-  try {
-    const { size, blocks } = job.corpus;
-    return parseValue(jobSchema, { ...job, corpus: { size, blocks: blocks.map(linkOf) } });
-  } catch (cause) {
-    throw new AtollError('bad_input', `The job is not usable: ${(cause as Error).message}`, { cause });
-  }
-}
-
-/** A store that notes what is put into it. */
-function recorder(blobs: Blobs, cids: Cid[]): BlockStore {
-  return {
-    get: (cid, signal) => blobs.get(cid, signal),
-    async put(bytes, code) {
-      const cid = await blobs.put(bytes, code);
-      cids.push(cid);
-      return cid;
-    },
-  };
 }

@@ -273,6 +273,52 @@ function jobTests(open: Opener): void {
     expect(await again.document(job)).toEqual(new TextEncoder().encode(`document of ${job}`));
   });
 
+  test('one job is changed alone; a unit goes on while any active job has it', async (context) => {
+    const { storage, reopen } = await open(context);
+    const other = cidOf('other job');
+    await addJob(storage);
+    await addJob(storage, other, 9);
+    await storage.addUnits(job, [unit(0), unit(1)], 0);
+    await storage.addUnits(other, [unit(1)], 0);
+    await storage.changeJob(job, { active: false, weight: 0.5 });
+    expect(await granted(storage, 1)).toMatchObject({ unit: unit(1).cid });
+    expect((await lease(storage, 1)).type).toBe('none');
+    // What another process planned in the meantime rests too.
+    await storage.addUnits(job, [unit(2)], 1);
+    await storage.changeJob(other, { active: false });
+    const again = await reopen();
+    expect((await lease(again, 2)).type).toBe('none');
+    await again.changeJob(job, { active: true });
+    const asked = await Promise.all([2, 2, 3, 3, 4, 4].map((who) => lease(again, who)));
+    const units = asked.flatMap((outcome) => (outcome.type === 'lease' ? [outcome.unit] : []));
+    expect([units.length, new Set(units).size]).toEqual([5, 3]);
+    await again.changeJob(other, { cancelled: true });
+    await again.setActiveJobs([job]);
+    expect((await again.jobs()).map(({ active, cancelled, weight }) => [active, cancelled, weight])).toEqual([
+      [false, true, 1],
+      [true, false, 0.5],
+    ]);
+  });
+
+  test('of a cancelled job leases and commitments are void, and what only it needs is needed no more', async (context) => {
+    const { storage } = await opened(open, context, 2);
+    const held = await granted(storage, 1);
+    await commit(storage, held);
+    expect(kindsOf(await storage.withdraw(held.unit, 'cancelled', 2))).toBe('conflict');
+    const before = (await storage.blockRoots(1)).roots;
+    expect(before).toContain(cidOf('initial'));
+    await storage.changeJob(job, { cancelled: true });
+    const withdrawn = await storage.withdraw(held.unit, 'cancelled', 2);
+    expect(withdrawn.ok && withdrawn.verdicts.map((v) => [v.contributor, v.outcome])).toEqual([
+      [held.contributor, 'void'],
+    ]);
+    expect(kindsOf(await storage.withdraw(held.unit, 'cancelled', 2))).toEqual([]);
+    expect((await lease(storage, 2)).type).toBe('none');
+    expect(await storage.blockRoots(1)).toEqual({ roots: [], pending: [] });
+    await storage.changeJob(job, { active: true });
+    expect((await storage.blockRoots(1)).roots).toEqual(before);
+  });
+
   test('slots in the order of the plan; a unit that serves two of them is computed once', async (context) => {
     const { storage } = await open(context);
     await addJob(storage);
@@ -362,6 +408,27 @@ function ledgerTests(open: Opener): void {
 }
 
 function bonusTests(open: Opener): void {
+  test('a pool is paid into once for each reference, and is all that its job spends', async (context) => {
+    const { storage, reopen } = await opened(open, context);
+    expect(await storage.ledger.poolOf(job)).toBeNull();
+    const payment = { job, amount: 1_500n, reference: 'a' };
+    const paid = await Promise.all([1, 2, 3].map(() => storage.fund(payment)));
+    expect(paid.filter(Boolean)).toHaveLength(1);
+    await agree(storage);
+    await storage.accept(unit(0).cid, 1, [], 2);
+    const again = await reopen();
+    expect(await again.ledger.poolOf(job)).toBe(0n);
+    const [one, two] = [await again.contributor(hex(1, 20)), await again.contributor(hex(2, 20))];
+    expect([one?.credit, two?.credit]).toEqual([1_000n, 500n]);
+    expect(await again.fund({ ...payment, amount: 9n })).toBe(false);
+    expect(await again.fund({ ...payment, amount: 9n, reference: 'b' })).toBe(true);
+    expect(await again.ledger.poolOf(job)).toBe(9n);
+    while ((await again.seal(9)) > 0);
+    const transfers = await again.ledger.transfersAfter(0, 100);
+    expect(brokenAt(transfers)).toBeNull();
+    expect(transfers.filter(({ kind, debit }) => kind === 'funded' && debit === 'issued')).toHaveLength(2);
+  });
+
   test('the bonus of a round is paid once, however many ask for it at once, and makes a share larger', async (context) => {
     const { storage, reopen } = await open(context);
     await addJob(storage);

@@ -18,7 +18,7 @@ import type { RecordRules } from '../record/rules.ts';
 import type { Climate } from '../record/view.ts';
 import type { RoundGain } from '../ledger/bonus.ts';
 import type { SealedTransfer, Tip } from '../ledger/chain.ts';
-import type { Earned } from '../ledger/postings.ts';
+import type { Earned, Funding } from '../ledger/postings.ts';
 import type { LineageSource } from '../lineage/lineage.ts';
 import type { Transfer } from '../record/rows.ts';
 import type { Shelf } from './shelf.ts';
@@ -41,10 +41,19 @@ export interface JobRecord {
   bytes: Uint8Array;
   initial: Cid;
   active: boolean;
+  /** Ended by whoever started it: what only it needs may be collected. */
+  cancelled?: boolean;
   unigramEntropy: number;
   sourceEntropy: number | null;
   createdAt: number;
   /** Its share of the network among other jobs; 1 unless given. */
+  weight?: number;
+}
+
+/** What may be changed of a job. One that is no longer active rests, or has been cancelled. */
+export interface JobChange {
+  active?: boolean;
+  cancelled?: true;
   weight?: number;
 }
 
@@ -289,6 +298,8 @@ export interface LedgerReads {
   /** A contributor's transfers, newest first, sealed or not yet (`seq` 0); `before` is the `id` of the last one seen. */
   transfersOf(contributor: Hex, most: number, before?: number | null): Promise<(Transfer & { id: number })[]>;
   balancesOf(contributor: Hex): Promise<Balances>;
+  /** What a job has left to spend; null for one without a pool, which the network pays for. */
+  poolOf(job: Cid): Promise<bigint | null>;
   /** What every contributor has, at the chain's tip. */
   rewards(): Promise<{ tip: Tip; rewards: Reward[] }>;
   /** What of a job's model is whose, in the order of addresses, after one of them. */
@@ -314,9 +325,11 @@ export interface Storage {
   /** Closed rounds and what they were made of. */
   readonly lineage: LineageSource;
 
-  addJob(job: Omit<JobRecord, 'active'>, blocks: readonly Cid[]): Promise<void>;
+  addJob(job: Omit<JobRecord, 'active' | 'cancelled'>, blocks: readonly Cid[]): Promise<void>;
   /** Exactly these jobs go on; the units of others rest. */
   setActiveJobs(ids: readonly Cid[]): Promise<void>;
+  /** One job alone. Its units go on, or are offered to nobody unless another job that is active has them too. */
+  changeJob(id: Cid, change: JobChange): Promise<void>;
   jobs(): Promise<JobRecord[]>;
   addUnits(job: Cid, units: readonly NewUnit[], now: number): Promise<void>;
   /** Slots of the rounds after `round`, in plan order. */
@@ -369,10 +382,14 @@ export interface Storage {
   reissue(unit: Cid, attempt: number, why: string, now: number): Promise<Attempted>;
   /** The outputs of an accepted unit are gone and wanted again: one replica that finds its digest brings them back. */
   restore(unit: Cid, why: string, now: number): Promise<Attempted>;
+  /** Nobody wants this unit of a cancelled job any more: leases and commitments of it are void. */
+  withdraw(unit: Cid, why: string, now: number): Promise<Attempted>;
   /** From now on these results are shown and their blocks served. False, and nothing is, while one of them is not accepted or is being checked. */
   unseal(units: readonly Cid[]): Promise<boolean>;
   /** What lowering the loss is worth, paid to those who did; once a round, however often it is asked for. */
   bonus(gain: RoundGain): Promise<Earned[]>;
+  /** Pays into a job's pool, once for each reference. False: that was done before. */
+  fund(funding: Funding): Promise<boolean>;
   agreedUnits(): Promise<Cid[]>;
 
   /** Null unless it is agreed. */

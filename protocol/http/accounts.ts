@@ -80,6 +80,13 @@ export type FileInfo = v.InferOutput<typeof fileInfoSchema>;
 const real = (min: number, max: number, otherwise: number) =>
   v.optional(v.pipe(v.number(), v.finite(), v.minValue(min), v.maxValue(max)), otherwise);
 
+/** Credit, as decimal text. */
+export const positiveAmountSchema = v.pipe(
+  v.string(),
+  v.regex(/^[1-9]\d{0,29}$/, 'expected a whole number from 1, of at most 30 digits'),
+);
+export const jobWeightSchema = v.pipe(v.number(), v.finite(), v.minValue(0.01), v.maxValue(100));
+
 /** Real numbers are decimals here; the job holds the f32 nearest to each. */
 export const newJobSchema = v.object({
   name: v.pipe(v.string(), v.minLength(1), v.maxLength(120)),
@@ -107,7 +114,36 @@ export const newJobSchema = v.object({
   seed: v.optional(within(0, 0xffffffff), 1),
   /** Rounds to compute in all. */
   rounds: within(1, 1_000_000),
+  /** Its share of the network among other jobs; above 1 for the operator alone. */
+  weight: v.exactOptional(jobWeightSchema),
+  /** All the credit that its work may earn; without, the network pays for it. Counts when the job is new. */
+  budget: v.exactOptional(positiveAmountSchema),
 });
 export type NewJob = v.InferOutput<typeof newJobSchema>;
 
 export const startedJobSchema = v.object({ id: cidSchema });
+
+/** What the owner of a job changes: at least one of them. */
+export const jobChangeSchema = v.pipe(
+  v.object({
+    /** Its share of the network among other jobs, from the next units on; above 1 for the operator alone. */
+    weight: v.exactOptional(jobWeightSchema),
+    /** While it rests its units are offered to nobody; what has been leased is finished. */
+    paused: v.exactOptional(v.boolean()),
+  }),
+  v.check((change) => Object.keys(change).length > 0, 'expected a weight or whether it is paused'),
+);
+export type JobChangeOrder = v.InferOutput<typeof jobChangeSchema>;
+
+export const fundingSchema = v.object({
+  amount: positiveAmountSchema,
+  /** Names the payment: sent again with the same one, it is not made again. */
+  reference: v.pipe(v.string(), v.regex(/^[A-Za-z0-9._-]{1,64}$/, 'expected 1 to 64 letters, digits, . _ -')),
+});
+export const fundedSchema = v.object({
+  id: cidSchema,
+  /** False when a payment of this reference had been made before. */
+  paid: v.boolean(),
+  /** What the job has left to spend. */
+  pool: v.string(),
+});

@@ -96,6 +96,13 @@ export const jobStatusSchema = v.object({
   stepsPerRound: count,
   batch: count,
   state: v.picklist(['running', 'done', 'stalled']),
+  /** Its share of the network among other jobs. */
+  weight: v.optional(v.number()),
+  /** Credit that its work may still earn; null where the network pays. */
+  pool: v.optional(v.nullable(amountSchema)),
+  /** It is stalled because its owner has it rest, or has cancelled it. */
+  paused: v.optional(v.boolean()),
+  cancelled: v.optional(v.boolean()),
   /** The round that is being computed; round 1 is the first. */
   round: count,
   lossFirst: v.nullable(v.number()),
@@ -176,6 +183,7 @@ export const routes = {
   network: '/v1/network',
   jobs: '/v1/jobs',
   job: '/v1/jobs/:id',
+  jobPool: '/v1/jobs/:id/pool',
   jobRounds: '/v1/jobs/:id/rounds',
   jobEvents: '/v1/jobs/:id/events',
   unit: '/v1/units/:cid',

@@ -28,7 +28,7 @@ export type Answer =
   | { type: 'none'; status: 204 };
 
 export interface Endpoint {
-  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
   readonly path: string;
   readonly tag: 'network' | 'jobs' | 'records' | 'accounts' | 'blocks' | 'operations';
   /** A line. */

@@ -11,13 +11,12 @@ export function garbageMethods({ db, write }: SqlPorts): GarbageMethods {
     async blockRoots(lastRounds) {
       const roots = new Set<Cid>();
       const pending = new Set<Cid>();
-      for (const job of await db.selectFrom('jobs').select(['bytes', 'initial']).execute()) {
+      const going = db.selectFrom('jobs').select(['bytes', 'initial']).where('active', '>=', 0);
+      for (const job of await going.execute()) {
         roots.add(job.initial);
         addLinks(roots, job.bytes);
       }
-      for (const { checkpoint } of await db.selectFrom('rounds').select('checkpoint').distinct().execute()) {
-        roots.add(checkpoint);
-      }
+      for (const checkpoint of await checkpoints({ db })) roots.add(checkpoint);
       for (const unit of await liveUnits({ db }, lastRounds)) {
         addLinks(roots, unit.bytes);
         if (unit.result) addLinks(roots, unit.result);
@@ -51,6 +50,23 @@ export function garbageMethods({ db, write }: SqlPorts): GarbageMethods {
   };
 }
 
+/** Of a cancelled job the last one alone. */
+async function checkpoints({ db }: Pick<SqlPorts, 'db'>): Promise<Cid[]> {
+  const cancelled = db.selectFrom('jobs').select('id').where('active', '<', 0);
+  const last = db
+    .selectFrom('rounds')
+    .select((eb) => ['job', eb.fn.max('round').as('round')])
+    .groupBy('job');
+  const rows = await db
+    .selectFrom('rounds as r')
+    .innerJoin(last.as('l'), 'l.job', 'r.job')
+    .select('r.checkpoint')
+    .distinct()
+    .where((eb) => eb.or([eb('r.job', 'not in', cancelled), eb('r.round', '=', eb.ref('l.round'))]))
+    .execute();
+  return rows.map((row) => row.checkpoint);
+}
+
 /** Units that somebody may still have to compute, check or build upon: open ones, those of open rounds, of the last rounds, and false ones. */
 async function liveUnits({ db }: Pick<SqlPorts, 'db'>, lastRounds: number) {
   const closed = db
@@ -74,7 +90,37 @@ async function liveUnits({ db }: Pick<SqlPorts, 'db'>, lastRounds: number) {
         eb('cid', 'in', recent),
       ]),
     )
+    .where((eb) => eb.or([eb('cid', 'not in', abandoned({ db })), eb('cid', 'in', unsettled({ db }))]))
     .execute();
+}
+
+/** Units of cancelled jobs that no other job has. */
+function abandoned({ db }: Pick<SqlPorts, 'db'>) {
+  return db
+    .selectFrom('slots as s')
+    .innerJoin('jobs as j', 'j.id', 's.job')
+    .select('s.unit')
+    .groupBy('s.unit')
+    .having((eb) => eb(eb.fn.max('j.active'), '<', 0));
+}
+
+/** Somebody has a replica of them in hand, or something of them has yet to be fetched, checked or shown. */
+function unsettled({ db }: Pick<SqlPorts, 'db'>) {
+  return db
+    .selectFrom('units as u')
+    .select('u.cid')
+    .where((eb) =>
+      eb.or([
+        eb('u.phase', 'in', ['revealing', 'agreed', 'disputed']),
+        eb('u.rechecks', '>', 0),
+        eb.and([eb('u.phase', '=', 'accepted'), eb('u.sealed', '=', 1)]),
+        eb(
+          'u.cid',
+          'in',
+          db.selectFrom('replicas').select('unit').where('state', 'in', ['leased', 'committed', 'revealed']),
+        ),
+      ]),
+    );
 }
 
 /** Inputs of a unit, outputs of a result, the corpus of a job. A document that is not canonical names nothing. */

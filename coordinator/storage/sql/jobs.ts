@@ -8,7 +8,7 @@ import { plainBytes, storedRow } from '../../record/tables.ts';
 import { poolOf } from '../../ledger/accounts.ts';
 import { fairTags, weightOfJob } from '../../scheduler/fairness.ts';
 import { plannedRow } from '../../record/units.ts';
-import type { Counts, JobRecord, NewUnit, RoundRecord, SlotRecord, Storage } from '../port.ts';
+import type { Counts, JobChange, JobRecord, NewUnit, RoundRecord, SlotRecord, Storage } from '../port.ts';
 import { chunks, type SqlPorts, type Trx } from './ports.ts';
 import type { Database } from './schema.ts';
 
@@ -16,6 +16,7 @@ export type JobMethods = Pick<
   Storage,
   | 'addJob'
   | 'setActiveJobs'
+  | 'changeJob'
   | 'jobs'
   | 'addUnits'
   | 'slotsAfter'
@@ -39,6 +40,10 @@ export function jobMethods(ports: SqlPorts, rules: Rules): JobMethods {
     addJob: (job, blocks) => write((trx) => addJob(trx, job, blocks)),
     setActiveJobs: async (ids) => {
       await write((trx) => setActive(trx, ids));
+      ports.onUnits('all');
+    },
+    changeJob: async (id, change) => {
+      await write((trx) => changeJob(trx, id, change));
       ports.onUnits('all');
     },
     async jobs() {
@@ -98,7 +103,11 @@ export function jobMethods(ports: SqlPorts, rules: Rules): JobMethods {
   };
 }
 
-async function addJob(trx: Trx, job: Omit<JobRecord, 'active'>, blocks: readonly Cid[]): Promise<void> {
+async function addJob(
+  trx: Trx,
+  job: Omit<JobRecord, 'active' | 'cancelled'>,
+  blocks: readonly Cid[],
+): Promise<void> {
   const row = {
     id: job.id,
     bytes: job.bytes,
@@ -130,7 +139,7 @@ async function publish(trx: Trx, blocks: readonly Cid[]): Promise<void> {
 }
 
 async function setActive(trx: Trx, ids: readonly Cid[]): Promise<void> {
-  await trx.updateTable('jobs').set({ active: 0 }).execute();
+  await trx.updateTable('jobs').set({ active: 0 }).where('active', '=', 1).execute();
   await trx
     .updateTable('units')
     .set({ paused: 1 })
@@ -139,12 +148,44 @@ async function setActive(trx: Trx, ids: readonly Cid[]): Promise<void> {
     .execute();
   for (const id of ids) {
     await trx.updateTable('jobs').set({ active: 1 }).where('id', '=', id).execute();
-    await trx
-      .updateTable('units')
-      .set({ paused: 0 })
-      .where('phase', '<>', 'accepted')
-      .where('cid', 'in', (eb) => eb.selectFrom('slots').select('unit').where('job', '=', id))
-      .execute();
+    await resumeUnits(trx, id);
+  }
+}
+
+async function resumeUnits(trx: Trx, job: Cid): Promise<void> {
+  await trx
+    .updateTable('units')
+    .set({ paused: 0 })
+    .where('paused', '=', 1)
+    .where('cid', 'in', (eb) => eb.selectFrom('slots').select('unit').where('job', '=', job))
+    .execute();
+}
+
+/** Units of the job that no active job has. */
+async function pauseUnits(trx: Trx, job: Cid): Promise<void> {
+  await trx
+    .updateTable('units')
+    .set({ paused: 1 })
+    .where('phase', '<>', 'accepted')
+    .where('cid', 'in', (eb) => eb.selectFrom('slots').select('unit').where('job', '=', job))
+    .where('cid', 'not in', (eb) =>
+      eb
+        .selectFrom('slots as s')
+        .innerJoin('jobs as j', 'j.id', 's.job')
+        .innerJoin('slots as own', 'own.unit', 's.unit')
+        .select('s.unit')
+        .where('own.job', '=', job)
+        .where('j.active', '=', 1),
+    )
+    .execute();
+}
+
+async function changeJob(trx: Trx, id: Cid, { active, cancelled, weight }: JobChange): Promise<void> {
+  const job = trx.updateTable('jobs').where('id', '=', id);
+  if (weight !== undefined) await job.set({ weight }).execute();
+  if (cancelled || active !== undefined) {
+    await job.set({ active: cancelled ? -1 : Number(active) }).execute();
+    await (active && !cancelled ? resumeUnits : pauseUnits)(trx, id);
   }
 }
 
@@ -171,16 +212,26 @@ async function addUnits(
   // One statement may not meet a row twice in PostgreSQL, and one unit may serve two slots.
   const unique = [...new Map(units.map((unit) => [unit.cid, unit])).values()];
   const tags = await tagsOf(trx, job, unique);
+  const paused = await isAtRest(trx, job);
   const rows = unique.map((unit, i) =>
-    storedRow('units', plannedRow(job, unit, tags[i] as number, now, rules)),
+    storedRow('units', { ...plannedRow(job, unit, tags[i] as number, now, rules), paused }),
   );
   for (const piece of chunks(rows, Object.keys(rows[0] ?? {}).length)) {
     await trx
       .insertInto('units')
       .values(piece)
-      .onConflict((oc) => oc.column('cid').doUpdateSet({ paused: 0 }))
+      .onConflict((oc) => {
+        const known = oc.column('cid');
+        return paused ? known.doNothing() : known.doUpdateSet({ paused: 0 });
+      })
       .execute();
   }
+}
+
+/** Another process may have set the job aside while this one was planning. */
+async function isAtRest(trx: Trx, job: Cid): Promise<boolean> {
+  const row = await trx.selectFrom('jobs').select('active').where('id', '=', job).executeTakeFirst();
+  return row !== undefined && row.active !== 1;
 }
 
 /** Places in the fair queue; the job's share goes on from the last of them. */
@@ -280,6 +331,8 @@ function jobRecord(row: Selectable<Database['jobs']>): JobRecord {
     bytes: plainBytes(row.bytes),
     initial: row.initial,
     active: row.active === 1,
+    cancelled: row.active < 0,
+    weight: row.weight,
     unigramEntropy: row.unigram_entropy,
     sourceEntropy: row.source_entropy,
     createdAt: row.created_at,

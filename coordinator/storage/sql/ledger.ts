@@ -7,7 +7,7 @@
 import type { Cid } from '#protocol/codec/cid.ts';
 import { type RawBuilder, sql } from 'kysely';
 import type { Hex } from 'viem';
-import { creditOf, escrowOf, isCredit, holderOf } from '../../ledger/accounts.ts';
+import { creditOf, escrowOf, isCredit, holderOf, poolOf } from '../../ledger/accounts.ts';
 import {
   balanceChanges,
   firstTip,
@@ -111,6 +111,15 @@ export async function balancesOf(db: Db, contributor: Hex): Promise<Balances> {
     .execute();
   const of = (id: string) => BigInt(rows.find((row) => row.id === id)?.balance ?? 0);
   return { posted: of(creditOf(contributor)), escrowed: of(escrowOf(contributor)) };
+}
+
+export async function poolLeft(db: Db, job: Cid): Promise<bigint | null> {
+  const row = await db
+    .selectFrom('accounts')
+    .select('balance')
+    .where('id', '=', poolOf(job))
+    .executeTakeFirst();
+  return row ? BigInt(row.balance) : null;
 }
 
 /** What every contributor has, at the chain's tip; in one statement, so that both belong together. */

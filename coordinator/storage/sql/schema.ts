@@ -16,6 +16,7 @@ interface JobsTable {
   id: Cid;
   bytes: Uint8Array;
   initial: Cid;
+  /** 1 while it is worked on, 0 at rest, -1 cancelled. */
   active: number;
   unigram_entropy: number;
   source_entropy: number | null;
