@@ -4,7 +4,17 @@
  * Nothing that a package would start by itself is started: Debian's PostgreSQL is told not to make a cluster of its own.
  */
 import { spawn } from 'node:child_process';
-import { accessSync, constants, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { AtollError } from '#protocol/errors.ts';
 
@@ -53,14 +63,39 @@ export function findProgram(program: Program, env: NodeJS.ProcessEnv = process.e
 }
 
 /** The path of a program, installed if need be. Throws `unavailable` with the reason when it cannot be had. */
-export async function requireProgram(program: Program): Promise<string> {
+export async function requireProgram(program: Program, install = installFromDebian): Promise<string> {
   const found = findProgram(program);
   if (found) return found;
-  await installFromDebian(program);
+  await onceARun(program, () => install(program));
   const installed = findProgram(program);
   if (installed) return installed;
   throw unavailable(program, 'it was installed and is still not found');
 }
+
+/**
+ * The files of a test run are processes of their own, and one try may take minutes: what could not be installed for one of them is not tried
+ * again for the next. Outside of test runs nothing is remembered.
+ */
+async function onceARun(program: Program, install: () => Promise<void>): Promise<void> {
+  if (!process.env['VITEST']) return install();
+  const note = path.join(tmpdir(), `atoll-without-${program.name}-${process.ppid}`);
+  if (isFresh(note)) throw unavailable(program, readFileSync(note, 'utf8'));
+  try {
+    await install();
+  } catch (error) {
+    const { why } = (error as Partial<AtollError>).details ?? {};
+    writeFileSync(note, String(why ?? (error as Error).message), { mode: 0o600 });
+    throw error;
+  }
+}
+
+/** Another run may have had the same process id long ago. */
+function isFresh(note: string): boolean {
+  const { mtimeMs } = statSync(note, { throwIfNoEntry: false }) ?? { mtimeMs: -Infinity };
+  return Date.now() - mtimeMs < runMsMax;
+}
+
+const runMsMax = 60 * 60_000;
 
 function isExecutable(file: string): boolean {
   try {
@@ -75,6 +110,7 @@ function unavailable({ name, variable, packageName }: Program, why: string): Ato
   return new AtollError(
     'unavailable',
     `There is no ${name} here: ${why}. Install it (Debian: ${packageName}), or set ${variable} to its path.`,
+    { details: { why } },
   );
 }
 
@@ -111,13 +147,13 @@ const installMsMax = 240_000;
 
 function runQuietly(command: string, args: string[]): Promise<{ code: number | null; output: string }> {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  return new Promise((resolve, reject) => {
+  return new Promise((resolve) => {
     const child = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'], timeout: installMsMax });
     let output = '';
     const keep = (chunk: Buffer) => (output = (output + chunk.toString()).slice(-1000));
     child.stdout.on('data', keep);
     child.stderr.on('data', keep);
-    child.on('error', reject);
+    child.on('error', (error) => resolve({ code: null, output: error.message }));
     child.on('close', (code) => resolve({ code, output }));
   });
 }

@@ -1,7 +1,10 @@
 /** The services that other tests rely on: they start, serve, survive what is done to them, and are gone afterwards. */
+import { rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import pg from 'pg';
-import { codeOf } from '#protocol/errors.ts';
+import { AtollError, codeOf } from '#protocol/errors.ts';
 import { findProgram, requireProgram } from './install.ts';
 import { startNats } from './nats.ts';
 import { startPostgres } from './postgres.ts';
@@ -68,4 +71,20 @@ test('a program that a variable names wrongly is not looked for elsewhere', asyn
   });
   expect(findProgram(program)).toBeUndefined();
   await expect(requireProgram(program)).rejects.toMatchObject({ code: 'unavailable' });
+});
+
+test('what could not be installed for one test file is not tried again for the next', async () => {
+  const name = `atoll-no-such-program-${process.pid}`;
+  const program = { name, variable: 'ATOLL_TEST_PROGRAM', folders: () => [], packageName: 'none' };
+  onTestFinished(() => rm(join(tmpdir(), `atoll-without-${name}-${process.ppid}`), { force: true }));
+  let tries = 0;
+  const install = () => {
+    tries += 1;
+    return Promise.reject(new AtollError('unavailable', 'No.', { details: { why: 'nobody answers' } }));
+  };
+  for (let i = 0; i < 3; i++) {
+    await expect(requireProgram(program, install)).rejects.toMatchObject({ code: 'unavailable' });
+  }
+  expect(tries).toBe(1);
+  await expect(requireProgram(program, install)).rejects.toThrow('nobody answers');
 });
