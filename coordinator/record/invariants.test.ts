@@ -88,7 +88,7 @@ function perform(bench: RecordBench, addresses: readonly Hex[], step: Action): v
       bench.reveal(leased.assignment, digest);
     },
     settle: () => {
-      for (const unit of store.units.values())
+      for (const unit of store.atHand())
         if (unit.phase === 'agreed') bench.accept(unit.cid, [`${unit.cid} out`]);
     },
     lease: () => bench.lease(who, { random }),
@@ -120,7 +120,7 @@ function perform(bench: RecordBench, addresses: readonly Hex[], step: Action): v
 function checkAll(bench: RecordBench): void {
   const { store } = bench;
   const rows: ReplicaRow[] = [];
-  for (const unit of store.units.values()) {
+  for (const unit of store.atHand()) {
     const replicas = store.replicas(unit.cid);
     rows.push(...replicas);
     checkUnit(
@@ -221,8 +221,8 @@ test('a refused operation changes nothing at all', () => {
 
 /** Rows are never changed in place, so that holding on to them is a snapshot. */
 function snapshot({ store }: RecordBench): unknown[] {
-  const replicas = [...store.units.keys()].map((cid) => store.replicas(cid));
-  return [[...store.units.values()], replicas, [...store.contributors.values()], store.transfers.length];
+  const replicas = [...store.atHand()].map(({ cid }) => store.replicas(cid));
+  return [[...store.atHand()], replicas, [...store.contributors.values()], store.transfers.length];
 }
 
 /** Attempts that have a refusal to give. */

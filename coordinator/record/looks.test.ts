@@ -54,9 +54,9 @@ describe('what strangers decided', () => {
       bench.store.put('units', { ...bench.unit(unit), phase: 'accepted', wanted: 0, until: 1, dueAt: 1 });
     }
     bench.tick(10);
-    const asked = [...bench.store.units.values()].filter((unit) => unit.rechecks > 0);
+    const asked = [...bench.store.atHand()].filter((unit) => unit.rechecks > 0);
     expect(asked).toHaveLength(Math.ceil(known.provenOnline / 100));
-    const others = [...bench.store.units.values()].filter((unit) => unit.rechecks === 0);
+    const others = [...bench.store.atHand()].filter((unit) => unit.rechecks === 0);
     expect(others.every((unit) => unit.dueAt !== null && unit.dueAt > bench.now)).toBe(true);
   });
 });

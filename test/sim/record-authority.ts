@@ -8,6 +8,7 @@ import type { RecordRules } from '#coordinator/record/rules.ts';
 import { isJudged } from '#coordinator/trust/climate.ts';
 import { hasAnchors } from '#coordinator/trust/decide.ts';
 import { isProven, standingOf } from '#coordinator/trust/standing.ts';
+import type { UnitRow } from '#coordinator/record/rows.ts';
 import { plannedRow } from '#coordinator/record/units.ts';
 import { calm } from '#coordinator/record/view.ts';
 import { MemoryStore } from '#coordinator/storage/memory/memory-store.ts';
@@ -151,6 +152,12 @@ export class RecordAuthority implements Authority {
 
   publish(units: readonly Cid[]): void {
     this.store.runNow(this.#operations.unseal(units));
+    for (const unit of units) if (this.#isOver(this.store.unit(unit))) this.store.archive(unit);
+  }
+
+  /** Nothing is going to happen to it unless one of its contributors is found to have lied. */
+  #isOver(row: UnitRow | null): boolean {
+    return row?.phase === 'accepted' && row.rechecks === 0 && row.dueAt === null;
   }
 
   resume(now: number, graceMs: number): void {
@@ -166,9 +173,9 @@ export class RecordAuthority implements Authority {
 
   isQuiet(): boolean {
     if (this.#reviews.length > 0) return false;
-    // Late looks wait for proven contributors; where there are none, they wait for ever.
+    // What has been put away is over. Late looks wait for proven contributors; where there are none, they wait for ever.
     const areLooksOpen = hasAnchors(this.store.climate, this.#rules.trust);
-    for (const { phase, rechecks, until } of this.store.units.values()) {
+    for (const { phase, rechecks, until } of this.store.atHand()) {
       if (phase !== 'accepted' || rechecks > 0 || (until !== null && areLooksOpen)) return false;
     }
     return true;

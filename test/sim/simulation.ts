@@ -72,6 +72,8 @@ export interface SimReport extends Required<SimOptions> {
 /** Simulated time without any unit accepted after which a run counts as stuck. */
 const patienceMs = 2 * 3_600_000;
 const sweepMs = 1_000;
+/** How often it is asked whether second looks are still open, once all work is done: that takes a walk over all units. */
+const quietMs = 30_000;
 /** One in so many computations takes this many times as long. */
 const straggler = { chance: 0.02, factor: 10 };
 const releaseChance = 0.005;
@@ -130,6 +132,7 @@ class Simulation {
   #assignments = 0;
   #acceptedAt = 0;
   #isQuiet = false;
+  #quietAt = 0;
 
   constructor(options: Required<SimOptions>, tune: Tune) {
     this.#options = options;
@@ -219,7 +222,10 @@ class Simulation {
   #sweep(): void {
     if (!this.#weather.isDown) this.#authority.tick(this.#time.now, () => this.#population.online());
     // All work is done: second looks that are still open are waited for.
-    if (this.#feed.open === 0) this.#isQuiet = this.#authority.isQuiet();
+    if (this.#feed.open === 0 && this.#time.now >= this.#quietAt) {
+      this.#isQuiet = this.#authority.isQuiet();
+      this.#quietAt = this.#time.now + quietMs;
+    }
     this.#time.after(sweepMs, () => this.#sweep());
   }
 

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Hex } from 'viem';
 import { createRecord } from '../../record/record.ts';
 import { defaultRecordRules } from '../../record/rules.ts';
+import type { ReplicaRow } from '../../record/rows.ts';
 import { cidOf, hex, job, planned, programs } from '../../testing/units.ts';
 import { DueIndex, QueueIndex } from './indexes.ts';
 import { MemoryStore } from './memory-store.ts';
@@ -58,7 +59,7 @@ describe('units', () => {
       });
     expect(fail).toThrow('halfway');
     expect(store.unit(planned(0).cid)).toBe(before);
-    expect(store.units.size).toBe(1);
+    expect([...store.atHand()]).toHaveLength(1);
     expect([store.accounts.size, store.transfers.length, store.blocks.size, store.published.size]).toEqual([
       0, 0, 0, 0,
     ]);
@@ -69,6 +70,30 @@ describe('units', () => {
     });
     expect(offered).toEqual([planned(0).cid]);
   });
+});
+
+test('what has been put away comes back as it was, also to be changed', () => {
+  const store = new MemoryStore();
+  const row = { ...planned(0), wanted: 0, bytes: Uint8Array.of(1, 2, 3), phase: 'accepted' as const };
+  const replica: ReplicaRow = {
+    purpose: 'vote',
+    state: 'agreed',
+    ...{ assignment: hex(1, 32), unit: row.cid, attempt: 1, contributor: hex(2, 20) },
+    ...{ owner: hex(2, 20), prefix: '', device: 'd', vendor: '', weight: 4, leasedAt: 1 },
+    ...{ deadline: 2, commitment: hex(3, 32), commitSignature: null, salt: null, digest: 'x' },
+    ...{ result: Uint8Array.of(9), revealSignature: null, credit: 2n ** 80n, settledAt: null },
+  };
+  store.put('units', row);
+  store.put('replicas', replica);
+  store.archive(row.cid);
+  expect([...store.atHand()]).toEqual([]);
+  expect(store.replica(replica.assignment)).toEqual(replica);
+  store.archive(row.cid);
+  expect([store.unit(row.cid), store.replicas(row.cid)]).toEqual([row, [replica]]);
+  store.archive(row.cid);
+  store.put('replicas', { ...replica, state: 'rejected' });
+  expect(store.replica(replica.assignment)?.state).toBe('rejected');
+  expect(store.unit(row.cid)).toEqual(row);
 });
 
 describe('indexes', () => {

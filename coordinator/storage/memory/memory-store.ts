@@ -13,15 +13,26 @@ import {
   type Search,
   type View,
 } from '../../record/view.ts';
+import { pack, unpack } from './archive.ts';
 import { DueIndex, OpenIndex, QueueIndex, TouchedIndex } from './indexes.ts';
 
 const none: readonly never[] = [];
+
+/** A unit with its replicas, of every attempt, oldest first. */
+interface Entry {
+  readonly cid: Cid;
+  /** The rows, if they have been put away. */
+  packed: string | null;
+  row: UnitRow | null;
+  replicas: readonly ReplicaRow[];
+}
+
+const nothing: Entry = { cid: '', packed: null, row: null, replicas: none };
 
 export class MemoryStore implements Engine, View {
   climate: Climate = calm;
   /** Time of the transfers posted. */
   now = 0;
-  readonly units = new Map<Cid, UnitRow>();
   readonly contributors = new Map<Hex, Rows['contributors']>();
   /** By contributor, then by device. */
   readonly #devices = new Map<Hex, readonly Rows['devices'][]>();
@@ -29,8 +40,11 @@ export class MemoryStore implements Engine, View {
   readonly transfers: Transfer[] = [];
   readonly blocks = new Map<Cid, readonly Cid[]>();
   readonly published = new Set<Cid>();
-  readonly #replicas = new Map<Hex, ReplicaRow>();
-  readonly #ofUnit = new Map<Cid, ReplicaRow[]>();
+  readonly #entries = new Map<Cid, Entry>();
+  /** Of every assignment, the entry of its unit. */
+  readonly #entryOf = new Map<Hex, Entry>();
+  /** An operation asks for one unit several times. */
+  #recent = nothing;
   readonly #queue = new QueueIndex();
   readonly #due = new DueIndex();
   readonly #open = new OpenIndex();
@@ -68,16 +82,50 @@ export class MemoryStore implements Engine, View {
     }
   }
 
+  #entry(cid: Cid): Entry | null {
+    if (this.#recent.cid === cid) return this.#recent;
+    const found = this.#entries.get(cid);
+    if (!found) return null;
+    fetch(found);
+    this.#recent = found;
+    return found;
+  }
+
+  /** Puts the rows of a unit away, to be fetched again by whoever asks for them: for runs of a million units. */
+  archive(cid: Cid): void {
+    const entry = this.#entries.get(cid);
+    if (!entry?.row) return;
+    entry.packed = pack(entry.row, entry.replicas);
+    entry.row = null;
+    entry.replicas = none;
+    if (this.#recent === entry) this.#recent = nothing;
+  }
+
+  #entryFor(cid: Cid): Entry {
+    let entry = this.#entry(cid);
+    if (!entry) this.#entries.set(cid, (entry = { cid, packed: null, row: null, replicas: none }));
+    return entry;
+  }
+
+  /** The rows of all units that are not put away. */
+  *atHand(): Iterable<UnitRow> {
+    for (const { row } of this.#entries.values()) if (row) yield row;
+  }
+
   unit(cid: Cid): UnitRow | null {
-    return this.units.get(cid) ?? null;
+    return this.#entry(cid)?.row ?? null;
   }
 
   replicas(unit: Cid): readonly ReplicaRow[] {
-    return this.#ofUnit.get(unit) ?? none;
+    return this.#entry(unit)?.replicas ?? none;
   }
 
   replica(assignment: Hex): ReplicaRow | null {
-    return this.#replicas.get(assignment) ?? null;
+    const entry = this.#entryOf.get(assignment);
+    if (!entry) return null;
+    fetch(entry);
+    for (const row of entry.replicas) if (row.assignment === assignment) return row;
+    return null;
   }
 
   contributor(address: Hex): Rows['contributors'] | null {
@@ -122,41 +170,37 @@ export class MemoryStore implements Engine, View {
   }
 
   #putUnit(row: UnitRow): void {
-    const old = this.units.get(row.cid) ?? null;
-    this.#setUnit(row.cid, row);
-    this.#journal.push(() => this.#setUnit(row.cid, old));
+    const entry = this.#entryFor(row.cid);
+    const old = entry.row;
+    this.#setUnit(entry, row);
+    this.#journal.push(() => this.#setUnit(entry, old));
   }
 
-  #setUnit(cid: Cid, row: UnitRow | null): void {
-    if (row) this.units.set(cid, row);
-    else this.units.delete(cid);
-    this.#queue.set(cid, row && row.wanted > 0 && !row.paused ? row.queue : null);
-    this.#due.set(cid, row?.dueAt ?? null);
+  #setUnit(entry: Entry, row: UnitRow | null): void {
+    const { cid, row: old } = entry;
+    entry.row = row;
+    const queue = placeOf(row);
+    if (queue !== placeOf(old)) this.#queue.set(cid, queue);
+    const dueAt = row?.dueAt ?? null;
+    if (dueAt !== (old?.dueAt ?? null)) this.#due.set(cid, dueAt);
   }
 
   #putReplica(row: ReplicaRow): void {
-    const old = this.#replicas.get(row.assignment) ?? null;
-    this.#setReplica(row.assignment, old, row);
-    this.#journal.push(() => this.#setReplica(row.assignment, row, old));
+    const entry = this.#entryFor(row.unit);
+    const at = entry.replicas.findIndex((each) => each.assignment === row.assignment);
+    const old = entry.replicas[at] ?? null;
+    this.#setReplica(entry, at, old, row);
+    this.#journal.push(() => this.#setReplica(entry, old ? at : entry.replicas.length - 1, row, old));
   }
 
   /** Lists are replaced, never changed: an operation may be walking one. */
-  #setReplica(assignment: Hex, old: ReplicaRow | null, row: ReplicaRow | null): void {
-    if (row) this.#replicas.set(assignment, row);
-    else this.#replicas.delete(assignment);
-    const unit = (row ?? old)?.unit as Cid;
-    const list = this.#ofUnit.get(unit) ?? none;
-    if (!old) this.#ofUnit.set(unit, [...list, row as ReplicaRow]);
-    else if (!row)
-      this.#ofUnit.set(
-        unit,
-        list.filter((each) => each !== old),
-      );
-    else
-      this.#ofUnit.set(
-        unit,
-        list.map((each) => (each === old ? row : each)),
-      );
+  #setReplica(entry: Entry, at: number, old: ReplicaRow | null, row: ReplicaRow | null): void {
+    const next = entry.replicas.slice();
+    if (row) next[old ? at : next.length] = row;
+    else next.splice(at, 1);
+    entry.replicas = next;
+    if (!old) this.#entryOf.set((row as ReplicaRow).assignment, entry);
+    else if (!row) this.#entryOf.delete(old.assignment);
     this.#open.set(old, row);
     this.#touched.set(old, row);
   }
@@ -187,4 +231,17 @@ export class MemoryStore implements Engine, View {
       this.#journal.push(() => this.published.delete(block));
     }
   }
+}
+
+function fetch(entry: Entry): void {
+  if (entry.packed === null) return;
+  const { unit, replicas } = unpack(entry.packed);
+  entry.row = unit;
+  entry.replicas = replicas;
+  entry.packed = null;
+}
+
+/** Where a unit stands in the queue; null when it wants nothing. */
+function placeOf(row: UnitRow | null): number | null {
+  return row && row.wanted > 0 && !row.paused ? row.queue : null;
 }
