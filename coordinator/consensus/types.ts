@@ -47,7 +47,7 @@ export interface UnitState {
   /** Equal digests that decide. 1 for a unit that a proven contributor computes alone. */
   quorum: number;
   splits: number;
-  /** When the phase ends by itself: reveals close, or a failed unit is tried again. */
+  /** When the phase ends by itself: reveals close, a failed unit is tried again, an accepted one is seen to. */
   until: number | null;
   /** What is agreed; of a unit that is being restored, what was accepted before. */
   digest: Cid | null;

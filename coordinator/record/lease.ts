@@ -29,6 +29,8 @@ import type { Operation, View } from './view.ts';
 
 /** Units looked at for one lease. */
 const candidatesMax = 16;
+/** The search ends with so many that nothing speaks against: the pick is between them. One would favour the first unit of the queue. */
+const goodMax = 3;
 const outlawRetryMs = 60_000;
 /** Online from so many networks, two replicas of a unit are never from one. */
 const prefixesMin = 3;
@@ -149,16 +151,17 @@ function resumeLease(
   return { type: 'lease', assignment, unit, program, bytes, leaseMs: deadline - now, transitions: [] };
 }
 
-/** Of the offer, which begins at a random place: those that may be had, up to the first that nothing speaks against. */
+/** Of the offer, which begins at a random place: all that may be had, or the first few that nothing speaks against. */
 function candidatesOf(view: View, offered: readonly Cid[], asking: Asking): Candidate[] {
   const { applicant, request } = asking;
   const found: Candidate[] = [];
   const holds = (request.holds?.length ?? 0) > 0;
+  let good = 0;
   for (const cid of offered) {
     const candidate = candidateOf(view, cid, asking);
     if (!candidate) continue;
-    if (isBest(candidate, applicant, holds, asking.rules.scheduling)) return [candidate];
     found.push(candidate);
+    if (isBest(candidate, applicant, holds, asking.rules.scheduling) && ++good === goodMax) break;
   }
   return found;
 }

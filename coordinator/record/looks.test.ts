@@ -40,6 +40,14 @@ describe('what strangers decided', () => {
     expect(bench.store.contributor(addressOf('a'))?.outlawedAt).not.toBeNull();
   });
 
+  test('is waited with for a week at the most', () => {
+    const { bench, unit } = decidedByStrangers();
+    bench.tick(6 * 24 * 3_600_000);
+    expect(bench.unit(unit).dueAt).not.toBeNull();
+    bench.tick(2 * 24 * 3_600_000);
+    expect(bench.unit(unit)).toMatchObject({ rechecks: 0, dueAt: null });
+  });
+
   test('stands for ever where the defence is switched off', () => {
     const { bench, unit } = decidedByStrangers(without);
     bench.store.climate = known;

@@ -14,6 +14,8 @@ import type { View } from './view.ts';
 /** One look a sweep for so many proven contributors online. */
 const provenPerLook = 100;
 const waitMsMax = 3_600_000;
+/** In a network that never has enough proven contributors, the wait for them ends here. */
+const patienceMs = 7 * 24 * 3_600_000;
 
 /** How many looks one sweep may ask for. */
 export function looksAtOnce(view: View): number {
@@ -30,7 +32,8 @@ export function lateLook(view: View, loaded: LoadedUnit, setting: Setting, mayAs
   const { state } = loaded;
   const { trust, consensus } = setting.rules;
   const rests = trust.defences.lateLooks ? restsOn(state, consensus) : 'enough';
-  if (rests === 'enough' || (rests === 'one' && !hasGone(view, loaded))) return after(loaded, null);
+  const isOver = rests === 'enough' || setting.now - (loaded.row.acceptedAt ?? setting.now) > patienceMs;
+  if (isOver || (rests === 'one' && !hasGone(view, loaded))) return after(loaded, null);
   if (!hasAnchors(view.climate, trust) || !mayAsk()) return after(loaded, waitMs(loaded, setting));
   const count = rests === 'strangers' && levelOf(view.climate, trust) > 2 ? 2 : 1;
   const why = rests === 'one' ? 'its contributor has gone unchecked' : 'strangers had decided it';

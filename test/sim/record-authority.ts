@@ -8,7 +8,6 @@ import type { RecordRules } from '#coordinator/record/rules.ts';
 import { isJudged } from '#coordinator/trust/climate.ts';
 import { hasAnchors } from '#coordinator/trust/decide.ts';
 import { isProven, standingOf } from '#coordinator/trust/standing.ts';
-import type { UnitRow } from '#coordinator/record/rows.ts';
 import { plannedRow } from '#coordinator/record/units.ts';
 import { calm } from '#coordinator/record/view.ts';
 import { MemoryStore } from '#coordinator/storage/memory/memory-store.ts';
@@ -40,6 +39,8 @@ export class RecordAuthority implements Authority {
   readonly #operations: Operations;
   readonly #programs = new Set<string>();
   readonly #outlawed = new Set<Hex>();
+  /** The plan went on from these while they were being looked at again. */
+  readonly #unpublished = new Set<Cid>();
   /** Proven liars whose results are still to be looked at again. */
   readonly #reviews: Hex[] = [];
   #climateAt = -Infinity;
@@ -151,13 +152,13 @@ export class RecordAuthority implements Authority {
   }
 
   publish(units: readonly Cid[]): void {
-    this.store.runNow(this.#operations.unseal(units));
-    for (const unit of units) if (this.#isOver(this.store.unit(unit))) this.store.archive(unit);
+    for (const unit of units) this.#publish(unit);
   }
 
-  /** Nothing is going to happen to it unless one of its contributors is found to have lied. */
-  #isOver(row: UnitRow | null): boolean {
-    return row?.phase === 'accepted' && row.rechecks === 0 && row.dueAt === null;
+  /** What is being checked is shown once that is over; what is shown, and not marked for a late look, is put away. */
+  #publish(unit: Cid): void {
+    if (!this.store.runNow(this.#operations.unseal([unit]))) this.#unpublished.add(unit);
+    else if (this.store.unit(unit)?.dueAt === null) this.store.archive(unit);
   }
 
   resume(now: number, graceMs: number): void {
@@ -232,7 +233,9 @@ export class RecordAuthority implements Authority {
       if (outcome === 'rejected') this.#noteOutlaw(contributor);
     }
     const row = this.store.unit(unit);
-    if (row?.phase === 'accepted' && row.rechecks === 0) this.#sink.settled(unit, row.digest as Cid);
+    if (row?.phase !== 'accepted' || row.rechecks > 0) return;
+    this.#sink.settled(unit, row.digest as Cid);
+    if (this.#unpublished.delete(unit) || !row.sealed) this.#publish(unit);
   }
 
   #noteOutlaw(contributor: Hex): void {
