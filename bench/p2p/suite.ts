@@ -9,6 +9,7 @@ import { information } from '../rig/duel.ts';
 import { dialRows } from './dials.ts';
 import { memoryRows } from './memory.ts';
 import { streamRows } from './stream.ts';
+import { swarmRows } from './swarm.ts';
 
 export type Say = (line: string) => void;
 /** The rows of one group. */
@@ -19,6 +20,7 @@ const groups: Record<string, RowGroup> = {
   'dials between pages': dialRows,
   'stream against raw data channel': streamRows,
   'memory over joins and leaves': memoryRows,
+  'simulated swarm': swarmRows,
 };
 
 export async function run(say: Say, { quick }: SuiteOptions): Promise<BenchOutcome> {

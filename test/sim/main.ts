@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { type Strategy, strategies } from './adversaries.ts';
 import { type SimOptions, type SimReport, simulate } from './simulation.ts';
+import { runSwarm } from './swarm/main.ts';
 
 const help = `npm run sim -- [options]
 
@@ -15,6 +16,8 @@ const help = `npm run sim -- [options]
   --model M          ours | boinc: BOINC's adaptive replication instead (ours)
   --exact            real CIDs, commitments and plans: slower, for small runs
   --json             the report as one JSON document
+
+npm run sim -- --swarm --help tells of the simulated exchange of blocks.
 `;
 
 function readOptions(): { options: SimOptions; json: boolean } | null {
@@ -85,6 +88,7 @@ function lines({ strategies: table, faults, ...figures }: SimReport): string {
 }
 
 function main(): number {
+  if (process.argv.includes('--swarm')) return swarm();
   let read: ReturnType<typeof readOptions>;
   try {
     read = readOptions();
@@ -101,6 +105,15 @@ function main(): number {
   if (report.faults.length === 0) return 0;
   process.stderr.write(`${report.faults.length} things do not hold; --seed ${report.seed} replays them.\n`);
   return 1;
+}
+
+function swarm(): number {
+  try {
+    return runSwarm(process.argv.slice(2));
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n`);
+    return 2;
+  }
 }
 
 process.exitCode = main();

@@ -13,6 +13,8 @@ const slotBytesPerSecond = 150_000;
 /** What is remembered of the rate before, and of what was not returned, at each look. */
 const rateKept = 0.6;
 const unrequitedKept = 0.995;
+/** A block that was given whole is announced by then, or counts as kept secret. */
+const announceMsMax = 10_000;
 /** A newcomer's chance in the lot against another's. */
 const newcomerWeight = 3;
 
@@ -23,11 +25,14 @@ export class Choker {
   #lookedAt: number;
   #rateOut = 0;
   #extraSlots = 0;
+  /** When somebody who gives wanted something last. */
+  #wantedAt: number;
 
   constructor(core: Core, uploads: () => Uploads) {
     this.#core = core;
     this.#uploads = uploads;
     this.#lookedAt = core.now;
+    this.#wantedAt = core.now;
   }
 
   get nextAt(): number {
@@ -37,6 +42,11 @@ export class Choker {
   isLeech(link: Link): boolean {
     const { defences, graceBytes } = this.#core.options;
     return defences.titForTat && (link.unrequited > graceBytes || link.unannouncedBytes > graceBytes);
+  }
+
+  /** Bytes a second, lately. */
+  get rateOut(): number {
+    return this.#rateOut;
   }
 
   get #slots(): number {
@@ -80,20 +90,26 @@ export class Choker {
       link.recentIn = 0;
       link.recentOut = 0;
       link.unrequited *= unrequitedKept;
+      link.unannouncedBytes = 0;
+      for (const { size, at } of link.unannounced.values()) {
+        if (this.#core.now - at > announceMsMax) link.unannouncedBytes += size;
+      }
     }
-    this.#rateOut = Math.max(rateKept * this.#rateOut, out);
-    // Room that nobody used: one more may try, until there is none.
+    // Room that nobody used: one more may try, and stays while that brings more out.
     const uploads = this.#uploads();
-    this.#extraSlots = uploads.wasIdle
-      ? Math.min(this.#extraSlots + 1, 4)
-      : Math.max(0, this.#extraSlots - 1);
+    const isWorth = this.#extraSlots === 0 || out > 1.05 * this.#rateOut;
+    this.#extraSlots =
+      uploads.wasIdle && isWorth ? Math.min(this.#extraSlots + 1, 4) : Math.max(0, this.#extraSlots - 1);
+    this.#rateOut = Math.max(rateKept * this.#rateOut, out);
     uploads.wasIdle = false;
   }
 
   #choose(needy: readonly Link[]): Set<Link> {
     const fair = needy.filter((link) => !this.isLeech(link));
-    // Nobody else wants anything: the rest is for those who only take.
-    if (fair.length === 0) return new Set(needy.slice(0, this.#slots));
+    if (fair.length > 0) this.#wantedAt = this.#core.now;
+    // Nobody else has wanted anything for a while: the rest is for those who only take.
+    const isLeft = this.#core.now - this.#wantedAt > this.#core.options.leftoverMs;
+    if (fair.length === 0) return new Set(isLeft ? needy.slice(0, this.#slots) : []);
     const slots = this.#slots;
     const { random, defences } = this.#core.options;
     const seeks = this.#core.files.open.length > 0;

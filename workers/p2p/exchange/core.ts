@@ -52,8 +52,17 @@ export class Core {
   /** Says what is here of the file, and asks the same. */
   introduce(link: Link, file: FileEntry): void {
     file.unanswered.set(link, this.now + this.options.answerMs);
+    this.sayBits(link, file, true);
+  }
+
+  sayBits(link: Link, file: FileEntry, ask: boolean): void {
+    const indices: number[] = [];
+    for (const [index, block] of file.blocks.entries()) if (block.atOrigin) indices.push(index);
+    if (indices.length > 0) {
+      this.send(link, { t: 'pend', file: file.id, indices: indices.slice(0, limits.shardPendsMax) });
+    }
     const bits = this.files.bitsOf(file);
-    this.send(link, { t: 'bits', file: file.id, ask: true, count: file.blocks.length, bits });
+    this.send(link, { t: 'bits', file: file.id, ask, count: file.blocks.length, bits });
   }
 
   /** To everybody who wants to know of the block's files. */
@@ -83,10 +92,7 @@ export class Core {
     if (!isNews) return;
     block.available++;
     if (isOpen(block)) link.useful++;
-    const owed = link.unannounced.get(block);
-    if (owed === undefined) return;
     link.unannounced.delete(block);
-    link.unannouncedBytes -= owed;
   }
 
   lose(link: Link, file: FileEntry, index: number): void {

@@ -14,6 +14,12 @@ import { TokenBucket } from './token-bucket.ts';
 const { blockBytesMax, shardSegmentBytesMax, shardWindowBytesMax } = limits;
 /** Blocks asked of one peer at a time, where they are small. */
 const downloadsPerLinkMax = 64;
+/** A block that the origin has not brought by then is asked of peers too; a third of it where it is urgent. */
+const originSlowMs = 3_000;
+/** How long an answer may take before less is asked for at a time, and how little. */
+const soonMs = 1_000;
+const lateMs = 2_500;
+const windowBytesMin = 64 << 10;
 /** A second source may be asked no sooner than this after the first. */
 const secondSourceMsMin = 1_000;
 
@@ -37,14 +43,17 @@ export class Downloads {
   /** Asks this link for all that it may be asked for now. */
   pump(link: Link): void {
     for (let turn = 0; turn < 2 * downloadsPerLinkMax; turn++) {
-      const budget = shardWindowBytesMax - link.inFlight;
+      const budget = link.window - link.inFlight;
       if (budget <= 0) return;
+      const stretch = Math.min(shardSegmentBytesMax, link.window >> 1);
       const begun = link.downloads.find((each) => each.asked < each.size || each.asked === 0);
+      // Not worth a search while a whole stretch would not fit.
+      if (!begun && budget < stretch) return;
       const block = begun ? begun.block : this.#pick(link);
       if (!block) return;
       const size = begun?.size || block.size;
       const rest = (size || blockBytesMax) - (begun?.asked ?? 0);
-      const length = Math.min(shardSegmentBytesMax, rest);
+      const length = Math.min(stretch, rest);
       if (length > budget || !this.#cap.take(length, this.#core.now)) return;
       const download = begun ?? this.#start(link, block);
       if (link.inFlight === 0) link.progressAt = this.#core.now;
@@ -52,6 +61,22 @@ export class Downloads {
       this.#core.send(link, { t: 'req', file, index, offset: download.asked, length });
       download.asked += length;
       link.inFlight += length;
+      link.asks.push({ bytes: length, at: this.#core.now });
+    }
+  }
+
+  /** Answers that come soon widen the window, answers that queued for long narrow it: small frames must get through a thin uplink, too. */
+  #pace(link: Link, count: number): void {
+    for (let rest = count; rest > 0 && link.asks.length > 0;) {
+      const ask = link.asks[0] as Link['asks'][number];
+      const taken = Math.min(rest, ask.bytes);
+      ask.bytes -= taken;
+      rest -= taken;
+      if (ask.bytes > 0) return;
+      link.asks.shift();
+      const tookMs = this.#core.now - ask.at;
+      if (tookMs < soonMs) link.window = Math.min(shardWindowBytesMax, 2 * link.window);
+      else if (tookMs > lateMs) link.window = Math.max(windowBytesMin, link.window >> 1);
     }
   }
 
@@ -86,12 +111,14 @@ export class Downloads {
   /** The block to ask this link for: nobody's yet, else one whose source is silent or slow. */
   #pick(link: Link): Block | undefined {
     if (link.chokesUs || link.useful === 0 || link.downloads.length >= downloadsPerLinkMax) return undefined;
+    const { now } = this.#core;
     const { random } = this.#core.options;
     let best: Block | undefined;
     let rank = Infinity;
     let ties = 0;
     for (const block of this.#core.files.open) {
-      if (block.checking || block.atOrigin || block.downloads.length > 0) continue;
+      if (block.checking || block.downloads.length > 0) continue;
+      if (block.atOrigin && now - block.originAt < originSlowMs / (block.urgent ? 3 : 1)) continue;
       // Urgent ones before all others, then by how many have it.
       const own = block.available - (block.urgent ? 1e6 : 0);
       if (own > rank || !this.#core.linkHas(link, block)) continue;
@@ -140,6 +167,7 @@ export class Downloads {
       const surplus = Math.max(0, download.asked - size);
       download.asked -= surplus;
       link.inFlight -= surplus;
+      if (surplus > 0) link.asks.length = 0;
     }
     this.#count(link, download, count);
     this.#core.emit({ t: 'put', download: download.id, offset, size, bytes });
@@ -156,6 +184,7 @@ export class Downloads {
     link.gotBytes += count;
     link.recentIn += count;
     link.unrequited = Math.max(0, link.unrequited - 2 * count);
+    this.#pace(link, count);
     this.#core.lastPartAt = now;
     this.#core.downBytes += count;
   }
@@ -219,6 +248,7 @@ export class Downloads {
     const rest = download.asked - download.received;
     link.inFlight -= rest;
     link.strays = Math.min(2 * shardWindowBytesMax, link.strays + rest);
+    if (link.inFlight === 0) link.asks.length = 0;
     block.waitingSince = this.#core.now;
     this.#core.emit({ t: 'discard', download: id });
     if (tell && rest > 0) this.#core.send(link, { t: 'cancel', file, index });
@@ -233,12 +263,18 @@ export class Downloads {
     for (const download of [...link.downloads]) this.#abandon(download, false);
   }
 
+  /** Where nothing came from anybody else either, the fault may be on this side. */
+  #stalled(link: Link): void {
+    if (this.#core.lastPartAt > link.progressAt) this.#core.offend(link, 'stall');
+    else this.#core.drop(link, 'stall', false);
+  }
+
   /** Drops who was asked and is silent; lets links that could ask again do so. */
   tick(): void {
     const { now, options, links } = this.#core;
     for (const link of [...links.values()]) {
       const isSilent = link.inFlight > 0 && now - link.progressAt > limits.shardStallMsMax;
-      if (isSilent && options.defences.stall) this.#core.offend(link, 'stall');
+      if (isSilent && options.defences.stall) this.#stalled(link);
     }
     this.pumpAll();
   }

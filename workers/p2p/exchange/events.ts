@@ -100,6 +100,8 @@ export interface ExchangeOptions {
   /** Nothing came from any peer for so long: the origin may be asked for what peers say they have. The first for urgent blocks. */
   patienceUrgentMs: number;
   patienceMs: number;
+  /** With so many neighbours a swarm is large, and what none of them has is probably with others. */
+  crowdLinks: number;
   /** How long a new link may take to say what it has before the origin is asked. */
   answerMs: number;
   rechokeMs: number;
@@ -109,6 +111,8 @@ export interface ExchangeOptions {
   slotsMax: number;
   /** What a peer gets before it must have given something: a newcomer's grace, and a leech's end. */
   graceBytes: number;
+  /** Nobody who gives has wanted anything for so long: who only takes may have what is left. */
+  leftoverMs: number;
   /** Answers of `unknown` to what a peer had announced before it counts as a liar. */
   falseHavesMax: number;
   /** Defences that a test or the simulation can switch off to see what they are for. */
@@ -131,12 +135,14 @@ export const defaultOptions: Omit<ExchangeOptions, 'random'> = {
   hedgeMs: 400,
   patienceUrgentMs: 1_500,
   patienceMs: 5_000,
+  crowdLinks: 6,
   answerMs: 600,
   rechokeMs: 2_000,
   optimisticMs: 6_000,
   slotsMin: 2,
   slotsMax: 8,
-  graceBytes: 2 << 20,
+  graceBytes: 1 << 20,
+  leftoverMs: 10_000,
   falseHavesMax: 3,
   defences: { bans: true, flood: true, stall: true, falseHave: true, titForTat: true, pendLimits: true },
 };

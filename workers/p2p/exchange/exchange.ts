@@ -30,7 +30,7 @@ export class Exchange {
   constructor(options: ExchangeOptions, now: number) {
     this.#core = new Core(options, now);
     this.#choker = new Choker(this.#core, () => this.#uploads);
-    this.#uploads = new Uploads(this.#core, (link) => this.#choker.isLeech(link));
+    this.#uploads = new Uploads(this.#core, this.#choker);
     this.#downloads = new Downloads(this.#core, (block) => this.#keep(block, null));
     this.#origin = new OriginDesk(
       this.#core,
@@ -62,10 +62,7 @@ export class Exchange {
       case 'frame':
         return this.#withLink(event.link, (link) => this.#frame(link, event.frame));
       case 'room':
-        return this.#withLink(event.link, (link) => {
-          link.hasRoom = true;
-          this.#uploads.serve();
-        });
+        return this.#withLink(event.link, (link) => this.#uploads.room(link));
       case 'checked':
         return this.#downloads.checked(event.download, event.ok);
       case 'opened':
@@ -258,8 +255,7 @@ export class Exchange {
       else core.lose(link, file, index);
     }
     file.unanswered.delete(link);
-    if (frame.ask)
-      core.send(link, { t: 'bits', file: file.id, ask: false, count, bits: core.files.bitsOf(file) });
+    if (frame.ask) core.sayBits(link, file, false);
     this.#downloads.pump(link);
     this.#origin.look();
   }
@@ -274,7 +270,9 @@ export class Exchange {
 
   #indices(link: Link, { t, file: id, indices }: FrameOf<'have' | 'pend' | 'gone'>): void {
     const file = this.#core.files.files.get(id);
-    if (!file || !link.has.has(file)) return;
+    // Word of a fetch goes before the first bitmap, so that nobody fetches the same in between.
+    if (!file || (t !== 'pend' && !link.has.has(file))) return;
+    let isNews = false;
     for (const index of indices) {
       const block = file.blocks[index];
       if (!block) return this.#core.offend(link, 'bad-frame', id);
@@ -283,9 +281,10 @@ export class Exchange {
       else {
         this.#core.gain(link, file, index);
         this.#origin.kept(link, block);
+        isNews ||= isOpen(block) && block.downloads.length === 0;
       }
     }
-    if (t === 'have' && !link.chokesUs) this.#downloads.pump(link);
+    if (isNews && !link.chokesUs) this.#downloads.pump(link);
   }
 
   #no(link: Link, { file: id, index, reason }: FrameOf<'no'>): void {
@@ -305,6 +304,11 @@ export class Exchange {
   /** Whether the block is here and served. */
   isHeld(cid: Cid): boolean {
     return this.#core.files.blocks.get(cid)?.held ?? false;
+  }
+
+  /** How many blocks are wanted and not here. */
+  get missing(): number {
+    return this.#core.files.open.length;
   }
 
   stats(): ExchangeStats {

@@ -27,6 +27,7 @@ export interface Block {
   pendUntil: number;
   /** With the origin now. */
   atOrigin: boolean;
+  originAt: number;
   /** Not to be asked of the origin before. */
   originAfter: number;
   originTries: number;
@@ -102,6 +103,7 @@ export class Files {
         downloads: [],
         pendUntil: 0,
         atOrigin: false,
+        originAt: 0,
         originAfter: 0,
         originTries: 0,
         waitingSince: 0,

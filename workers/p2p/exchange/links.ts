@@ -6,6 +6,9 @@ import type { LinkId } from './events.ts';
 import type { Block, FileEntry } from './files.ts';
 import { TokenBucket } from './token-bucket.ts';
 
+/** What a peer is asked for at once before it has shown how fast it is. */
+const windowBytesStart = 256 << 10;
+
 /** A block on its way from one peer. */
 export interface Download {
   readonly id: number;
@@ -48,6 +51,9 @@ export interface Link {
   needsUs: boolean;
   readonly downloads: Download[];
   inFlight: number;
+  /** How much may be on its way, and the requests that are, in order. */
+  window: number;
+  readonly asks: { bytes: number; at: number }[];
   /** Bytes that may still come for what was given up here. */
   strays: number;
   progressAt: number;
@@ -56,6 +62,8 @@ export interface Link {
   /** The block of which it was sent a part, while it is not whole. */
   sending: Block | null;
   hasRoom: boolean;
+  /** Of the part that it has not taken yet. */
+  partBytes: number;
   readonly frames: TokenBucket;
   readonly pends: Map<Block, number>;
   brokenPends: number;
@@ -71,7 +79,8 @@ export interface Link {
   recentOut: number;
   /** Given while it gave nothing that we wanted of it; and given in blocks that it has not announced since. */
   unrequited: number;
-  readonly unannounced: Map<Block, number>;
+  readonly unannounced: Map<Block, { size: number; at: number }>;
+  /** Of those that it has had long enough to hash and announce. */
   unannouncedBytes: number;
   /** A place among the served by lot, until then. */
   optimisticUntil: number;
@@ -90,12 +99,15 @@ export function makeLink(id: LinkId, contributor: Hex | null, now: number): Link
     needsUs: false,
     downloads: [],
     inFlight: 0,
+    window: windowBytesStart,
+    asks: [],
     strays: 0,
     progressAt: now,
     uploads: [],
     queuedBytes: 0,
     sending: null,
     hasRoom: true,
+    partBytes: 0,
     frames: new TokenBucket(limits.shardFramesPerSecondMax, limits.shardFrameBurstMax, now),
     pends: new Map(),
     brokenPends: 0,

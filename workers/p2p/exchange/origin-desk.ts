@@ -12,6 +12,8 @@ const retryMsMax = 5_000;
 const brokenPendsMax = 3;
 /** Failures of the origin after which a block that no peer has is given up. */
 const triesMax = 3;
+/** Parts that came so lately mean that peers deliver. */
+const fedMs = 2_000;
 /** Urgent blocks may be asked of the origin in spite of other traffic after so many times the patience. */
 const urgentPatience = 4;
 
@@ -56,6 +58,7 @@ export class OriginDesk {
       if (!block) return;
       this.#atOrigin++;
       block.atOrigin = true;
+      block.originAt = now;
       this.#core.tell(block, 'pend');
       this.#core.emit({ t: 'origin', cid: block.cid });
     }
@@ -75,12 +78,15 @@ export class OriginDesk {
   }
 
   #isDue(block: Block): boolean {
-    const { now, options, lastPartAt } = this.#core;
+    const { now, options, links, lastPartAt } = this.#core;
     if (block.atOrigin || block.checking || block.originAfter > now) return false;
     const isSilent = block.downloads.every((each) => now - each.progressAt > 2 * options.hedgeMs);
     if (!isSilent) return false;
     if (block.downloads.length > 0 && !block.urgent) return false;
     if (block.available === 0) {
+      // With many neighbours the block is somewhere in the swarm and on its way; the origin is for when nothing comes.
+      const isFed = links.size >= options.crowdLinks && now - lastPartAt < fedMs;
+      if (isFed && !block.urgent) return false;
       return block.pendUntil <= now && this.#expectUntil <= now && !this.#isAsked(block);
     }
     const waitedMs = now - block.waitingSince;

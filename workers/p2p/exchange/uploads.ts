@@ -3,12 +3,14 @@
  */
 import { limits } from '#protocol/limits.ts';
 import type { ShardFrame } from '#protocol/p2p/frames.ts';
+import type { Choker } from './choker.ts';
 import type { Core } from './core.ts';
 import type { Block } from './files.ts';
 import type { Link, Upload } from './links.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 const { shardSegmentBytesMax, shardWindowBytesMax, shardPartBytesMax, blockBytesMax } = limits;
+const partBytesMin = 8 << 10;
 /** Blocks at hand that nobody asks for at the moment, and for how long. */
 const idleBlocksMax = 16;
 const idleMsMax = 2_000;
@@ -26,15 +28,15 @@ export class Uploads {
   readonly #core: Core;
   readonly #cap: TokenBucket;
   readonly #opened = new Map<Block, Opened>();
-  readonly #isLeech: (link: Link) => boolean;
+  readonly #choker: Pick<Choker, 'isLeech' | 'rateOut'>;
   /** Whose turn was last. */
   #turn: Link | null = null;
   /** Since the last look: whether there was nothing to send although there was room. */
   wasIdle = true;
 
-  constructor(core: Core, isLeech: (link: Link) => boolean) {
+  constructor(core: Core, choker: Pick<Choker, 'isLeech' | 'rateOut'>) {
     this.#core = core;
-    this.#isLeech = isLeech;
+    this.#choker = choker;
     const rate = core.options.upBytesPerSecond;
     this.#cap = new TokenBucket(rate, Math.max(shardPartBytesMax, rate / 4), core.now);
   }
@@ -95,6 +97,14 @@ export class Uploads {
     }
   }
 
+  /** The link has taken its part: it is on its way. */
+  room(link: Link): void {
+    link.hasRoom = true;
+    link.recentOut += link.partBytes;
+    link.partBytes = 0;
+    this.serve();
+  }
+
   /** Sends parts while links have room. */
   serve(): void {
     for (;;) {
@@ -111,16 +121,26 @@ export class Uploads {
     let after = -1;
     for (const link of this.#core.links.values()) {
       if (link.uploads.length === 0) continue;
-      if (!this.#isLeech(link)) isBusy = true;
+      if (!this.#choker.isLeech(link)) isBusy = true;
       if (!link.hasRoom || this.#opened.get((link.uploads[0] as Upload).block)?.size === undefined) continue;
       ready.push(link);
       if (link === this.#turn) after = ready.length - 1;
     }
     if (!isBusy) this.wasIdle = true;
-    const fair = isBusy ? ready.filter((link) => !this.#isLeech(link)) : ready;
+    const mayGoOn = (link: Link) =>
+      !this.#choker.isLeech(link) || link.sending === (link.uploads[0] as Upload).block;
+    const fair = isBusy ? ready.filter(mayGoOn) : ready;
     if (fair.length === 0) return null;
     const at = after < 0 ? 0 : fair.indexOf(ready[after] as Link) + 1;
     return fair[at % fair.length] as Link;
+  }
+
+  /** Shorter over a thin uplink, where what is said meanwhile waits behind a part. */
+  get #partBytes(): number {
+    const { rateOut } = this.#choker;
+    return rateOut === 0
+      ? shardPartBytesMax
+      : Math.min(shardPartBytesMax, Math.max(partBytesMin, rateOut / 8));
   }
 
   /** False when the cap is reached. */
@@ -129,7 +149,7 @@ export class Uploads {
     const { block, file, index, offset, end } = upload;
     const size = this.#opened.get(block)?.size as number;
     const rest = Math.max(0, end - offset);
-    const length = Math.ceil(rest / Math.max(1, Math.ceil(rest / shardPartBytesMax)));
+    const length = Math.ceil(rest / Math.max(1, Math.ceil(rest / this.#partBytes)));
     if (length === 0) {
       this.#dequeue(link, upload);
       return true;
@@ -149,7 +169,7 @@ export class Uploads {
 
   #count(link: Link, length: number): void {
     link.gaveBytes += length;
-    link.recentOut += length;
+    link.partBytes = length;
     this.#core.upBytes += length;
     if (link.useful > 0 && link.rateIn < 1 && link.recentIn === 0) link.unrequited += length;
   }
@@ -157,8 +177,7 @@ export class Uploads {
   /** It was given whole: an honest peer will announce it. */
   #owe(link: Link, block: Block, size: number): void {
     if (link.unannounced.has(block) || link.unannounced.size >= 256) return;
-    link.unannounced.set(block, size);
-    link.unannouncedBytes += size;
+    link.unannounced.set(block, { size, at: this.#core.now });
   }
 
   #dequeue(link: Link, upload: Upload): void {

@@ -1,0 +1,350 @@
+/** What is asked of whom, and what is served to whom. How it defends itself is in defences.test.ts. */
+import { describe, expect, it } from 'vitest';
+import { limits } from '#protocol/limits.ts';
+import { kib, MachineRig, manifest, mib, seeded } from '../testing/machine-rig.ts';
+
+const range = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+describe('the exchange asks', () => {
+  it('for the rarest first, and among equals for any', () => {
+    const file = manifest(8, 64 * kib);
+    const firsts = new Set<number>();
+    for (let seed = 0; seed < 12; seed++) {
+      const rig = new MachineRig({ random: seeded(seed) });
+      rig.feed({ t: 'expect', ms: 60_000 });
+      rig.feed({ t: 'want', file });
+      rig.peer(1, file, range(8), { serves: false });
+      rig.peer(2, file, [0, 1, 2, 3, 4, 5], { serves: false });
+      rig.frame(1, { t: 'unchoke' });
+      const asked = rig.sent(1, 'req').map(({ index }) => index);
+      // 6 and 7 are with one peer only.
+      expect(new Set(asked.slice(0, 2))).toEqual(new Set([6, 7]));
+      firsts.add(asked[2] as number);
+    }
+    expect(firsts.size).toBeGreaterThan(2);
+  });
+
+  it('a peer for a MiB at a time, and for more as it comes, a block ahead', () => {
+    const file = manifest(4, mib);
+    const rig = new MachineRig();
+    rig.feed({ t: 'expect', ms: 60_000 });
+    rig.feed({ t: 'want', file });
+    rig.peer(1, file, range(4));
+    const inFlight = (received: number) =>
+      rig.sent(1, 'req').reduce((sum, { length }) => sum + length, 0) - received;
+    expect(inFlight(0), 'little at first').toBe(256 * kib);
+    let received = 0;
+    for (const index of [
+      rig.sent(1, 'req')[0]?.index as number,
+      rig.sent(1, 'req').at(-1)?.index as number,
+    ]) {
+      for (let at = 0; at < mib && received < mib; at += 32 * kib) {
+        rig.part(1, file, index, at, 32 * kib);
+        received += 32 * kib;
+        expect(inFlight(received)).toBeLessThanOrEqual(limits.shardWindowBytesMax);
+      }
+    }
+    expect(inFlight(received)).toBeGreaterThan(limits.shardWindowBytesMax - limits.shardSegmentBytesMax);
+    expect(new Set(rig.sent(1, 'req').map(({ index }) => index)).size).toBe(2);
+  });
+
+  it('less at a time of a peer whose answers take long, so that small frames get through', () => {
+    const file = manifest(40);
+    const rig = new MachineRig();
+    rig.feed({ t: 'expect', ms: 60_000 });
+    rig.feed({ t: 'want', file });
+    rig.peer(1, file, range(40));
+    for (let i = 0; i < 40; i++) {
+      rig.now += 3_000;
+      const { index = 0, offset = 0, length = 0 } = rig.sent(1, 'req')[i] ?? {};
+      for (let at = 0; at < length; at += 32 * kib) rig.part(1, file, index, offset + at, 32 * kib);
+    }
+    expect(rig.sent(1, 'req').at(-1)?.length).toBe(32 * kib);
+  });
+
+  it('only for the blocks that are wanted: rows or layers one by one', () => {
+    const file = manifest(20, 64 * kib);
+    const rig = new MachineRig();
+    rig.peer(1, file, []);
+    rig.feed({ t: 'want', file, indices: [3, 17] });
+    rig.bits(1, file, range(20));
+    rig.pass(3_000);
+    expect(new Set(rig.sent(1, 'req').map(({ index }) => index))).toEqual(new Set([3, 17]));
+    expect(rig.of('origin')).toEqual([]);
+  });
+
+  it('urgent blocks before all others', () => {
+    const file = manifest(30);
+    const rig = new MachineRig();
+    rig.feed({ t: 'expect', ms: 60_000 });
+    rig.peer(1, file, []);
+    rig.feed({ t: 'want', file });
+    rig.feed({ t: 'want', file, indices: [21], urgent: true });
+    rig.peer(2, file, range(29), { serves: false });
+    rig.bits(1, file, range(30));
+    expect(rig.sent(1, 'req')[0]?.index).toBe(21);
+  });
+
+  it('for a block of unknown size in stretches, as long as there is more', () => {
+    const cid = 'alone';
+    const file = { id: cid, blocks: [cid], sizes: [0] };
+    const rig = new MachineRig();
+    rig.feed({ t: 'expect', ms: 60_000 });
+    rig.feed({ t: 'want', file, urgent: true });
+    rig.peer(1, file, [0]);
+    expect(rig.sent(1, 'req')).toHaveLength(1);
+    const told = { id: cid, blocks: [cid], sizes: [300 * kib] };
+    rig.part(1, told, 0, 0);
+    expect(rig.sent(1, 'req').at(-1)).toMatchObject({ offset: 256 * kib, length: 44 * kib });
+    rig.effects = rig.effects.filter(({ t }) => t !== 'check');
+    for (let at = 52_429; at < 300 * kib; at += 52_429) rig.part(1, told, 0, at);
+    expect(rig.of('check')).toHaveLength(1);
+  });
+
+  it('another for an urgent block when the first is silent, and takes the request back from the slower', () => {
+    const file = manifest(1);
+    const rig = new MachineRig();
+    rig.feed({ t: 'expect', ms: 60_000 });
+    rig.feed({ t: 'want', file, urgent: true });
+    rig.peer(1, file, [0]);
+    rig.peer(2, file, [0]);
+    expect(rig.sent(2, 'req')).toHaveLength(0);
+    rig.pass(500);
+    expect(rig.sent(2, 'req').length).toBeGreaterThan(0);
+    rig.block(2, file, 0);
+    expect(rig.sent(1, 'cancel')).toHaveLength(1);
+    // What the first had on its way may still come.
+    rig.part(1, file, 0, 0);
+    expect(rig.dropped(1)).toBeUndefined();
+  });
+
+  it('somebody else at once when a peer leaves', () => {
+    const file = manifest(1);
+    const rig = new MachineRig();
+    rig.feed({ t: 'expect', ms: 60_000 });
+    rig.feed({ t: 'want', file });
+    rig.peer(1, file, [0]);
+    rig.peer(2, file, [0]);
+    rig.clear();
+    rig.feed({ t: 'unlink', link: 1 });
+    expect(rig.sent(2, 'req')[0]).toMatchObject({ index: 0, offset: 0 });
+    expect(rig.of('origin')).toHaveLength(0);
+  });
+
+  it('within its cap', () => {
+    const file = manifest(64);
+    const rig = new MachineRig({ downBytesPerSecond: mib });
+    rig.feed({ t: 'expect', ms: 60_000 });
+    rig.feed({ t: 'want', file });
+    for (let link = 1; link <= 8; link++) rig.peer(link, file, range(64));
+    const asked = () =>
+      range(9)
+        .flatMap((link) => rig.sent(link, 'req'))
+        .reduce((sum, { length }) => sum + length, 0);
+    expect(asked()).toBeLessThanOrEqual(mib);
+    rig.pass(1_000);
+    expect(asked()).toBeLessThanOrEqual(2.5 * mib);
+    expect(asked()).toBeGreaterThanOrEqual(mib);
+  });
+});
+
+describe('the origin is asked', () => {
+  it('for what nobody has, two at a time, and neighbours are told', () => {
+    const file = manifest(10);
+    const rig = new MachineRig();
+    rig.feed({ t: 'want', file });
+    expect(rig.of('origin')).toHaveLength(2);
+    rig.peer(1, file, []);
+    const [first] = rig.of('origin');
+    rig.clear();
+    rig.feed({ t: 'origin', cid: first?.cid as string, outcome: 'ok', size: 256 * kib });
+    expect(rig.of('origin')).toHaveLength(1);
+    expect(rig.sent(1, 'have')).toHaveLength(1);
+    expect(rig.sent(1, 'pend')).toHaveLength(1);
+  });
+
+  it('for nothing that a neighbour has or is fetching', () => {
+    const file = manifest(4);
+    const rig = new MachineRig();
+    rig.peer(1, file, []);
+    rig.feed({ t: 'want', file });
+    expect(rig.of('origin'), 'the neighbour has not said yet what it has').toHaveLength(0);
+    rig.bits(1, file, [0]);
+    rig.frame(1, { t: 'unchoke' });
+    rig.effects.splice(0);
+    const asked = new Set(rig.of('origin').map(({ cid }) => cid));
+    expect(asked.has('f-0')).toBe(false);
+    const other = new MachineRig();
+    other.peer(1, file, []);
+    other.feed({ t: 'want', file, indices: [2] });
+    other.frame(1, { t: 'pend', file: file.id, indices: [2] });
+    other.bits(1, file, []);
+    other.pass(4_500);
+    expect(other.of('origin')).toHaveLength(0);
+    other.pass(1_000);
+    expect(other.of('origin').map(({ cid }) => cid)).toEqual(['f-2']);
+  });
+
+  it('while links are on their way, only after the time that they may take', () => {
+    const file = manifest(1);
+    const rig = new MachineRig();
+    rig.feed({ t: 'expect', ms: 1_500 });
+    rig.feed({ t: 'want', file });
+    rig.pass(1_400);
+    expect(rig.of('origin')).toHaveLength(0);
+    rig.pass(200);
+    expect(rig.of('origin')).toHaveLength(1);
+  });
+
+  it('again after a pause when somebody else holds the lease, and for other blocks meanwhile', () => {
+    const file = manifest(3);
+    const rig = new MachineRig();
+    rig.feed({ t: 'want', file });
+    const [first] = rig.of('origin');
+    rig.feed({ t: 'origin', cid: first?.cid as string, outcome: 'busy', retryMs: 400 });
+    rig.pass(150);
+    const asked = rig.of('origin').map(({ cid }) => cid);
+    expect(new Set(asked).size).toBe(3);
+    rig.feed({ t: 'origin', cid: asked[1] as string, outcome: 'ok', size: 256 * kib });
+    rig.pass(2_000);
+    expect(rig.of('origin').filter(({ cid }) => cid === first?.cid).length).toBeGreaterThan(1);
+  });
+
+  it('whatever peers say they have, when nothing comes of it', () => {
+    const file = manifest(1);
+    const rig = new MachineRig();
+    rig.feed({ t: 'want', file, urgent: true });
+    rig.clear();
+    const other = new MachineRig();
+    other.peer(1, file, [0], { serves: false });
+    other.feed({ t: 'want', file, urgent: true });
+    other.bits(1, file, [0]);
+    other.pass(1_400);
+    expect(other.of('origin')).toHaveLength(0);
+    other.pass(300);
+    expect(other.of('origin')).toHaveLength(1);
+  });
+
+  it('no more once nobody can have the block', () => {
+    const file = manifest(1);
+    const rig = new MachineRig();
+    rig.feed({ t: 'want', file });
+    rig.feed({ t: 'origin', cid: 'f-0', outcome: 'missing' });
+    expect(rig.of('lost')).toEqual([{ t: 'lost', cid: 'f-0', outcome: 'missing' }]);
+    expect(rig.machine.wakeAt).toBe(Infinity);
+  });
+
+  it('in vain while it is off, and the block still comes from a peer', () => {
+    const file = manifest(1);
+    const rig = new MachineRig();
+    rig.feed({ t: 'want', file });
+    rig.feed({ t: 'origin', cid: 'f-0', outcome: 'failed' });
+    expect(rig.of('lost')).toHaveLength(0);
+    rig.peer(1, file, [0]);
+    rig.block(1, file, 0);
+    expect(rig.machine.isHeld('f-0')).toBe(true);
+  });
+});
+
+describe('the exchange serves', () => {
+  const ask = (rig: MachineRig, link: number, file: { id: string }, index: number) =>
+    rig.frame(link, { t: 'req', file: file.id, index, offset: 0, length: 256 * kib });
+
+  it('nothing that it was not told to hold', () => {
+    const file = manifest(2);
+    const rig = new MachineRig();
+    rig.feed({ t: 'hold', file, indices: [0] });
+    rig.peer(1, file, []);
+    rig.frame(1, { t: 'need', needs: true });
+    ask(rig, 1, file, 1);
+    ask(rig, 1, { id: 'output' }, 0);
+    expect(rig.sent(1, 'no').map(({ reason }) => reason)).toEqual(['unknown', 'unknown']);
+    expect(rig.of('open')).toHaveLength(0);
+    const told = rig.sent(1, 'bits')[0]?.bits;
+    expect([...(told ?? [])]).toEqual([1]);
+  });
+
+  it('not a byte more of what is withdrawn', () => {
+    const file = manifest(1);
+    const rig = new MachineRig();
+    rig.feed({ t: 'hold', file });
+    rig.peer(1, file, []);
+    rig.frame(1, { t: 'need', needs: true });
+    ask(rig, 1, file, 0);
+    rig.feed({ t: 'opened', cid: 'f-0', size: 256 * kib });
+    expect(rig.of('part')).toHaveLength(1);
+    rig.feed({ t: 'gone', cids: ['f-0'] });
+    rig.feed({ t: 'room', link: 1 });
+    expect(rig.of('part')).toHaveLength(1);
+    expect(rig.sent(1, 'gone')).toHaveLength(1);
+    expect(rig.sent(1, 'no')).toHaveLength(1);
+  });
+
+  it('a block whole, in parts of one message each', () => {
+    const file = manifest(1, mib);
+    const rig = new MachineRig();
+    rig.feed({ t: 'hold', file });
+    rig.peer(1, file, []);
+    rig.frame(1, { t: 'need', needs: true });
+    for (let i = 0; i < 4; i++) {
+      rig.frame(1, { t: 'req', file: 'f', index: 0, offset: i * 256 * kib, length: 256 * kib });
+    }
+    rig.feed({ t: 'opened', cid: 'f-0', size: mib });
+    let next = 0;
+    for (let i = 0; i < rig.of('part').length; i++) {
+      const part = rig.of('part')[i];
+      expect(part?.offset).toBe(next);
+      expect(part?.length).toBeLessThanOrEqual(limits.shardPartBytesMax);
+      next += part?.length ?? 0;
+      rig.feed({ t: 'room', link: 1 });
+    }
+    expect(next).toBe(mib);
+    expect(rig.of('open')).toHaveLength(1);
+  });
+
+  it('a block by its own name when it stands in a file', () => {
+    const file = manifest(3);
+    const rig = new MachineRig();
+    rig.feed({ t: 'hold', file });
+    rig.feed({ t: 'link', link: 1, contributor: null });
+    rig.frame(1, { t: 'bits', file: 'f-2', ask: true, count: 1, bits: Uint8Array.of(0) });
+    expect(rig.sent(1, 'bits').at(-1)).toMatchObject({ file: 'f-2', count: 1, bits: Uint8Array.of(1) });
+  });
+
+  it('within its cap', () => {
+    const file = manifest(32);
+    const rig = new MachineRig({ upBytesPerSecond: 500_000 });
+    rig.feed({ t: 'hold', file });
+    rig.peer(1, file, []);
+    rig.frame(1, { t: 'need', needs: true });
+    let given = 0;
+    for (let second = 0; second < 4; second++) {
+      for (let i = 0; i < 2; i++) ask(rig, 1, file, 2 * second + i);
+      for (let i = 0; i < 10; i++) {
+        for (const bytes of rig.drain().values()) given += bytes;
+        rig.pass(100);
+      }
+    }
+    expect(given).toBeLessThan(500_000 * 4.5);
+    expect(given).toBeGreaterThan(500_000 * 3.4);
+  });
+
+  it('who comes while places are free at once, and the rest by turns', () => {
+    const file = manifest(4);
+    const rig = new MachineRig({ slotsMin: 2, slotsMax: 4 });
+    rig.feed({ t: 'hold', file });
+    for (let link = 1; link <= 6; link++) {
+      rig.peer(link, file, []);
+      rig.frame(link, { t: 'need', needs: true });
+    }
+    const served = () => rig.machine.stats().peers.filter(({ isServed }) => isServed).length;
+    expect(served()).toBe(1);
+    const seen = new Set<number>();
+    for (let i = 0; i < 40; i++) {
+      rig.pass(2_000);
+      for (const { link, isServed } of rig.machine.stats().peers) if (isServed) seen.add(link);
+      expect(served()).toBeLessThanOrEqual(4);
+    }
+    expect(seen.size).toBe(6);
+  });
+});
