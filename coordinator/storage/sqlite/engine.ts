@@ -182,7 +182,7 @@ export class SqliteEngine implements Engine {
           await sync();
         }
       } catch (cause) {
-        this.#broken = storageFailed(cause);
+        this.#broken = syncFailed(cause);
       }
       for (const { done, failed } of callers) {
         if (this.#broken) failed(this.#broken);
@@ -242,6 +242,15 @@ export function storageFailed(cause: unknown): AtollError {
   return new AtollError(
     'storage_failed',
     'The database could not be written. Check the disk space and permissions of the data directory.',
+    { cause },
+  );
+}
+
+/** What a disk has not taken it may have dropped, so a second try that succeeds would prove nothing: only reading it all again does. */
+function syncFailed(cause: unknown): AtollError {
+  return new AtollError(
+    'storage_failed',
+    'The disk did not take what was written, so nothing more is acknowledged. Check it, and start the coordinator again.',
     { cause },
   );
 }
