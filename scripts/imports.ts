@@ -26,7 +26,7 @@ const arrows: Record<string, RegExp> = {
   coordinator:
     /^(protocol|coordinator|contracts\/abi)\/|^kernels\/(model|programs|tensor)\/|^kernels\/ops\/.*(spec|cpu)\.ts$|^kernels\/device\/cpu\.ts$/,
   contracts: /^(protocol|contracts)\//,
-  web: /^(protocol|web)\/|^contracts\/abi\/|^workers\/(runtime\/view|browser\/(start|conformance))\.ts$/,
+  web: /^(protocol|web)\/|^contracts\/abi\/|^workers\/(runtime\/view|browser\/(start|conformance|kept-folder))\.ts$/,
 };
 /** Nobody but themselves and the tests import these. */
 const privateFolders = /^(test|bench|examples|scripts)\//;

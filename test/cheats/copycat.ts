@@ -168,5 +168,6 @@ function bound(control: ContributorControl): ContributorControl {
     resume: () => control.resume(),
     stop: () => control.stop(),
     subscribe: (onView) => control.subscribe(onView),
+    forgetBlocks: () => control.forgetBlocks(),
   };
 }

@@ -12,8 +12,15 @@ interface Scripted {
 declare global {
   interface Window {
     scripted?: Scripted;
+    keptBytes?: number;
   }
 }
+
+/** As much as the test says, until it is deleted. */
+export const keptHere = {
+  bytes: async () => window.keptBytes ?? 0,
+  remove: async () => void (window.keptBytes = 0),
+};
 
 export async function createContributorHere(): Promise<ContributorControl> {
   const scripted: Scripted = { calls: [], show: () => undefined };
@@ -24,6 +31,7 @@ export async function createContributorHere(): Promise<ContributorControl> {
     pause: note('pause'),
     resume: note('resume'),
     stop: note('stop'),
+    forgetBlocks: note('forgetBlocks'),
     subscribe: async (onView) => {
       scripted.show = onView;
     },

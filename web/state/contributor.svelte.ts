@@ -26,6 +26,8 @@ export interface ContributorPorts {
   /** Loads the contributor's code and makes one, not yet started. */
   create: () => Promise<ContributorControl>;
   api: Pick<Api, 'contributor'>;
+  /** What this origin keeps of blocks, while no contributor runs. */
+  kept?: { bytes: () => Promise<number>; remove: () => Promise<void> };
 }
 
 export type Action = 'start' | 'pause' | 'resume' | 'stop';
@@ -39,6 +41,8 @@ export class ContributorState {
   /** Whether Start was ever pressed: from then on there are figures to show. */
   begun = $state(false);
   busy = $state<Action | null>(null);
+  /** Bytes of blocks that are kept on this device, as far as is known. */
+  keptBytes = $state(0);
 
   readonly #ports: ContributorPorts;
   #control: ContributorControl | null = null;
@@ -56,6 +60,23 @@ export class ContributorState {
   get mainAction(): Exclude<Action, 'stop'> {
     if (!this.running) return 'start';
     return this.view.phase === 'paused' ? 'resume' : 'pause';
+  }
+
+  /** Looks what is kept from an earlier visit. Starts nothing. */
+  async lookAtKept(): Promise<void> {
+    this.keptBytes = (await this.#ports.kept?.bytes()) ?? 0;
+  }
+
+  /** Deletes every block that is kept. False when something is left, as while another tab uses it. */
+  async forgetBlocks(): Promise<boolean> {
+    try {
+      await (this.#control?.forgetBlocks() ?? this.#ports.kept?.remove());
+      return true;
+    } catch {
+      return false;
+    } finally {
+      if (!this.running) await this.lookAtKept();
+    }
   }
 
   async act(action: Action): Promise<void> {
@@ -103,6 +124,7 @@ export class ContributorState {
 
   #show(view: ContributorView): void {
     this.view = view;
+    if (view.kept) this.keptBytes = view.kept.heldBytes;
     const verdicts = view.agreed + view.rejected;
     if (verdicts !== this.#verdicts && view.contributor !== null) {
       this.#verdicts = verdicts;

@@ -24,6 +24,9 @@ class Control implements ContributorControl {
   async stop() {
     this.calls.push('stop');
   }
+  async forgetBlocks() {
+    this.calls.push('forgetBlocks');
+  }
   async subscribe(onView: (view: ContributorView) => void) {
     this.calls.push('subscribe');
     this.show = onView;

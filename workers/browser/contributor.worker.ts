@@ -4,11 +4,13 @@
  */
 import * as Comlink from 'comlink';
 import { AtollError } from '#protocol/errors.ts';
-import { MemoryBlockCache } from '../runtime/block-cache.ts';
+import { limits } from '#protocol/limits.ts';
 import { createRuntime } from '../runtime/contributor.ts';
 import { kernelCompute, type KernelBackend } from '../runtime/kernel-compute.ts';
 import type { Logger } from '../runtime/ports.ts';
 import type { ContributorControl, ContributorView } from '../runtime/view.ts';
+import { KeptBlockCache } from '../storage/kept-cache.ts';
+import { openRemoteShelf } from '../storage/remote-shelf.ts';
 import { httpBlocks } from '../transport/http-blocks.ts';
 import { systemClock, systemRandom } from '../transport/platform.ts';
 import { webSocketTransport } from '../transport/web-socket.ts';
@@ -28,16 +30,21 @@ const notice =
   'This browser refuses storage, so the key of this tab, and with it the name under which credit is booked, is gone when the tab closes.';
 
 let control: ContributorControl | null = null;
+let cache: KeptBlockCache | null = null;
 
 const api = {
   /** Makes the contributor and starts it. Views go to `onView`, beginning with the present one. */
   async start(options: WorkerOptions, onView: (view: ContributorView) => unknown): Promise<void> {
     const { url, backend, allowSoftware, threads } = options;
-    const { signer, isKept } = await loadSigner();
+    const [{ signer, isKept }, shelf] = await Promise.all([
+      loadSigner(),
+      openRemoteShelf(limits.keptBytesMax),
+    ]);
+    cache = new KeptBlockCache(shelf);
     const ports = {
       transport: webSocketTransport(url, systemClock),
       source: httpBlocks(url),
-      cache: new MemoryBlockCache(),
+      cache,
       compute: kernelCompute(
         backend,
         { allowSoftware, threads, gpu: pageGpu, tuning: storedTuning(tell) },
@@ -54,7 +61,11 @@ const api = {
   },
   pause: async () => control?.pause(),
   resume: async () => control?.resume(),
-  stop: async () => control?.stop(),
+  stop: async () => {
+    await control?.stop();
+    await cache?.close();
+  },
+  forgetBlocks: async () => control?.forgetBlocks(),
 };
 export type WorkerApi = typeof api;
 

@@ -17,6 +17,8 @@ import { parseValue } from '#protocol/codec/cbor.ts';
 import { networkSchema, routes } from '#protocol/http/api.ts';
 import { findChromium } from '#scripts/find-chromium.ts';
 import type { ContributorControl, ContributorView } from '../runtime/view.ts';
+import type { Shelf } from '../storage/ports.ts';
+import type { openRemoteShelf } from '../storage/remote-shelf.ts';
 import type { createContributor } from './start.ts';
 import type { storedTuning } from './tuning-store.ts';
 
@@ -26,6 +28,11 @@ declare global {
     storedTuning: typeof storedTuning;
     control: ContributorControl;
     views: ContributorView[];
+    openRemoteShelf: typeof openRemoteShelf;
+    kept: { keptBytes: () => Promise<number> };
+    shelf?: Shelf;
+    /** The n-th of any number of blocks. */
+    block: (n: number) => Promise<[cid: string, bytes: Uint8Array]>;
   }
 }
 
@@ -71,7 +78,7 @@ describe('createContributor', () => {
     const page = await open(withGpu, { backend: 'reference' });
     await page.evaluate(() => window.control.start());
     const first = await until(page, (v) => v.phase === 'waiting');
-    expect(page.workers()).toHaveLength(1);
+    expect(page.workers()).toHaveLength(2); // and the one that owns the disk
     await page.evaluate(() => window.control.pause());
     await until(page, (v) => v.phase === 'paused');
     await page.evaluate(() => window.control.resume());
@@ -227,6 +234,115 @@ async function launch(...args: string[]): Promise<Browser> {
 
 type Options = Omit<Parameters<typeof createContributor>[0], 'url'>;
 
+describe('blocks on disk', () => {
+  it('are read again after a reload, and are gone when they are deleted', async () => {
+    const page = await open(withGpu, { backend: 'reference' });
+    const other = await withGpu.newContext();
+    const fellow = await other.newPage();
+    await fellow.goto(coordinator.url);
+    await make(fellow, { backend: 'reference' });
+    for (const each of [page, fellow]) await each.evaluate(() => window.control.start());
+    const first = await coordinator.ensureJob(testJob({}, 'before'), testText());
+    await coordinator.settled(first, 1);
+    const before = await until(page, (v) => (v.kept?.heldBytes ?? 0) > 0 && v.phase === 'waiting');
+    expect(before.kept?.why).toBeUndefined();
+    await page.evaluate(() => window.control.stop());
+    await page.reload();
+    expect(await page.evaluate(() => window.kept.keptBytes())).toBeGreaterThan(0);
+    await make(page, { backend: 'reference' });
+    await page.evaluate(() => window.control.start());
+    const started = await until(page, (v) => v.phase === 'waiting');
+    expect(started.kept?.heldBytes).toBeGreaterThan(0);
+    // Another job that begins with the same checkpoint and text.
+    const second = await coordinator.ensureJob(testJob({}, 'after'), testText());
+    await coordinator.settled(second, 1);
+    const after = await until(page, (v) => (v.kept?.readBytes ?? 0) > 0);
+    expect(after.rejected).toBe(0);
+    // Late verdicts may still bring outputs to the disk; the inputs are gone.
+    const held = await page.evaluate(() => window.kept.keptBytes());
+    await page.evaluate(() => window.control.forgetBlocks());
+    expect(await page.evaluate(() => window.kept.keptBytes())).toBeLessThan(held / 2);
+    await page.evaluate(() => window.control.stop());
+    await page.evaluate(() => window.control.forgetBlocks());
+    expect(await page.evaluate(() => window.kept.keptBytes())).toBe(0);
+    await other.close();
+  });
+
+  it('survive a tab that is killed in the middle of a write, and tabs share them', async () => {
+    const page = await open(withGpu, {});
+    const put = async (at: Page, from: number, to: number) =>
+      at.evaluate(
+        async ([a, b]) => {
+          window.shelf ??= await window.openRemoteShelf(64 << 20);
+          for (let n = a; n < b; n++) await window.shelf.keep(...(await window.block(n)));
+          return window.shelf.figures.heldBytes;
+        },
+        [from, to] as const,
+      );
+    const found = async (at: Page, count: number) =>
+      at.evaluate(async (many) => {
+        window.shelf ??= await window.openRemoteShelf(64 << 20);
+        let right = 0;
+        for (let n = 0; n < many; n++) {
+          const [cid, bytes] = await window.block(n);
+          const there = await window.shelf.find(cid);
+          if (there && there.length === bytes.length && there.every((b, i) => b === bytes[i])) right++;
+        }
+        return right;
+      }, count);
+    expect(await put(page, 0, 8)).toBe(8 << 20);
+    const tab = await context.newPage();
+    await tab.goto(coordinator.url);
+    expect(await found(tab, 8)).toBe(8);
+    await put(tab, 8, 12);
+    // What the first tab did not know of it finds all the same, for it asks the folder.
+    expect(await found(page, 12)).toBe(12);
+    // A block that a crash cut off, and one that was changed.
+    await tab.evaluate(async () => {
+      const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle('atoll-blocks');
+      for (const [n, size] of [
+        [2, 1000],
+        [3, 1 << 20],
+      ] as const) {
+        const [cid] = await window.block(n);
+        const out = await (await folder.getFileHandle(cid)).createWritable();
+        await out.write(new Uint8Array(size));
+        await out.close();
+      }
+    });
+    await page.reload();
+    expect(await found(page, 12)).toBe(10);
+    expect(await put(page, 2, 4)).toBe(12 << 20);
+    expect(await page.evaluate(async () => (await window.shelf?.clear(), window.kept.keptBytes()))).toBe(0);
+  });
+
+  it('are kept in memory where storage is refused, and the view says why', async () => {
+    const page = await open(withGpu, { backend: 'reference' });
+    await prelude(
+      page,
+      "self.Worker=class extends Worker{constructor(){super('/none.js',{type:'module'})}};",
+    );
+    await page.evaluate(() => window.control.start());
+    const started = await until(page, (v) => v.phase === 'waiting');
+    expect(started.kept).toMatchObject({ heldBytes: 0, why: expect.stringMatching(/refuses storage/) });
+
+    // The browser itself refuses it.
+    await page.route('**/storage.worker*', async (route) => {
+      const response = await route.fetch();
+      const refuse =
+        "StorageManager.prototype.getDirectory=()=>Promise.reject(new DOMException('no','SecurityError'));";
+      await route.fulfill({ response, body: refuse + (await response.text()) });
+    });
+    const refused = await page.evaluate(async () => {
+      const shelf = await window.openRemoteShelf(1 << 20);
+      await shelf.keep(...(await window.block(1)));
+      return { figures: shelf.figures, found: await shelf.find((await window.block(1))[0]) };
+    });
+    expect(refused.found).toBeUndefined();
+    expect(refused.figures).toMatchObject({ heldBytes: 0, why: expect.stringMatching(/refuses storage/) });
+  });
+});
+
 async function open(browser: Browser, options: Options): Promise<Page> {
   context = await browser.newContext();
   const page = await context.newPage();
@@ -268,9 +384,9 @@ async function until(page: Page, is: (view: ContributorView) => boolean): Promis
 async function buildPage(): Promise<void> {
   const root = path.join(dir, 'page');
   await mkdir(root);
-  const [entry, tuning] = ['start.ts', 'tuning-store.ts'].map((name) =>
-    JSON.stringify(path.join(here, name)),
-  );
+  const names = ['start.ts', 'tuning-store.ts', 'kept-folder.ts', '../storage/remote-shelf.ts'];
+  const [entry, tuning, folder, shelf] = names.map((name) => JSON.stringify(path.join(here, name)));
+  const cids = JSON.stringify(path.join(here, '../../protocol/codec/cid.ts'));
   await writeText(
     path.join(root, 'index.html'),
     '<!doctype html><script type="module" src="./main.js"></script>',
@@ -278,7 +394,14 @@ async function buildPage(): Promise<void> {
   await writeText(
     path.join(root, 'main.js'),
     `import { createContributor } from ${entry}; window.createContributor = createContributor;
-    import { storedTuning } from ${tuning}; window.storedTuning = storedTuning;`,
+    import { storedTuning } from ${tuning}; window.storedTuning = storedTuning;
+    import * as kept from ${folder}; window.kept = kept;
+    import { openRemoteShelf } from ${shelf}; window.openRemoteShelf = openRemoteShelf;
+    import { cidOfBlock } from ${cids};
+    window.block = async (n) => {
+      const bytes = new Uint8Array(1 << 20).fill(n + 1);
+      return [await cidOfBlock(bytes), bytes];
+    };`,
   );
   await build({
     configFile: false,

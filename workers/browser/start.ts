@@ -7,6 +7,7 @@ import { AtollError, type Problem, toProblem } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
 import type { ContributorControl, ContributorView } from '../runtime/view.ts';
 import type { WorkerApi } from './contributor.worker.ts';
+import { deleteKept } from './kept-folder.ts';
 
 export interface ContributorOptions {
   /** The coordinator's http(s) address, such as `location.origin`. */
@@ -105,6 +106,13 @@ class PageContributor implements ContributorControl {
   async subscribe(onView: (view: ContributorView) => void): Promise<void> {
     this.#listeners.add(onView);
     onView(this.#view);
+  }
+
+  async forgetBlocks(): Promise<void> {
+    if (this.#live) return answer(this.#live, this.#live.remote.forgetBlocks());
+    await deleteKept();
+    const { kept } = this.#view;
+    if (kept) this.#show({ ...this.#view, kept: { ...kept, heldBytes: 0 } });
   }
 
   #show(view: ContributorView): void {

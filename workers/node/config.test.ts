@@ -21,6 +21,8 @@ describe('parseConfig', () => {
       name: 'local-1',
       keyFile: '/data/local-1.key',
       tuningFile: '/data/gpu-tuning.json',
+      cacheDir: '/data/blocks',
+      cacheBytes: 1 << 30,
       logLevel: 'info',
       exitWithParent: false,
     });

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import * as v from 'valibot';
 import { threadsMax } from '#kernels/index.ts';
 import { AtollError } from '#protocol/errors.ts';
+import { limits } from '#protocol/limits.ts';
 import { contributeUrl } from '../transport/web-socket.ts';
 
 export const exitCodes = {
@@ -29,6 +30,9 @@ Contributes this machine to an Atoll network until it is stopped.
   --allow-software       let WebGPU use a software adapter, for tests
   --name LABEL           shown with the device, and names the key file               (ATOLL_NAME)
   --data-dir DIR         where the key and a GPU's tuned shapes are kept             (ATOLL_DATA_DIR, ~/.local/share/atoll)
+  --cache DIR            downloaded blocks are kept here over restarts; contributors  (ATOLL_CACHE, DIR/blocks)
+                         of one machine may share it
+  --cache-bytes N        how much of that at most; 0 keeps them in memory only       (ATOLL_CACHE_BYTES, ${limits.keptBytesMax})
   --key-file FILE        the key itself; made with mode 0600 if it is missing        (ATOLL_KEY_FILE, DIR/LABEL.key)
   --log-level LEVEL      debug, info, warn, error or silent                          (ATOLL_LOG_LEVEL, info)
   --exit-with-parent     stop when standard input closes
@@ -78,6 +82,12 @@ const configSchema = v.object({
   name: v.optional(labelSchema),
   keyFile: v.string(),
   tuningFile: v.string(),
+  cacheDir: v.string(),
+  cacheBytes: v.pipe(
+    v.string(),
+    v.regex(/^\d{1,15}$/, '--cache-bytes takes a number of bytes'),
+    v.transform(Number),
+  ),
   logLevel: v.picklist(
     ['debug', 'info', 'warn', 'error', 'silent'],
     '--log-level must be debug, info, warn, error or silent',
@@ -99,6 +109,8 @@ export function parseConfig(args: string[], env: NodeJS.ProcessEnv): Config | 'h
     threads: flags.threads ?? env['ATOLL_THREADS'] ?? String(defaultThreads()),
     name,
     keyFile: flags['key-file'] ?? env['ATOLL_KEY_FILE'] ?? path.join(dataDir, `${name ?? 'contributor'}.key`),
+    cacheDir: flags.cache ?? env['ATOLL_CACHE'] ?? path.join(dataDir, 'blocks'),
+    cacheBytes: flags['cache-bytes'] ?? env['ATOLL_CACHE_BYTES'] ?? String(limits.keptBytesMax),
     tuningFile: path.join(dataDir, 'gpu-tuning.json'),
     logLevel: flags['log-level'] ?? env['ATOLL_LOG_LEVEL'] ?? 'info',
     exitWithParent: flags['exit-with-parent'] ?? false,
@@ -120,6 +132,8 @@ function parseFlags(args: string[]) {
         name: { type: 'string' },
         'data-dir': { type: 'string' },
         'key-file': { type: 'string' },
+        cache: { type: 'string' },
+        'cache-bytes': { type: 'string' },
         'log-level': { type: 'string' },
         'exit-with-parent': { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },

@@ -1,7 +1,7 @@
 /** A headless contributor put together: keys, thread, socket, gateway, cache. `main.ts` runs it; tests and cheats may use its ports. */
 import type { Signer } from '#protocol/messages/contribution.ts';
 import { MemoryBlockCache } from '../runtime/block-cache.ts';
-import type { Compute, Logger, RuntimePorts } from '../runtime/ports.ts';
+import type { BlockCache, Compute, Logger, RuntimePorts } from '../runtime/ports.ts';
 import { httpBlocks } from '../transport/http-blocks.ts';
 import { systemClock, systemRandom } from '../transport/platform.ts';
 import { webSocketTransport } from '../transport/web-socket.ts';
@@ -12,14 +12,16 @@ export interface NodePortsOptions {
   signer: Signer;
   compute: Compute;
   log: Logger;
+  /** In memory unless given. */
+  cache?: BlockCache;
 }
 
 /** The real ports of a contributor in Node, each of which may be replaced before `createRuntime`. */
-export function nodePorts({ url, signer, compute, log }: NodePortsOptions): RuntimePorts {
+export function nodePorts({ url, signer, compute, log, cache }: NodePortsOptions): RuntimePorts {
   return {
     transport: webSocketTransport(url, systemClock),
     source: httpBlocks(url),
-    cache: new MemoryBlockCache(),
+    cache: cache ?? new MemoryBlockCache(),
     compute,
     signer,
     clock: systemClock,

@@ -8,6 +8,8 @@ import { AtollError, codeOf, type Problem, toProblem } from '#protocol/errors.ts
 import { limits } from '#protocol/limits.ts';
 import { createRuntime } from '../runtime/contributor.ts';
 import type { ContributorControl, ContributorView } from '../runtime/view.ts';
+import { KeptBlockCache } from '../storage/kept-cache.ts';
+import { openNodeShelf } from '../storage/node-shelf.ts';
 import { type Config, exitCodes, help, parseConfig } from './config.ts';
 import { nodePorts } from './contributor.ts';
 import { loadSigner } from './key-file.ts';
@@ -47,7 +49,8 @@ async function contribute(config: Config, log: pino.Logger): Promise<number> {
   const signer = await loadSigner(config.keyFile);
   const named = name ? { name } : {};
   const compute = threadCompute({ backend, allowSoftware, threads, tuningFile, log, ...named });
-  const control = createRuntime(nodePorts({ url, signer, compute, log }));
+  const cache = new KeptBlockCache(await openNodeShelf(config.cacheDir, config.cacheBytes, log));
+  const control = createRuntime(nodePorts({ url, signer, compute, log, cache }));
   const ended = Promise.withResolvers<number>();
   await control.subscribe(viewLogger(log));
   let hasFailed = false;
@@ -62,6 +65,7 @@ async function contribute(config: Config, log: pino.Logger): Promise<number> {
   await control.start();
   const code = await ended.promise;
   await Promise.race([control.stop(), new Promise((resolve) => setTimeout(resolve, stopMsMax))]);
+  await cache.close();
   log.info({ code }, 'Stopped.');
   return code;
 }

@@ -27,7 +27,7 @@ import type { Link } from './ports.ts';
 export interface ExchangePorts {
   /** Where verified blocks are kept and read from. */
   shelf: Pick<BlockCache, 'has' | 'find' | 'add'>;
-  /** The coordinator's gateway. `conflict`, `rate_limited` (with `details.retryMs`): somebody else is fetching it, come back. */
+  /** The coordinator's gateway. `leased`, `rate_limited` (with `details.retryMs`): somebody else is fetching it, come back. */
   origin: BlockSource;
   clock: Clock;
   /** Uniform in [0, 1). */
@@ -375,7 +375,7 @@ export class ShardExchange implements BlockSource {
       const code = codeOf(error);
       const told = (error as Partial<AtollError>).details?.['retryMs'];
       const retryMs = typeof told === 'number' ? told : retryMsDefault;
-      if (code === 'conflict' || code === 'rate_limited') {
+      if (code === 'leased' || code === 'rate_limited') {
         return this.#feed({ t: 'origin', cid, outcome: 'busy', retryMs });
       }
       return this.#feed({ t: 'origin', cid, outcome: code === 'not_found' ? 'missing' : 'failed' });

@@ -16,7 +16,14 @@ class Contributor implements ContributorControl {
   readonly #ports: RuntimePorts;
   readonly #notice: string | undefined;
   readonly #publisher: ViewPublisher;
-  readonly #figures: Figures = { agreed: 0, rejected: 0, credit: 0, bytesDown: 0, bytesUp: 0 };
+  readonly #figures: Figures = {
+    agreed: 0,
+    rejected: 0,
+    credit: 0,
+    bytesDown: 0,
+    bytesUp: 0,
+    blockBytesDown: 0,
+  };
   #run: Run | null = null;
   #stopping: Promise<void> | null = null;
 
@@ -60,9 +67,19 @@ class Contributor implements ContributorControl {
     this.#publisher.subscribe(onView);
   }
 
+  async forgetBlocks(): Promise<void> {
+    await this.#ports.cache.clear?.();
+    this.#publisher.changed();
+  }
+
   #view(): ContributorView {
     const view = this.#run?.view() ?? this.#stoppedView();
-    return this.#notice === undefined ? view : { ...view, notice: this.#notice };
+    const { kept } = this.#ports.cache;
+    return {
+      ...view,
+      ...(kept ? { kept } : {}),
+      ...(this.#notice === undefined ? {} : { notice: this.#notice }),
+    };
   }
 
   #stoppedView(): ContributorView {

@@ -52,6 +52,8 @@ export interface BlockCache extends BlockStore {
   publish(cid: Cid): void;
   /** What is kept beyond this session; not there where nothing is. */
   readonly kept?: KeptBlocks;
+  /** Forgets what is kept beyond this session. Throws `storage_failed`. */
+  clear?(): Promise<void>;
 }
 
 /** What of the blocks outlives a session, as a person is shown it. Bytes. */

@@ -17,7 +17,9 @@ import type { ContributorView } from './view.ts';
 import { describe, sentence, type Situation } from './wording.ts';
 
 /** What outlives a run: the figures a person sees. */
-export type Figures = Pick<ContributorView, 'agreed' | 'rejected' | 'credit' | 'bytesDown' | 'bytesUp'>;
+export type Figures = Pick<ContributorView, 'agreed' | 'rejected' | 'credit' | 'bytesDown' | 'bytesUp'> & {
+  blockBytesDown: number;
+};
 
 type Introduction = Pick<FrameOf<FromContributor, 'hello'>, 'device' | 'probe' | 'programs'>;
 
@@ -341,7 +343,10 @@ export class Run {
     const ports = { ...this.#ports, settlement: this.#settlement };
     const hand = new UnitInHand(lease, this.#session.network, device, ports, {
       changed: () => this.#onProgress(hand),
-      downloaded: (bytes) => this.#onTraffic(bytes, 0),
+      downloaded: (bytes) => {
+        this.figures.blockBytesDown += bytes;
+        this.#onTraffic(bytes, 0);
+      },
     });
     this.#hand = hand;
     this.#deviceBusy = true;

@@ -3,6 +3,7 @@
  */
 import type { DeviceInfo } from '#protocol/messages/frames.ts';
 import type { Problem } from '#protocol/errors.ts';
+import type { KeptBlocks } from './ports.ts';
 
 export type Phase =
   | 'stopped'
@@ -35,6 +36,10 @@ export interface ContributorView {
   credit: number;
   bytesDown: number;
   bytesUp: number;
+  /** Of `bytesDown`, blocks: what was downloaded, wherever from. */
+  blockBytesDown?: number;
+  /** What is kept of blocks beyond this session, and how much of it was read in place of a download. */
+  kept?: KeptBlocks;
 }
 
 /** What the page holds in its hand (through comlink) and the headless shell too. */
@@ -46,4 +51,6 @@ export interface ContributorControl {
   /** Gives the lease back, disconnects, releases the device. */
   stop(): Promise<void>;
   subscribe(onView: (view: ContributorView) => void): Promise<void>;
+  /** Deletes every block that is kept beyond this session. Throws `storage_failed`. */
+  forgetBlocks(): Promise<void>;
 }

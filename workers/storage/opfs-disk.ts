@@ -6,9 +6,9 @@
 import type { Cid } from '#protocol/codec/cid.ts';
 import { AtollError } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
+import { opfsFolder } from './opfs-folder.ts';
 import type { Disk } from './ports.ts';
 
-export const opfsFolder = 'atoll-blocks';
 const notesName = 'used.json';
 const lockName = 'atoll-blocks';
 
