@@ -4,6 +4,7 @@ import * as v from 'valibot';
 import { AtollError } from '#protocol/errors.ts';
 import { addressSchema } from '#protocol/messages/hex.ts';
 import type { P2pOptions } from './p2p/p2p.ts';
+import type { KuboOptions } from './pinning/kubo.ts';
 import type { HttpOptions } from './routes/http-side.ts';
 import type { S3Options } from './storage/blobs-s3.ts';
 import type { StoreOptions } from './stores.ts';
@@ -98,6 +99,9 @@ const configSchema = v.object({
   s3Region: v.optional(v.pipe(v.string(), v.trim()), 'us-east-1'),
   s3AccessKeyId: text,
   s3SecretAccessKey: text,
+  /** An IPFS node (Kubo's RPC API) that checkpoints are pinned at as rounds close, and what it wants in Authorization. */
+  ipfsApiUrl: urlOf('https:', 'http:'),
+  ipfsApiAuthorization: text,
   /** The operator's own contributors, whose word is final: addresses, comma-separated. */
   referees: v.optional(addressList, ''),
   /** Whether contributors may find each other through this coordinator. */
@@ -128,6 +132,8 @@ const environment: Record<keyof ConfigFlags, string> = {
   s3Region: 'S3_REGION',
   s3AccessKeyId: 'S3_ACCESS_KEY_ID',
   s3SecretAccessKey: 'S3_SECRET_ACCESS_KEY',
+  ipfsApiUrl: 'IPFS_API_URL',
+  ipfsApiAuthorization: 'IPFS_API_AUTHORIZATION',
   referees: 'ATOLL_REFEREES',
   p2p: 'ATOLL_P2P',
   turnUrls: 'ATOLL_TURN_URLS',
@@ -193,4 +199,13 @@ export function blockStoreOf(config: Config): S3Options | null {
 export function storeOptionsOf(config: Config): Omit<StoreOptions, 'dataDir'> {
   const { databaseUrl, natsUrl, referees } = config;
   return { databaseUrl, natsUrl, referees, blockStore: blockStoreOf(config) };
+}
+
+/** Where checkpoints are pinned, or null for nowhere. */
+export function pinningOf({
+  ipfsApiUrl: url,
+  ipfsApiAuthorization: authorization,
+}: Config): KuboOptions | null {
+  if (url === '') return null;
+  return authorization === '' ? { url } : { url, authorization };
 }

@@ -11,6 +11,8 @@ import type { Hex } from 'viem';
 import type { Anchor } from './anchor/port.ts';
 import type { ApiKeys } from './routes/api-keys.ts';
 import { noIce, openP2p, type P2p, type P2pOptions } from './p2p/p2p.ts';
+import { type KuboOptions, pinAtKubo } from './pinning/kubo.ts';
+import { Pinner } from './pinning/pinner.ts';
 import { type Door, openDoor } from './routes/door.ts';
 import { createHttpSide, type HttpOptions } from './routes/http-side.ts';
 import { roundsOfJob } from './routes/job-routes.ts';
@@ -44,6 +46,8 @@ export interface CoordinatorOptions extends HttpOptions, StoreOptions {
   /** Rounds in all, for jobs that say nothing else. */
   stopAfterRounds?: number;
   timing?: Partial<Timing>;
+  /** An IPFS node that checkpoints are pinned at as rounds close. */
+  pinning?: KuboOptions | null;
   onRound?: (job: Cid, summary: RoundSummary) => void;
   onAnchor?: (job: Cid, round: number, anchor: NonNullable<RoundSummary['anchor']>) => void;
 }
@@ -94,8 +98,17 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     });
     undo.push(() => collector.close());
     const parts = { ...stores, directory, events, metrics, p2p };
-    const service = createService(options, parts);
+    const service: Service = createService(
+      { ...options, onRound: (job, summary) => onRound(job, summary) },
+      parts,
+    );
     undo.push(() => service.close());
+    const pinner = options.pinning ? createPinner(options.pinning, options, metrics, service) : null;
+    undo.push(async () => pinner?.close());
+    const onRound = (job: Cid, summary: RoundSummary) => {
+      pinner?.add(summary.checkpoint);
+      options.onRound?.(job, summary);
+    };
     await service.start();
     const { door, keys } = await openRoutes(options, parts, service);
     undo.push(async () => {
@@ -122,6 +135,20 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     await unwind();
     throw error;
   }
+}
+
+function createPinner(
+  at: KuboOptions,
+  options: CoordinatorOptions,
+  metrics: Metrics,
+  service: Service,
+): Pinner {
+  const get = (cid: Cid) => service.queries.block(cid);
+  return new Pinner({
+    pin: (cid, signal) => pinAtKubo(at, cid, get, signal),
+    outcome: (outcome) => metrics.pin(outcome),
+    log: options.logger ?? silentLogger,
+  });
 }
 
 interface Outside {

@@ -23,6 +23,7 @@ export class Metrics {
   readonly #requestSeconds: Histogram;
   readonly #gatewayBytes: Counter;
   readonly #originLeases: Counter;
+  readonly #pins: Counter;
 
   constructor(sources: MetricSources) {
     const registers = [this.registry];
@@ -72,6 +73,12 @@ export class Metrics {
       labelNames: ['outcome'],
       registers,
     });
+    this.#pins = new Counter({
+      name: 'atoll_pins_total',
+      help: 'Checkpoints handed to the IPFS node that pins them, by how that ended.',
+      labelNames: ['outcome'],
+      registers,
+    });
     gauge(registers, 'atoll_contributors_online', 'Contributors connected now.', sources.contributorsOnline);
     gauge(registers, 'atoll_event_streams', 'Event streams open now.', sources.eventStreams);
     const { relayConnections, relayReservations } = sources;
@@ -106,6 +113,10 @@ export class Metrics {
 
   originLease(outcome: 'granted' | 'wait'): void {
     this.#originLeases.inc({ outcome });
+  }
+
+  pin(outcome: 'pinned' | 'failed' | 'dropped'): void {
+    this.#pins.inc({ outcome });
   }
 
   round(): void {
