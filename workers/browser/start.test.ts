@@ -253,8 +253,8 @@ describe('blocks on disk', () => {
     await page.evaluate(() => window.control.start());
     const started = await until(page, (v) => v.phase === 'waiting');
     expect(started.kept?.heldBytes).toBeGreaterThan(0);
-    // Another job that begins with the same checkpoint and text.
-    const second = await coordinator.ensureJob(testJob({}, 'after'), testText());
+    // Another job that begins with the same checkpoint and text; its units are others.
+    const second = await coordinator.ensureJob(testJob({ warmup: 5 }, 'after'), testText());
     await coordinator.settled(second, 1);
     const after = await until(page, (v) => (v.kept?.readBytes ?? 0) > 0);
     expect(after.rejected).toBe(0);
@@ -323,7 +323,7 @@ describe('blocks on disk', () => {
       "self.Worker=class extends Worker{constructor(){super('/none.js',{type:'module'})}};",
     );
     await page.evaluate(() => window.control.start());
-    const started = await until(page, (v) => v.phase === 'waiting');
+    const started = await until(page, (v) => v.device !== null);
     expect(started.kept).toMatchObject({ heldBytes: 0, why: expect.stringMatching(/refuses storage/) });
 
     // The browser itself refuses it.
