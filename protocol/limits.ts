@@ -134,6 +134,8 @@ export const limits = {
   /** Frames that a peer may send at once, and a second from then on. */
   shardFramesBurst: 8_192,
   shardFramesPerSecond: 2_048,
+  /** Bytes that a data channel is filled with at once; it is filled again when half of them are gone. */
+  linkBufferBytes: 4 << 20,
   /** Bytes that wait to be sent to, or read from, one peer before the link is given up. */
   linkQueueBytesMax: 8 << 20,
   linkReadBytesMax: 4 << 20,

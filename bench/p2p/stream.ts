@@ -19,7 +19,7 @@ interface Run {
 }
 
 export async function streamRows(say: Say, quick: boolean): Promise<BenchRow[]> {
-  const [rounds, bytes] = quick ? [3, 16 << 20] : [15, 64 << 20];
+  const [rounds, bytes] = quick ? [5, 16 << 20] : [15, 64 << 20];
   const pages = await openPages();
   try {
     const contest = await prepare(pages, bytes);
@@ -33,7 +33,8 @@ export async function streamRows(say: Say, quick: boolean): Promise<BenchRow[]> 
       const one = await timed(pages.pid, idle, bytes, contest[first]);
       const two = await timed(pages.pid, idle, bytes, contest[first === 'raw' ? 'stream' : 'raw']);
       pairs.push(first === 'raw' ? { raw: one, stream: two } : { raw: two, stream: one });
-      say(`  ${mibOf(pairs.at(-1)?.raw)} raw, ${mibOf(pairs.at(-1)?.stream)} stream`);
+      const last = pairs.at(-1);
+      say(`  ${told(last?.raw)} raw, ${told(last?.stream)} stream`);
     }
     return rowsOf(pairs, bytes);
   } finally {
@@ -41,7 +42,8 @@ export async function streamRows(say: Say, quick: boolean): Promise<BenchRow[]> 
   }
 }
 
-const mibOf = (run?: Run) => `${((run?.rate ?? 0) / 2 ** 20).toFixed(1)} MiB/s`;
+const told = (run?: Run) =>
+  `${((run?.rate ?? 0) / 2 ** 20).toFixed(1)} MiB/s with ${run?.cpuSeconds.toFixed(2)} CPU-seconds`;
 
 function rowsOf(pairs: readonly { raw: Run; stream: Run }[], bytes: number): BenchRow[] {
   const rates = median(pairs.map(({ raw, stream }) => stream.rate / raw.rate));

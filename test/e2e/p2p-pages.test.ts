@@ -1,5 +1,6 @@
 /** Links between pages of a real Chromium, and between a page and Node, over real WebRTC, signalled by the coordinator's relay. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { limits } from '#protocol/limits.ts';
 import { endWebRtc } from '#workers/node/p2p-transport.ts';
 import type { Libp2pTransport } from '#workers/p2p/libp2p/transport.ts';
 import { openPages, type Pages } from '#workers/p2p/testing/pages.ts';
@@ -41,6 +42,26 @@ it('a page reaches a page, and blocks go there and back', async () => {
   await b.page.close();
   await a.page.waitForFunction(() => globalThis.p2pPage.counts().links === 0);
   await a.page.close();
+});
+
+it('a connection that has ended leaves the memory of the page', async () => {
+  const [a, b] = [await pages.peer(), await pages.peer()];
+  const session = await a.page.context().newCDPSession(a.page);
+  const used = async () => {
+    await session.send('HeapProfiler.collectGarbage');
+    const { connectionsLeft } = await a.page.evaluate(() => globalThis.p2pPage.counts());
+    return limits.peerConnectionsMax - connectionsLeft;
+  };
+  for (let i = 0; i < 4; i++) {
+    await a.page.evaluate((id) => globalThis.p2pPage.dial(id), b.id);
+    expect(await used()).toBeGreaterThan(0);
+    await a.page.evaluate((id) => globalThis.p2pPage.closeLink(id), b.id);
+    await b.page.waitForFunction(() => globalThis.p2pPage.counts().links === 0);
+  }
+  // The last may still be held by what is running down.
+  await expect.poll(used, { timeout: 20_000 }).toBeLessThan(2);
+  await a.page.close();
+  await b.page.close();
 });
 
 it('a page reaches Node, and Node a page', async () => {

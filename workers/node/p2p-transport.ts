@@ -8,7 +8,7 @@
 import { AtollError } from '#protocol/errors.ts';
 import type { OpenOptions } from '../p2p/libp2p/open.ts';
 import type { Libp2pTransport } from '../p2p/libp2p/transport.ts';
-import { failInit, keepInit } from '../p2p/libp2p/webrtc.ts';
+import { failInit, keepInit, tellClosed } from '../p2p/libp2p/webrtc.ts';
 
 let isRepaired = false;
 
@@ -17,7 +17,7 @@ function repair(prototype: RTCPeerConnection): void {
   isRepaired = true;
   /** Candidates of those that offer and have no answer yet. */
   const held = new WeakMap<RTCPeerConnection, Event[]>();
-  const { dispatchEvent, createDataChannel } = prototype;
+  const { dispatchEvent, createDataChannel, close } = prototype;
   const setRemoteDescription: (this: RTCPeerConnection, to: RTCSessionDescriptionInit) => Promise<void> =
     prototype.setRemoteDescription;
   prototype.createDataChannel = function (label, options) {
@@ -25,6 +25,10 @@ function repair(prototype: RTCPeerConnection): void {
     if (this.signalingState !== 'stable' && !held.has(this)) held.set(this, []);
     failInit(this, channel);
     return channel;
+  };
+  prototype.close = function () {
+    close.call(this);
+    tellClosed(this);
   };
   prototype.dispatchEvent = function (event) {
     keepInit(event);

@@ -22,9 +22,6 @@ export interface LinkParts {
 /** A frame up to this size travels with its length in one message. */
 const smallBytes = 1 << 14;
 
-/** libp2p stops filling at 2 MiB. */
-const refillBytes = 1 << 20;
-
 export class StreamLink implements Link {
   readonly peer: string;
   readonly direction: 'outbound' | 'inbound';
@@ -194,10 +191,10 @@ export class StreamLink implements Link {
   }
 }
 
-/** libp2p fills a data channel again only when it has run empty, so that it idles in between (a third of the rate on a busy machine). */
+/** libp2p fills a data channel again only when it has run empty; so it would idle while a busy page gets round to it. */
 function refillEarly(stream: Stream): void {
   const { channel } = stream as { channel?: RTCDataChannel };
-  if (channel) channel.bufferedAmountLowThreshold = refillBytes;
+  if (channel) channel.bufferedAmountLowThreshold = limits.linkBufferBytes / 2;
 }
 
 function withHead(sizeBytes: number, piece: Uint8Array): Uint8Array {

@@ -33,7 +33,10 @@ export function createNode({ privateKey, webRtc, rtcConfiguration }: NodeOptions
     transports: [
       webSockets(),
       circuitRelayTransport({ reservationCompletionTimeout: reservationMsMax }),
-      webRtc({ rtcConfiguration, dataChannel: { maxMessageSize: messageBytes } }),
+      webRtc({
+        rtcConfiguration,
+        dataChannel: { maxMessageSize: messageBytes, maxBufferedAmount: limits.linkBufferBytes },
+      }),
     ],
     connectionEncrypters: [noise()],
     streamMuxers: [yamux()],

@@ -1,6 +1,6 @@
 /** The repairs of @libp2p/webrtc, against events as a browser sends them, and the count of connections. */
 import { expect, it, vi } from 'vitest';
-import { ConnectionBudget, failInit, keepInit } from './webrtc.ts';
+import { ConnectionBudget, failInit, keepInit, tellClosed } from './webrtc.ts';
 
 function channelOf(label: string) {
   const close = vi.fn<() => void>();
@@ -33,6 +33,14 @@ it.each([
   failInit(connection as unknown as RTCPeerConnection, channel);
   connection.dispatchEvent(new Event('connectionstatechange'));
   expect(heard).toHaveBeenCalledTimes(times);
+});
+
+it('says that a connection is closed', () => {
+  const connection = new EventTarget();
+  const heard = vi.fn<() => void>();
+  connection.addEventListener('close', heard);
+  tellClosed(connection as RTCPeerConnection);
+  expect(heard).toHaveBeenCalledOnce();
 });
 
 it('gives out as many connections as there are', () => {

@@ -1,9 +1,10 @@
 /**
- * @libp2p/webrtc with two repairs, and with a count of RTCPeerConnections where there is a bound on them.
+ * @libp2p/webrtc with three repairs, and with a count of RTCPeerConnections where there is a bound on them.
  *
  * The dialler of a connection opens a data channel 'init', waits until it is open, closes it and waits for its 'close'. The other side closes it on sight;
  * where that comes first, the dialler waits for an event that is past, until its time is up (22% of dials). So the side that did not open it must not close
- * it. And a connection that fails meanwhile is waited for as long: so 'init' says that it did. Remove this when @libp2p/webrtc does both itself.
+ * it. A connection that fails meanwhile is waited for as long: so 'init' says that it did. And libp2p forgets a connection on its event 'close', which no
+ * browser sends: it is sent here, or every connection would stay in memory until the last. Remove this when @libp2p/webrtc does all that itself.
  */
 import type { webRTC } from '@libp2p/webrtc';
 import { AtollError } from '#protocol/errors.ts';
@@ -25,6 +26,11 @@ export function failInit(connection: RTCPeerConnection, channel: RTCDataChannel)
     const isOver = connection.connectionState === 'failed' || connection.connectionState === 'closed';
     if (isOver) channel.dispatchEvent(new Event('error'));
   });
+}
+
+/** Lets libp2p forget a connection that it has closed. */
+export function tellClosed(connection: RTCPeerConnection): void {
+  connection.dispatchEvent(new Event('close'));
 }
 
 /** How many RTCPeerConnections there are in memory, closed ones included: that is what a browser counts. */
@@ -69,6 +75,11 @@ export async function loadInPage(budget: ConnectionBudget): Promise<typeof webRT
       const channel = super.createDataChannel(label, options);
       failInit(this, channel);
       return channel;
+    }
+
+    override close(): void {
+      super.close();
+      tellClosed(this);
     }
   }
   globalThis.RTCPeerConnection = Repaired;

@@ -2,6 +2,7 @@
  * What a page does for tests and measurements of links between pages, told by Node: opens a transport, dials, sends over a link, and over a bare
  * RTCDataChannel between the same two pages, whose signalling Node carries.
  */
+import { limits } from '#protocol/limits.ts';
 import { createKey, signerFromKey } from '#protocol/signer.ts';
 import { connectionsLeft, openPageTransport } from '../../browser/p2p-transport.ts';
 import type { Libp2pTransport } from '../libp2p/transport.ts';
@@ -90,8 +91,9 @@ async function described(connection: RTCPeerConnection): Promise<string> {
   return JSON.stringify(connection.localDescription);
 }
 
-const rawHighBytes = 2 << 20;
-const rawLowBytes = 1 << 20;
+/** As much as a link may have. */
+const rawHighBytes = limits.linkBufferBytes;
+const rawLowBytes = rawHighBytes / 2;
 
 globalThis.p2pPage = {
   async open(url, network) {
