@@ -7,6 +7,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type EmbeddedAnchor, openEmbeddedAnchor } from '#coordinator/anchor/embedded.ts';
+import type { P2pOptions } from '#coordinator/p2p/p2p.ts';
 import { type Coordinator, createCoordinator } from '#coordinator/main.ts';
 import { runJob, type RunOutcome } from '#coordinator/planner/run-job.ts';
 import { createDevice, executeWorkunit, probeDigest } from '#kernels/index.ts';
@@ -82,7 +83,7 @@ export interface Network {
 /** Opens, or opens again, the network of a data directory. */
 export async function openNetwork(
   dataDir: string,
-  { staticDir, port = 0 }: { staticDir?: string; port?: number } = {},
+  { staticDir, port = 0, p2p = null }: { staticDir?: string; port?: number; p2p?: P2pOptions | null } = {},
 ): Promise<Network> {
   const anchor = await openEmbeddedAnchor({
     dir: join(dataDir, 'chain'),
@@ -96,6 +97,7 @@ export async function openNetwork(
     initialCheckpoint,
     probe: probeDigest,
     ...(staticDir ? { staticDir } : {}),
+    p2p,
   });
   const close = async () => {
     await coordinator.close();

@@ -14,7 +14,7 @@ import type { Workunit } from '#protocol/messages/workunit.ts';
 import { trainApply } from '#kernels/programs/train-apply/spec.ts';
 import * as v from 'valibot';
 import { fetchBlock, type FetchPorts } from './block-fetcher.ts';
-import type { BlockCache, ComputeDevice } from './ports.ts';
+import type { BlockCache, ComputeDevice, SwarmPort } from './ports.ts';
 
 /** Rounds up to which packed updates cost less than plain ones, of which those in between need only their deltas. */
 const packedRoundsMax = 2;
@@ -50,14 +50,22 @@ export interface CatchUp {
 }
 
 /** True when the checkpoint is here afterwards. Throws only when `signal` has fired. */
-export async function catchUp(ports: FetchPorts, task: CatchUp): Promise<boolean> {
+export async function catchUp(
+  ports: FetchPorts & { swarm?: Pick<SwarmPort, 'files'> },
+  task: CatchUp,
+): Promise<boolean> {
   const { hint, checkpoint, device, signal } = task;
   const { cache, log } = ports;
   if (!device.programs.includes(trainApply) || (await holdsWhole(cache, checkpoint))) return false;
   if (!(await holdsWhole(cache, hint.from))) return false;
   const made: Cid[] = [];
+  const updates = new Set(hint.updates.flatMap(({ update, packed }) => [update, packed]));
   const blocks: BlockStore = {
-    get: (cid) => fetchBlock(ports, cid, signal, task.onBytes),
+    async get(cid) {
+      const bytes = await fetchBlock(ports, cid, signal, task.onBytes);
+      if (updates.has(cid)) ports.swarm?.files(cid, filesOf(cid, bytes));
+      return bytes;
+    },
     async put(bytes, code) {
       const cid = await cache.put(bytes, code);
       made.push(cid);

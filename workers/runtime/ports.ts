@@ -7,8 +7,8 @@ import type { Hex } from 'viem';
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { AtollError } from '#protocol/errors.ts';
 import type { Signer } from '#protocol/messages/contribution.ts';
-import type { BlockStore } from '#protocol/messages/file.ts';
-import type { DeviceInfo } from '#protocol/messages/frames.ts';
+import type { BlockStore, File } from '#protocol/messages/file.ts';
+import type { DeviceInfo, FrameOf, FromContributor, Neighbour } from '#protocol/messages/frames.ts';
 import type { Result, Workunit } from '#protocol/messages/workunit.ts';
 
 /** One connection to the coordinator, carrying whole encoded frames. */
@@ -112,6 +112,40 @@ export interface Logger {
   error(fields: object, message: string): void;
 }
 
+/** What of a connection to the coordinator the exchange of blocks needs. */
+export interface SwarmSession {
+  readonly network: Hex;
+  send(frame: FrameOf<FromContributor, 'announce' | 'swarm' | 'report'>): void;
+}
+
+/** The exchange of blocks between contributors, as a person is shown it. */
+export interface SwarmView {
+  state: 'off' | 'starting' | 'on';
+  /** Why blocks come from the coordinator alone, in a full sentence. */
+  why?: string;
+  /** Peers by how they are reached, and those that could not be. */
+  direct: number;
+  relayed: number;
+  failed: number;
+  /** Blocks from peers, to peers, and from the coordinator. */
+  peerBytes: number;
+  servedBytes: number;
+  originBytes: number;
+}
+
+/** The exchange of blocks between contributors. Optional: without it every block comes from `source`. */
+export interface SwarmPort {
+  connected(session: SwarmSession): void;
+  disconnected(): void;
+  /** Whom to exchange with from now on. */
+  neighbours(peers: readonly Neighbour[]): void;
+  /** A document is here: its files are fetched ahead of their use, and served. */
+  files(root: Cid, files: readonly File[]): void;
+  view(): SwarmView;
+  /** Leaves the others; `connected` begins anew. */
+  stop(): Promise<void>;
+}
+
 export interface RuntimePorts {
   transport: Transport;
   source: BlockSource;
@@ -121,4 +155,5 @@ export interface RuntimePorts {
   clock: Clock;
   randomBytes: RandomBytes;
   log: Logger;
+  swarm?: SwarmPort;
 }

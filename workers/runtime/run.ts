@@ -106,7 +106,7 @@ export class Run {
     this.#abort.abort(new AtollError('cancelled', 'The contributor stops.'));
     const enough = new AbortController();
     const patience = sleep(this.#ports.clock, limits.stopMsMax, enough.signal).catch(() => {});
-    await Promise.race([Promise.all([this.#connection, this.#keeper.close()]), patience]);
+    await Promise.race([Promise.all([this.#connection, this.#keeper.close(), this.#ports.swarm?.stop()]), patience]);
     enough.abort();
   }
 
@@ -124,6 +124,7 @@ export class Run {
       unit: hand?.program ? { program: hand.program, done: hand.done, total: hand.total } : null,
       pending: this.#settlement.size,
       ...this.figures,
+      ...(this.#ports.swarm ? { swarm: this.#ports.swarm.view() } : {}),
     };
   }
 
@@ -215,6 +216,10 @@ export class Run {
 
   #onReady(session: Session, welcome: FrameOf<FromCoordinator, 'welcome'>): void {
     this.#session = session;
+    this.#ports.swarm?.connected({
+      network: session.network,
+      send: (frame) => void session.send(frame),
+    });
     this.#downReason = null;
     this.#asking = false;
     this.#endWait();
@@ -252,6 +257,7 @@ export class Run {
 
   #offline(): void {
     this.#session = null;
+    this.#ports.swarm?.disconnected();
     this.#asking = false;
     this.#endWait();
     this.#settlement.suspend();
@@ -265,6 +271,7 @@ export class Run {
 
   #onFrame(frame: FromCoordinator): void {
     if (frame.t === 'lease') return this.#onLease(frame);
+    if (frame.t === 'peers') return this.#ports.swarm?.neighbours(frame.peers);
     if (frame.t === 'idle') return this.#onIdle(sentence(frame.reason), frame.retryMs);
     const about = 'assignment' in frame ? frame.assignment : undefined;
     if (frame.t === 'problem' && about === undefined) return this.#onProblem(frame.problem);

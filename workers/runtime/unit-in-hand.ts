@@ -7,9 +7,9 @@ import type { FrameOf, FromCoordinator, SyncHint } from '#protocol/messages/fram
 import { decodeWorkunit, type Result, type Workunit, workunitId } from '#protocol/messages/workunit.ts';
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
-import { catchUp } from './catch-up.ts';
+import { catchUp, filesOf } from './catch-up.ts';
 import { fetchBlock, type FetchPorts, UnitStore } from './block-fetcher.ts';
-import type { ComputeDevice } from './ports.ts';
+import type { ComputeDevice, SwarmPort } from './ports.ts';
 import type { Settlement } from './settlement.ts';
 import { orAborted } from './timing.ts';
 
@@ -22,7 +22,10 @@ export type HandOutcome =
   | { kind: 'late'; error: AtollError }
   | { kind: 'failed'; error: AtollError };
 
-export type HandPorts = FetchPorts & { settlement: Pick<Settlement, 'seal' | 'commit'> };
+export type HandPorts = FetchPorts & {
+  swarm?: Pick<SwarmPort, 'files'>;
+  settlement: Pick<Settlement, 'seal' | 'commit'>;
+};
 
 export interface HandEvents {
   /** Stage or progress changed. */
@@ -152,8 +155,11 @@ export class UnitInHand {
   async #fetchInputs(unit: Workunit, signal: AbortSignal): Promise<void> {
     const cids = [...new Set<Cid>(Object.values(unit.inputs))];
     const onBytes = (count: number) => this.#events.downloaded(count);
-    const fetches = cids.map((cid) => fetchBlock(this.#ports, cid, signal, onBytes));
-    await Promise.all(fetches);
+    const fetch = async (cid: Cid) => {
+      const bytes = await fetchBlock(this.#ports, cid, signal, onBytes);
+      this.#ports.swarm?.files(cid, filesOf(cid, bytes));
+    };
+    await Promise.all(cids.map(fetch));
     this.checkpoint = unit.inputs['checkpoint'] ?? null;
   }
 

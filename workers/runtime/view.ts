@@ -3,7 +3,7 @@
  */
 import type { DeviceInfo } from '#protocol/messages/frames.ts';
 import type { Problem } from '#protocol/errors.ts';
-import type { KeptBlocks } from './ports.ts';
+import type { KeptBlocks, SwarmView } from './ports.ts';
 
 export type Phase =
   | 'stopped'
@@ -40,6 +40,8 @@ export interface ContributorView {
   blockBytesDown?: number;
   /** What is kept of blocks beyond this session, and how much of it was read in place of a download. */
   kept?: KeptBlocks;
+  /** The exchange of blocks with other contributors; not there where this build takes no part. */
+  swarm?: SwarmView;
 }
 
 /** What the page holds in its hand (through comlink) and the headless shell too. */

@@ -1,5 +1,5 @@
-/** Names for lists of blocks: a file by the CID of its canonical form, several files under the CID of the document that lists them, a block by itself. */
-import { encodeCanonical } from '#protocol/codec/cbor.ts';
+/** Names for lists of blocks: a file by the CID of its canonical form, several files by the document that lists them, a block by itself. */
+import { encodeCanonical, linkOf } from '#protocol/codec/cbor.ts';
 import { type Cid, cborCode, cidOfSync } from '#protocol/codec/cid.ts';
 import { limits } from '#protocol/limits.ts';
 import { type File, fileToLinks } from '#protocol/messages/file.ts';
@@ -11,8 +11,12 @@ export function manifestOf(file: File): Manifest {
   return { id, blocks: file.blocks, sizes: sizesOf(file) };
 }
 
-/** All blocks of several files, in this order, under the CID of the document that names them (a checkpoint, an update). */
-export function manifestOfFiles(id: Cid, files: readonly File[]): Manifest {
+/**
+ * All blocks of several files, in this order, under a name of their own that follows from the document that lists them (a checkpoint, an update): the
+ * document's own CID names the one block that it is itself.
+ */
+export function manifestOfFiles(document: Cid, files: readonly File[]): Manifest {
+  const id = cidOfSync(encodeCanonical(['files of', linkOf(document)]), cborCode);
   return { id, blocks: files.flatMap(({ blocks }) => blocks), sizes: files.flatMap(sizesOf) };
 }
 
