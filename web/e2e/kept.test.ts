@@ -121,7 +121,10 @@ describe('blocks on this device', () => {
     const at = await go(0, options);
     await show(at, view(held));
     await group(at).getByRole('button', { name: 'Delete' }).click();
-    const { clientWidth, scrollWidth } = await at.page.evaluate(() => document.documentElement);
+    const { clientWidth, scrollWidth } = await at.page.evaluate(() => ({
+      clientWidth: document.documentElement.clientWidth,
+      scrollWidth: document.documentElement.scrollWidth,
+    }));
     expect(scrollWidth).toBeLessThanOrEqual(clientWidth);
     const folder = process.env['ATOLL_SCREENSHOTS'];
     if (folder) {
