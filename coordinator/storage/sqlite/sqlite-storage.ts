@@ -43,12 +43,11 @@ export interface SqliteOptions extends StorageOptions {
 
 /** Pages kept in memory; and how many the log may have before they move into the file: what is written often moves once. */
 const cacheKiB = 65_536;
-const checkpointPages = 8_192;
+const checkpointPages = 16_384;
 
 /** Throws `bad_config` when the file cannot be opened or written. */
 export async function openSqliteStorage(options: SqliteOptions): Promise<Storage> {
-  const connection = await openDatabase(options.path);
-  const log = options.path === ':memory:' ? null : await Log.open(connection, options.path);
+  const { connection, log } = await openDatabase(options.path);
   // Whatever is read by other ways than the record's finds the tables up to date.
   const db = kyselyOn(connection, () => engine.settle());
   const now = options.now ?? Date.now;
@@ -145,7 +144,13 @@ const selectPlace = 'SELECT job, round FROM slots WHERE unit = ? ORDER BY job, r
 
 const randomBits = (): number => randomBytes(4).readUInt32LE();
 
-async function openDatabase(path: string): Promise<BetterSqlite3.Database> {
+interface Opened {
+  connection: BetterSqlite3.Database;
+  /** Null in memory: nothing is durable there. */
+  log: Log | null;
+}
+
+async function openDatabase(path: string): Promise<Opened> {
   let db: BetterSqlite3.Database | null = null;
   try {
     db = new BetterSqlite3(path);
@@ -154,7 +159,7 @@ async function openDatabase(path: string): Promise<BetterSqlite3.Database> {
     db.pragma(`cache_size = -${cacheKiB}`);
     db.pragma(`wal_autocheckpoint = ${checkpointPages}`);
     await migrate(db);
-    return db;
+    return { connection: db, log: path === ':memory:' ? null : await Log.open(db, path) };
   } catch (cause) {
     db?.close();
     if (cause instanceof AtollError && cause.code === 'bad_config') throw cause;
