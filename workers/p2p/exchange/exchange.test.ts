@@ -1,6 +1,7 @@
 /** What is asked of whom, and what is served to whom. How it defends itself is in defences.test.ts. */
 import { describe, expect, it } from 'vitest';
 import { limits } from '#protocol/limits.ts';
+import { manifestOfBlock } from './manifest.ts';
 import { kib, MachineRig, manifest, mib, seeded } from '../testing/machine-rig.ts';
 
 const range = (count: number) => Array.from({ length: count }, (_, i) => i);
@@ -309,6 +310,33 @@ describe('the exchange serves', () => {
     rig.feed({ t: 'link', link: 1, contributor: null });
     rig.frame(1, { t: 'bits', file: 'f-2', ask: true, count: 1, bits: Uint8Array.of(0) });
     expect(rig.sent(1, 'bits').at(-1)).toMatchObject({ file: 'f-2', count: 1, bits: Uint8Array.of(1) });
+  });
+
+  it('many blocks by themselves without giving up the files that it knows', () => {
+    const file = manifest(3);
+    const rig = new MachineRig();
+    rig.feed({ t: 'hold', file });
+    for (let i = 0; i < limits.publishedBlocksMax + 10; i++)
+      rig.feed({ t: 'hold', file: manifestOfBlock(`output-${i}`) });
+    for (let i = 0; i < limits.shardFilesMax + 10; i++) {
+      const asked = manifestOfBlock(`input-${i}`);
+      rig.feed({ t: 'want', file: asked });
+      rig.feed({ t: 'origin', cid: asked.id, outcome: 'ok', size: 10 });
+    }
+    rig.clear();
+    rig.feed({ t: 'link', link: 1, contributor: null });
+    expect(rig.sent(1, 'bits').map(({ file: id }) => id)).toContain('f');
+    const ask = (id: string) =>
+      rig.frame(1, { t: 'bits', file: id, ask: true, count: 1, bits: Uint8Array.of(0) });
+    for (const id of ['output-9', 'output-4000', 'input-0']) ask(id);
+    expect(rig.sent(1, 'no').map(({ file: id }) => id)).toEqual(['output-9']);
+    expect(rig.sent(1, 'bits').slice(-2)).toMatchObject([
+      { file: 'output-4000', bits: Uint8Array.of(1) },
+      { file: 'input-0', bits: Uint8Array.of(1) },
+    ]);
+    rig.feed({ t: 'gone', cids: ['output-4001'] });
+    ask('output-4001');
+    expect(rig.sent(1, 'no').at(-1)?.file).toBe('output-4001');
   });
 
   it('within its cap', () => {

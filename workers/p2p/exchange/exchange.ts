@@ -3,7 +3,6 @@
  * and who is dropped; it never sees a socket, a store or a clock. Only blocks that it was told to hold, or fetched itself, are ever announced or served.
  */
 import type { Cid } from '#protocol/codec/cid.ts';
-import { limits } from '#protocol/limits.ts';
 import type { ShardFrame } from '#protocol/p2p/frames.ts';
 import { hasBit, makeBits } from './bits.ts';
 import { Choker } from './choker.ts';
@@ -180,7 +179,12 @@ export class Exchange {
 
   /** Before the file is known to anybody, what is here of it: one bitmap tells all. */
   #hold(manifest: Manifest, indices: readonly number[] | undefined): void {
-    const { file, isNew } = this.#core.files.learn(manifest);
+    const { files } = this.#core;
+    const [first] = manifest.blocks;
+    if (first === manifest.id && !files.files.has(first)) {
+      return this.#keep(files.alone(first, manifest.sizes[0] ?? 0), null);
+    }
+    const { file, isNew } = files.learn(manifest);
     for (const index of indices ?? manifest.blocks.keys()) {
       const block = file.blocks[index];
       if (!block || block.held) continue;
@@ -205,6 +209,7 @@ export class Exchange {
     block.wanted = false;
     this.#uploads.withdraw(block);
     this.#core.tell(block, 'gone');
+    this.#core.files.released(block);
   }
 
   #frame(link: Link, frame: ShardFrame): void {
@@ -264,7 +269,7 @@ export class Exchange {
   #fileOf({ file, count }: FrameOf<'bits'>): FileEntry | undefined {
     const { files } = this.#core;
     const block = count === 1 && !files.files.has(file) ? files.blocks.get(file) : undefined;
-    if (!block || files.files.size >= limits.shardFilesMax) return files.files.get(file);
+    if (!block || !files.hasRoom) return files.files.get(file);
     return files.learn({ id: file, blocks: [file], sizes: [block.size] }).file;
   }
 

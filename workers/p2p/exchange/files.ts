@@ -48,6 +48,7 @@ export class Files {
   /** Blocks that are wanted and not held, in no order. */
   readonly open: Block[] = [];
   readonly #places = new Map<Block, number>();
+  readonly #loose = new Set<Block>();
   readonly #onForget: (file: FileEntry) => void;
 
   constructor(onForget: (file: FileEntry) => void) {
@@ -72,20 +73,61 @@ export class Files {
     return { file, isNew: true };
   }
 
-  /** The oldest file that nothing is wanted of goes. */
-  #forgetOne(): void {
+  /** Whether another file can be made known, if need be in the place of one that nothing is wanted of. */
+  get hasRoom(): boolean {
+    return this.files.size < limits.shardFilesMax || this.#idlest() !== undefined;
+  }
+
+  /** Names of single blocks go first, then the oldest. */
+  #idlest(): FileEntry | undefined {
+    let oldest: FileEntry | undefined;
     for (const file of this.files.values()) {
       if (file.blocks.some((block) => block.wanted && !block.held)) continue;
-      this.files.delete(file.id);
-      this.#onForget(file);
-      for (const block of file.blocks) {
-        const at = block.places.findIndex((place) => place.file === file);
-        if (at >= 0) block.places.splice(at, 1);
-        if (block.places.length === 0 && block.downloads.length === 0) this.blocks.delete(block.cid);
-      }
-      return;
+      if (file.blocks.length === 1) return file;
+      oldest ??= file;
     }
-    throw new AtollError('too_large', `More than ${limits.shardFilesMax} files are wanted at once.`);
+    return oldest;
+  }
+
+  #forgetOne(): void {
+    const file = this.#idlest();
+    if (!file)
+      throw new AtollError('too_large', `More than ${limits.shardFilesMax} files are wanted at once.`);
+    this.files.delete(file.id);
+    this.#onForget(file);
+    for (const block of file.blocks) {
+      const at = block.places.findIndex((place) => place.file === file);
+      if (at >= 0) block.places.splice(at, 1);
+      if (block.places.length > 0) continue;
+      if (block.held) this.#loosen(block);
+      else this.blocks.delete(block.cid);
+    }
+  }
+
+  /** A block by itself, which is served to who asks for it by its name but not announced. */
+  alone(cid: Cid, size: number): Block {
+    const block = this.#blockOf(cid, size);
+    if (block.places.length === 0) this.#loosen(block);
+    return block;
+  }
+
+  /** Blocks that stand in no known file: so many at most, the oldest go. */
+  #loosen(block: Block): void {
+    this.#loose.add(block);
+    for (const oldest of this.#loose) {
+      if (this.#loose.size <= limits.publishedBlocksMax) return;
+      this.#loose.delete(oldest);
+      if (oldest.places.length > 0) continue;
+      oldest.held = false;
+      this.blocks.delete(oldest.cid);
+    }
+  }
+
+  /** It is no longer here; where no file names it, nothing is known of it any more. */
+  released(block: Block): void {
+    if (block.places.length > 0) return;
+    this.#loose.delete(block);
+    this.blocks.delete(block.cid);
   }
 
   #blockOf(cid: Cid, size: number): Block {
