@@ -20,6 +20,6 @@ export async function openPageTransport(options: OpenOptions): Promise<Libp2pTra
   ]);
   const transport = await openTransport(options, webRtc);
   // Others would notice a page that is gone only when ICE does, after some 20 seconds.
-  addEventListener('pagehide', () => void transport.stop());
+  addEventListener('pagehide', () => void transport.stop(), { signal: transport.ended });
   return transport;
 }

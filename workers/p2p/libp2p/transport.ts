@@ -92,7 +92,21 @@ export class Libp2pTransport implements PeerTransport {
     return this.#record;
   }
 
+  /** Aborted once the transport was stopped. */
+  get ended(): AbortSignal {
+    return this.#stopped.signal;
+  }
+
   async start(signal: AbortSignal = this.#stopped.signal): Promise<void> {
+    try {
+      await this.#open(signal);
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  async #open(signal: AbortSignal): Promise<void> {
     const { reach, clock, random } = this.#options;
     signal.throwIfAborted();
     await reach.current(signal);
