@@ -74,11 +74,11 @@ export async function requireProgram(program: Program, install = installFromDebi
 
 /**
  * The files of a test run are processes of their own, and one try may take minutes: what could not be installed for one of them is not tried
- * again for the next. Outside of test runs nothing is remembered.
+ * again for the next. The process that begins the run tries first.
  */
 async function onceARun(program: Program, install: () => Promise<void>): Promise<void> {
-  if (!process.env['VITEST']) return install();
-  const note = path.join(tmpdir(), `atoll-without-${program.name}-${process.ppid}`);
+  const run = process.env['VITEST'] ? process.ppid : process.pid;
+  const note = path.join(tmpdir(), `atoll-without-${program.name}-${run}`);
   if (isFresh(note)) throw unavailable(program, readFileSync(note, 'utf8'));
   try {
     await install();
