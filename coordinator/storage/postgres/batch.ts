@@ -1,8 +1,9 @@
 /**
- * The rows that one transaction works on: what has been loaded of them, what the operations of the batch have made of them, and what is to be
- * written. An operation sees what those before it did; one that throws is undone by a journal, so that it leaves nothing.
+ * The rows that one transaction works on: what is known of them, what the operations of the batch have made of them, and what is to be written. An
+ * operation sees what those before it did; one that throws is undone by a journal, so that it leaves nothing.
  *
- * What has not been loaded is a `Miss`. A unit's replicas are loaded with it, under its lock; a contributor's devices with the contributor.
+ * Rows come from the cache until they are `secured`: locked, and seen to be as they are in the database. `needs` are the rows that the outcomes so
+ * far go by and that are not. What nobody knows is a `Miss`. A unit's replicas belong to it, a contributor's devices to the contributor.
  */
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
@@ -16,7 +17,8 @@ import type {
   TableName,
   UnitRow,
 } from '../../record/rows.ts';
-import { type Climate, Miss, type View } from '../../record/view.ts';
+import { type Climate, Miss, type Operation, type View } from '../../record/view.ts';
+import type { KnownContributor, KnownUnit, RowCache } from './cache.ts';
 
 const openStates: ReadonlySet<string> = new Set(['leased', 'committed', 'revealed']);
 
@@ -28,9 +30,9 @@ class TableState<Row> {
   readonly dirty = new Set<string>();
 
   load(key: string, row: Row | null): void {
-    if (this.rows.has(key)) return;
     this.rows.set(key, row);
     if (row) this.stored.add(key);
+    else this.stored.delete(key);
   }
 
   /** What is to be inserted, and what to be updated, in the order of keys. */
@@ -47,8 +49,60 @@ class TableState<Row> {
 
 export const deviceKey = (contributor: Hex, device: string): string => `${contributor} ${device}`;
 
+/** Rows by their keys. */
+export class Keys {
+  readonly units = new Set<Cid>();
+  readonly contributors = new Set<Hex>();
+  readonly accounts = new Set<string>();
+  readonly assignments = new Set<Hex>();
+  /** Contributors whose open replicas are meant. */
+  readonly open = new Set<Hex>();
+
+  add(keys: KeyLists): void {
+    for (const each of keys.units ?? []) this.units.add(each);
+    for (const each of keys.contributors ?? []) this.contributors.add(each);
+    for (const each of keys.accounts ?? []) this.accounts.add(each);
+    for (const each of keys.assignments ?? []) this.assignments.add(each);
+    for (const each of keys.open ?? []) this.open.add(each);
+  }
+
+  without(keys: Keys): Keys {
+    const left = new Keys();
+    left.add({
+      units: [...this.units].filter((each) => !keys.units.has(each)),
+      contributors: [...this.contributors].filter((each) => !keys.contributors.has(each)),
+      accounts: [...this.accounts].filter((each) => !keys.accounts.has(each)),
+      assignments: [...this.assignments].filter((each) => !keys.assignments.has(each)),
+      open: [...this.open].filter((each) => !keys.open.has(each)),
+    });
+    return left;
+  }
+
+  get isEmpty(): boolean {
+    const { units, contributors, accounts, assignments, open } = this;
+    return units.size + contributors.size + accounts.size + assignments.size + open.size === 0;
+  }
+
+  clear(): void {
+    this.units.clear();
+    this.contributors.clear();
+    this.accounts.clear();
+    this.assignments.clear();
+    this.open.clear();
+  }
+}
+
+interface KeyLists {
+  readonly units?: Iterable<Cid>;
+  readonly contributors?: Iterable<Hex>;
+  readonly accounts?: Iterable<string>;
+  readonly assignments?: Iterable<Hex>;
+  readonly open?: Iterable<Hex>;
+}
+
 export class Batch implements View {
   readonly climate: Climate;
+  readonly #cache: RowCache;
   readonly units = new TableState<UnitRow>();
   readonly replicaRows = new TableState<ReplicaRow>();
   readonly contributors = new TableState<ContributorRow>();
@@ -56,53 +110,70 @@ export class Batch implements View {
   readonly #accounts = new Map<string, bigint | null>();
   readonly #changes = new Map<string, bigint>();
   readonly #replicasOf = new Map<Cid, readonly Hex[]>();
+  readonly #devicesOf = new Map<Hex, readonly string[]>();
   /** The unit of each assignment that was asked for; null where there is none. */
   readonly #unitOf = new Map<Hex, Cid | null>();
   readonly #open = new Map<Hex, ReadonlyMap<Hex, ReplicaRow>>();
-  readonly #contributorsLoaded = new Set<Hex>();
+  /** The transaction that wrote each row, as it was loaded; '' where there is none. */
+  readonly versions = { units: new Map<Cid, string>(), contributors: new Map<Hex, string>() };
+  readonly deviceVersions = new Map<string, string>();
+  /** Rows that are locked and known to be as they are. */
+  readonly #secured = new Keys();
+  /** Rows that the outcomes go by. */
+  readonly #required = new Keys();
+  /** Of the operation that runs. */
+  readonly #touched = new Keys();
+  readonly #written = new Set<Cid>();
   readonly #transfers: NewTransfer[] = [];
   readonly #attached: { unit: Cid; cid: Cid }[] = [];
   readonly #published: Cid[] = [];
   readonly #journal: (() => void)[] = [];
 
-  constructor(climate: Climate) {
+  constructor(climate: Climate, cache: RowCache) {
     this.climate = climate;
+    this.#cache = cache;
   }
 
-  // What the database had.
+  // What the database has.
 
   loadAssignment(assignment: Hex, unit: Cid | null): void {
-    if (!this.#unitOf.has(assignment)) this.#unitOf.set(assignment, unit);
+    this.#unitOf.set(assignment, unit);
   }
 
-  loadUnit(cid: Cid, row: UnitRow | null): void {
-    this.units.load(cid, row);
-  }
-
-  /** All replicas of a unit, oldest first. */
-  loadReplicas(unit: Cid, rows: readonly ReplicaRow[]): void {
-    if (this.#replicasOf.has(unit)) return;
+  /** A unit with all its replicas, oldest first; null where there is none. */
+  loadUnit(cid: Cid, known: Pick<KnownUnit, 'row' | 'version' | 'replicas'> | null): void {
+    this.units.load(cid, known?.row ?? null);
+    this.versions.units.set(cid, known?.version ?? '');
+    const replicas = known?.replicas ?? [];
     this.#replicasOf.set(
-      unit,
-      rows.map((row) => row.assignment),
+      cid,
+      replicas.map((row) => row.assignment),
     );
-    for (const row of rows) {
+    for (const row of replicas) {
       this.replicaRows.load(row.assignment, row);
-      this.#unitOf.set(row.assignment, unit);
+      this.#unitOf.set(row.assignment, cid);
     }
   }
 
-  loadContributor(address: Hex, row: ContributorRow | null, devices: readonly DeviceRow[]): void {
-    if (this.#contributorsLoaded.has(address)) return;
-    this.#contributorsLoaded.add(address);
-    this.contributors.load(address, row);
-    for (const device of devices) this.devices.load(deviceKey(address, device.device), device);
+  loadContributor(address: Hex, known: KnownContributor | null): void {
+    for (const device of this.#devicesOf.get(address) ?? [])
+      this.devices.rows.delete(deviceKey(address, device));
+    this.contributors.load(address, known?.row ?? null);
+    this.versions.contributors.set(address, known?.version ?? '');
+    const devices = known?.devices ?? [];
+    this.#devicesOf.set(
+      address,
+      devices.map(({ row }) => row.device),
+    );
+    for (const { row, version } of devices) {
+      this.devices.load(deviceKey(address, row.device), row);
+      this.deviceVersions.set(deviceKey(address, row.device), version);
+    }
   }
 
   loadOpen(contributor: Hex, rows: readonly ReplicaRow[]): void {
-    if (this.#open.has(contributor)) return;
     const open = new Map(rows.map((row) => [row.assignment, row]));
-    // What this batch knows better: replicas of units under its locks.
+    // What this batch knows better: replicas of its units.
     for (const row of this.replicaRows.rows.values()) {
       if (row?.contributor === contributor) keepOpen(open, row);
     }
@@ -110,85 +181,105 @@ export class Batch implements View {
   }
 
   loadAccount(id: string, balance: bigint | null): void {
-    if (!this.#accounts.has(id)) this.#accounts.set(id, balance);
+    this.#accounts.set(id, balance);
   }
 
-  hasUnit(cid: Cid): boolean {
-    return this.#replicasOf.has(cid);
+  /** Devices of a contributor as they were loaded, with their transactions. */
+  devicesOf(address: Hex): Map<string, string> {
+    const names = this.#devicesOf.get(address) ?? [];
+    return new Map(names.map((name) => [name, this.deviceVersions.get(deviceKey(address, name)) ?? '']));
   }
 
-  hasAssignment(assignment: Hex): boolean {
-    return this.#unitOf.has(assignment);
+  /** The balance as it was loaded; null where there is no account, undefined where nobody has looked. */
+  balanceOf(id: string): bigint | null | undefined {
+    return this.#accounts.get(id);
   }
 
-  hasContributor(address: Hex): boolean {
-    return this.#contributorsLoaded.has(address);
+  get secured(): Keys {
+    return this.#secured;
   }
 
-  hasOpen(contributor: Hex): boolean {
-    return this.#open.has(contributor);
+  /** Rows that the outcomes so far go by and that are not secured. */
+  needs(): Keys {
+    return this.#required.without(this.#secured);
   }
 
-  hasAccount(id: string): boolean {
-    return this.#accounts.has(id);
-  }
-
-  /** Units among those loaded that want replicas, in the order of the queue. */
-  wanting(): Cid[] {
-    return [...this.units.rows.values()]
-      .filter((row) => row !== null && row.wanted > 0 && !row.paused)
-      .sort((a, b) => (a as UnitRow).queue - (b as UnitRow).queue)
-      .map((row) => (row as UnitRow).cid);
+  /** A unit as far as it is known, for those who only want to show it. */
+  peek(cid: Cid): UnitRow | null {
+    const row = this.units.rows.get(cid);
+    return row === undefined ? (this.#cache.unit(cid)?.row ?? null) : row;
   }
 
   // The view.
 
   unit(cid: Cid): UnitRow | null {
-    const row = this.units.rows.get(cid);
-    if (row === undefined) throw new Miss({ units: [cid] });
-    return row;
+    this.#knowUnit(cid);
+    return this.units.rows.get(cid) as UnitRow | null;
   }
 
   replicas(unit: Cid): readonly ReplicaRow[] {
-    const list = this.#replicasOf.get(unit);
-    if (!list) throw new Miss({ units: [unit] });
-    return list.map((assignment) => this.replicaRows.rows.get(assignment) as ReplicaRow);
+    return this.#knowUnit(unit).map((assignment) => this.replicaRows.rows.get(assignment) as ReplicaRow);
   }
 
   replica(assignment: Hex): ReplicaRow | null {
-    const row = this.replicaRows.rows.get(assignment);
-    if (row) return row;
-    const unit = this.#unitOf.get(assignment);
-    if (unit === undefined) throw new Miss({ assignments: [assignment] });
-    if (unit !== null && !this.#replicasOf.has(unit)) throw new Miss({ units: [unit] });
-    return null;
+    const unit = this.#unitOf.get(assignment) ?? this.#cache.unitOf(assignment);
+    if (unit === undefined) {
+      if (this.#unitOf.get(assignment) === null) return null;
+      throw new Miss({ assignments: [assignment] });
+    }
+    this.#knowUnit(unit);
+    return this.replicaRows.rows.get(assignment) ?? null;
   }
 
   contributor(address: Hex): ContributorRow | null {
-    const row = this.contributors.rows.get(address);
-    if (row === undefined) throw new Miss({ contributors: [address] });
-    return row;
+    this.#knowContributor(address);
+    return this.contributors.rows.get(address) as ContributorRow | null;
   }
 
   device(contributor: Hex, device: string): DeviceRow | null {
-    const row = this.devices.rows.get(deviceKey(contributor, device));
-    if (row) return row;
-    if (!this.#contributorsLoaded.has(contributor)) throw new Miss({ contributors: [contributor] });
-    return null;
+    this.#knowContributor(contributor);
+    return this.devices.rows.get(deviceKey(contributor, device)) ?? null;
   }
 
   account(id: string): AccountRow | null {
-    const balance = this.#accounts.get(id);
-    if (balance === undefined) throw new Miss({ accounts: [id] });
+    this.#touched.accounts.add(id);
+    if (!this.#accounts.has(id)) {
+      if (!this.#cache.absent.has(id)) throw new Miss({ accounts: [id] });
+      this.#accounts.set(id, null);
+    }
+    const balance = this.#accounts.get(id) as bigint | null;
     const change = this.#changes.get(id);
     if (balance === null && change === undefined) return null;
     return { id, balance: (balance ?? 0n) + (change ?? 0n) };
   }
 
   openReplicas(contributor: Hex): readonly ReplicaRow[] {
-    const open = this.#open.get(contributor);
-    if (!open) throw new Miss({ open: [contributor] });
-    return [...open.values()];
+    this.#touched.open.add(contributor);
+    if (!this.#open.has(contributor)) {
+      const known = this.#cache.open(contributor);
+      if (!known) throw new Miss({ open: [contributor] });
+      this.loadOpen(contributor, known);
+    }
+    return [...(this.#open.get(contributor) as ReadonlyMap<Hex, ReplicaRow>).values()];
+  }
+
+  /** The assignments of a unit, which may come from the cache. */
+  #knowUnit(cid: Cid): readonly Hex[] {
+    this.#touched.units.add(cid);
+    const known = this.#replicasOf.get(cid);
+    if (known) return known;
+    const cached = this.#cache.unit(cid);
+    if (!cached) throw new Miss({ units: [cid] });
+    this.loadUnit(cid, cached);
+    return this.#replicasOf.get(cid) as readonly Hex[];
+  }
+
+  #knowContributor(address: Hex): void {
+    this.#touched.contributors.add(address);
+    if (this.#devicesOf.has(address)) return;
+    const cached = this.#cache.contributor(address);
+    if (!cached) throw new Miss({ contributors: [address] });
+    this.loadContributor(address, cached);
   }
 
   put<T extends TableName>(table: T, row: Rows[T]): void {
@@ -218,20 +309,56 @@ export class Batch implements View {
 
   // One operation after the other.
 
-  /** Runs an operation; what it did is undone when it throws. */
-  attempt<T>(run: () => T): T {
+  /** Runs an operation; what it did is undone when it throws. What its outcome goes by is noted. */
+  attempt<T>({ run, hints }: Operation<T>, offered: readonly Cid[]): T {
     const before = this.#journal.length;
+    this.#touched.clear();
+    this.#written.clear();
     try {
-      return run();
+      return run(this, offered);
     } catch (error) {
       this.#undo(before);
       throw error;
+    } finally {
+      this.#require(hints.search?.kind === 'work' ? offered : null);
     }
+  }
+
+  /** The operation that ran last looked at what it was shown, if anything, and took none of it. */
+  foundNothing(shown: readonly Cid[]): boolean {
+    if (this.#written.size > 0) return false;
+    return shown.length === 0 || shown.some((cid) => this.#touched.units.has(cid));
+  }
+
+  /** Units that were only shown to somebody who asks for work need not be as they were shown, unless one was taken. */
+  #require(shown: readonly Cid[] | null): void {
+    const { units, contributors, accounts, open } = this.#touched;
+    const required = this.#required;
+    const unread = shown && new Set(shown);
+    for (const each of units) if (!unread?.has(each) || this.#written.has(each)) required.units.add(each);
+    for (const each of contributors) required.contributors.add(each);
+    for (const each of accounts) required.accounts.add(each);
+    // Limits on what one may hold are soft across processes.
+    if (!shown) for (const each of open) required.open.add(each);
   }
 
   /** Back to what was loaded. */
   reset(): void {
     this.#undo(0);
+    this.#required.clear();
+    this.units.dirty.clear();
+  }
+
+  /** Forgets units that are not secured; after `reset`. */
+  unload(): void {
+    for (const cid of [...this.#replicasOf.keys()]) {
+      if (this.#secured.units.has(cid)) continue;
+      for (const assignment of this.#replicasOf.get(cid) as readonly Hex[])
+        this.replicaRows.rows.delete(assignment);
+      this.#replicasOf.delete(cid);
+      this.units.rows.delete(cid);
+      this.versions.units.delete(cid);
+    }
   }
 
   #undo(to: number): void {
@@ -239,6 +366,70 @@ export class Batch implements View {
   }
 
   // What to write.
+
+  /** A unit whose replica has changed is written too: that is how others see that what they know of it is old. */
+  touchUnits(): void {
+    for (const assignment of this.replicaRows.dirty) {
+      this.units.dirty.add((this.replicaRows.rows.get(assignment) as ReplicaRow).unit);
+    }
+  }
+
+  /** It has been written, by this transaction: what is known of its rows from now on. */
+  keep(version: string): void {
+    const cache = this.#cache;
+    const writtenAt = performance.now();
+    for (const cid of this.#secured.units) {
+      const row = this.units.rows.get(cid);
+      const dirty = this.units.dirty.has(cid);
+      // What is over is read again should anybody ask.
+      if (!row || (row.phase === 'accepted' && row.wanted === 0)) cache.dropUnit(cid);
+      else {
+        const replicas = (this.#replicasOf.get(cid) as readonly Hex[]).map((each) =>
+          this.replicaRows.rows.get(each),
+        );
+        cache.keepUnit(cid, {
+          row,
+          version: dirty ? version : (this.versions.units.get(cid) as string),
+          replicas: replicas as ReplicaRow[],
+          writtenAt: dirty ? writtenAt : (cache.unit(cid)?.writtenAt ?? 0),
+        });
+      }
+    }
+    for (const assignment of this.replicaRows.dirty) {
+      const row = this.replicaRows.rows.get(assignment) as ReplicaRow;
+      cache.noteReplica(row, openStates.has(row.state));
+    }
+    for (const address of this.#secured.contributors) this.#keepContributor(address, version);
+    for (const id of this.#secured.accounts) {
+      if (this.#accounts.get(id) === null) cache.keepAbsent(id);
+      else cache.absent.delete(id);
+    }
+    for (const id of this.#changes.keys()) cache.absent.delete(id);
+  }
+
+  #keepContributor(address: Hex, version: string): void {
+    const row = this.contributors.rows.get(address);
+    if (!row) return;
+    const devices = (this.#devicesOf.get(address) as readonly string[]).map((name) => {
+      const key = deviceKey(address, name);
+      const known = this.deviceVersions.get(key) as string;
+      return {
+        row: this.devices.rows.get(key) as DeviceRow,
+        version: this.devices.dirty.has(key) ? version : known,
+      };
+    });
+    const known = this.versions.contributors.get(address) as string;
+    this.#cache.keepContributor(address, {
+      ...{ row, devices },
+      version: this.contributors.dirty.has(address) ? version : known,
+    });
+  }
+
+  /** What this batch has in hand is read anew by the next one. */
+  forget(): void {
+    for (const cid of this.#replicasOf.keys()) this.#cache.dropUnit(cid);
+    for (const address of this.#devicesOf.keys()) this.#cache.dropContributor(address);
+  }
 
   get transfers(): readonly NewTransfer[] {
     return this.#transfers;
@@ -260,14 +451,15 @@ export class Batch implements View {
   }
 
   #putUnit(row: UnitRow): void {
-    if (!this.#replicasOf.has(row.cid)) throw new Miss({ units: [row.cid] });
+    this.#knowUnit(row.cid);
+    this.#written.add(row.cid);
     this.#set(this.units, row.cid, row);
   }
 
   #putReplica(row: ReplicaRow): void {
     const { assignment, unit, contributor } = row;
-    const list = this.#replicasOf.get(unit);
-    if (!list) throw new Miss({ units: [unit] });
+    const list = this.#knowUnit(unit);
+    this.#written.add(unit);
     if (this.#set(this.replicaRows, assignment, row) === undefined) {
       this.#replicasOf.set(unit, [...list, assignment]);
       const known = this.#unitOf.get(assignment);
@@ -287,13 +479,18 @@ export class Batch implements View {
   }
 
   #putContributor(row: ContributorRow): void {
-    if (!this.#contributorsLoaded.has(row.address)) throw new Miss({ contributors: [row.address] });
+    this.#knowContributor(row.address);
     this.#set(this.contributors, row.address, row);
   }
 
   #putDevice(row: DeviceRow): void {
-    if (!this.#contributorsLoaded.has(row.contributor)) throw new Miss({ contributors: [row.contributor] });
-    this.#set(this.devices, deviceKey(row.contributor, row.device), row);
+    this.#knowContributor(row.contributor);
+    const { contributor, device } = row;
+    const before = this.#set(this.devices, deviceKey(contributor, device), row);
+    if (before) return;
+    const names = this.#devicesOf.get(contributor) as readonly string[];
+    this.#devicesOf.set(contributor, [...names, device]);
+    this.#journal.push(() => void this.#devicesOf.set(contributor, names));
   }
 
   /** Balances are written as changes, so one that is put becomes the difference to what it was. */

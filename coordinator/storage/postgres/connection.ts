@@ -1,6 +1,7 @@
 /**
  * Connections to PostgreSQL: with time limits on everything, a type for each kind of value, and the kinds of failure told apart.
  */
+import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import { AtollError, codeOf } from '#protocol/errors.ts';
 
@@ -52,6 +53,17 @@ export async function connect(url: string, name: string, pipeline = false): Prom
   }
 }
 
+/** What `send` gives to the connection goes out in one piece: a system call costs as much as a small statement. */
+export function corked<T>(client: pg.Client, send: () => T): T {
+  const { stream } = (client as unknown as { connection: { stream: Duplex } }).connection;
+  stream.cork();
+  try {
+    return send();
+  } finally {
+    stream.uncork();
+  }
+}
+
 /** SQLSTATE of an error that the server sent; null for others, such as a connection that broke. */
 export function sqlState(error: unknown): string | null {
   const code = (error as { code?: unknown } | null)?.code;
@@ -60,7 +72,15 @@ export function sqlState(error: unknown): string | null {
 
 /** The transaction met another one and can simply be run again: deadlock, serialisation, a lock not to be had, a key just taken. */
 export function isCollision(error: unknown): boolean {
-  return ['40P01', '40001', '55P03', '23505'].includes(sqlState(error) ?? '');
+  return ['40P01', '40001', '55P03', '23505', staleState].includes(sqlState(error) ?? '');
+}
+
+/** What a statement of ours that compares versions fails with: a division by zero, which nothing else of ours can do. */
+const staleState = '22012';
+
+/** Rows are not as the transaction took them to be. */
+export function isStale(error: unknown): boolean {
+  return sqlState(error) === staleState;
 }
 
 /** What was to be written is at fault, not the database. */

@@ -6,7 +6,7 @@ import type { Hex } from 'viem';
 import { newContributor } from '../../record/accounts.ts';
 import { createRecord } from '../../record/record.ts';
 import { defaultRecordRules } from '../../record/rules.ts';
-import type { NewTransfer, UnitRow } from '../../record/rows.ts';
+import type { NewTransfer, ReplicaRow, UnitRow } from '../../record/rows.ts';
 import { calm, type Operation, type View } from '../../record/view.ts';
 import { usePostgres } from '../../testing/services.ts';
 import { hex, job, planned, programs } from '../../testing/units.ts';
@@ -23,6 +23,16 @@ const plan = (units: readonly UnitRow[]): Operation<void> => ({
   },
 });
 
+function replicaOf(unit: string, assignment: Hex): ReplicaRow {
+  const who = hex(9, 20);
+  return {
+    ...{ assignment, unit, attempt: 1, purpose: 'vote', contributor: who, owner: who, prefix: '' },
+    ...{ device: '', vendor: '', weight: 1, state: 'leased', leasedAt: 0, deadline: 10, commitment: null },
+    ...{ commitSignature: null, salt: null, digest: null, result: null, revealSignature: null },
+    ...{ credit: 0n, settledAt: null },
+  };
+}
+
 const transfer = (amount: bigint, credit = 'credit:x'): NewTransfer => ({
   ...{ kind: 'earned', debit: 'issued', credit, amount },
   ...{ job, unit: null, assignment: null, reason: 'a test' },
@@ -34,8 +44,8 @@ async function rig(context: TestContext, options: Partial<EngineOptions> = {}) {
   const db = kyselyOn(url);
   onTestFinished(() => db.destroy());
   await migrateToLatest(db, 'postgres');
-  const open = async () => {
-    const engine = await PostgresEngine.open({ url, climate: () => calm, ...options });
+  const open = async (own: Partial<EngineOptions> = {}) => {
+    const engine = await PostgresEngine.open({ url, climate: () => calm, ...options, ...own });
     onTestFinished(() => engine.close());
     return engine;
   };
@@ -209,6 +219,82 @@ describe('several engines on one database', () => {
       }),
     });
     expect(read).toEqual({ splits: 900, agreed: [75, 75, 75, 75], issued: -300n });
+  });
+});
+
+describe('what an engine knows', () => {
+  /** A unit and a contributor that both engines have worked on, so that both have them in hand. */
+  async function shared(context: TestContext) {
+    const { engine, open } = await rig(context);
+    const other = await open();
+    const who = hex(1, 20);
+    await engine.run(plan([planned(0)]));
+    const greet: Operation<void> = {
+      hints: { contributors: [who] },
+      run: (view) => view.put('contributors', newContributor(who, 0)),
+    };
+    await engine.run(greet);
+    const bump: Operation<number> = {
+      hints: { units: [planned(0).cid], contributors: [who] },
+      run(view) {
+        const unit = view.unit(planned(0).cid) as UnitRow;
+        const row = view.contributor(who) ?? newContributor(who, 0);
+        view.put('units', { ...unit, splits: unit.splits + 1 });
+        view.put('contributors', { ...row, agreed: row.agreed + 1 });
+        return row.agreed;
+      },
+    };
+    return { engine, other, bump, who };
+  }
+
+  test('is compared with the database when it writes: what another wrote since is not lost', async (context) => {
+    const { engine, other, bump, who } = await shared(context);
+    for (let i = 0; i < 6; i++) expect(await (i % 2 ? other : engine).run(bump)).toBe(i);
+    // Without a hint nothing is looked at before: only the statement that writes can tell.
+    const blind = { ...bump, hints: {} };
+    for (let i = 6; i < 12; i++) expect(await (i % 2 ? other : engine).run(blind)).toBe(i);
+    const splits = (view: View) => [view.unit(planned(0).cid)?.splits, view.contributor(who)?.agreed];
+    expect(await engine.run({ hints: {}, run: splits })).toEqual([12, 12]);
+  });
+
+  test('a replica that another wrote is seen, though its unit is known', async (context) => {
+    const { engine, other } = await shared(context);
+    const record = createRecord(other, defaultRecordRules, () => 7);
+    const read: Operation<string | undefined> = {
+      hints: {},
+      run: (view) => view.replicas(planned(0).cid)[0]?.state,
+    };
+    expect(await engine.run(read)).toBeUndefined();
+    await lease(other, 1, hex(101));
+    expect(await engine.run(read)).toBe('leased');
+    const [assignment, contributor] = [hex(101), hex(1, 20)];
+    await record.commit({ assignment, contributor, commitment: hex(5), signature: hex(0), now: 1 });
+    expect(await engine.run(read)).toBe('committed');
+  });
+
+  test('of the work that nobody has begun each process is shown its slice, of the rest everything', async (context) => {
+    const { engine, open } = await rig(context);
+    const units = Array.from({ length: 64 }, (_, n) => planned(n));
+    const begun = units.slice(0, 8);
+    await engine.run(plan(units));
+    for (const [n, { cid }] of begun.entries()) {
+      const begin: Operation<void> = {
+        hints: { units: [cid] },
+        run: (view) => view.put('replicas', replicaOf(cid, hex(n))),
+      };
+      await engine.run(begin);
+    }
+    const look: Operation<readonly string[]> = {
+      hints: {
+        search: { kind: 'work', contributor: hex(1, 20), owner: hex(1, 20), random: 0, window: 64, most: 64 },
+      },
+      run: (_view, offered) => offered,
+    };
+    const slices = [0, 1].map((index) => open({ slice: () => ({ index, count: 2 }) }));
+    const [first, second] = await Promise.all(slices.map(async (one) => (await one).run(look)));
+    const both = (first as readonly string[]).filter((cid) => second?.includes(cid));
+    expect(both.sort()).toEqual(begun.map((unit) => unit.cid).sort());
+    expect(new Set([...(first ?? []), ...(second ?? [])]).size).toBe(64);
   });
 });
 

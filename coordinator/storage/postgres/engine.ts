@@ -1,19 +1,22 @@
 /**
- * Runs operations on PostgreSQL: group commit over a few connections, many operations to a transaction, callers resolved only after COMMIT.
+ * Runs operations on PostgreSQL: group commit, many operations to a transaction, callers resolved only after COMMIT.
  *
- * A batch loads what its operations say they will read, runs them in order over those rows, and writes what changed. Meeting another transaction
- * (a deadlock, a lock, a key that was just taken) it runs again; losing the database it fails for all its callers with `storage_failed`. Where
- * the data itself is refused, the operations run one by one, so that the one at fault fails alone.
+ * One batch is under way at a time unless more connections are asked for: what arrives meanwhile makes the next one larger, and what this process
+ * knows of the database is then exact but for what others do. Meeting another transaction (a deadlock, a lock, a key that was just taken) a
+ * batch runs again; losing the database it fails for all its callers with `storage_failed`. Where the data itself is refused, the operations
+ * run one by one, so that the one at fault fails alone.
  */
 import type pg from 'pg';
+import type { Cid } from '#protocol/codec/cid.ts';
 import { AtollError } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
-import type { Cid } from '#protocol/codec/cid.ts';
-import { type Climate, type Engine, Miss, type Operation, type Search } from '../../record/view.ts';
-import { Batch } from './batch.ts';
-import { connect, isBadData, isCollision, storageFailed } from './connection.ts';
-import { Loader, type Place, poolPrefix, Wanted } from './loader.ts';
-import { commit, statementsOf } from './writer.ts';
+import type { Climate, Engine, Operation } from '../../record/view.ts';
+import type { AgreedUnit } from '../port.ts';
+import { replicaRecord } from '../sql/units.ts';
+import { RowCache } from './cache.ts';
+import { connect, isBadData, isCollision, isStale, storageFailed } from './connection.ts';
+import { BatchTransaction, type Outcome, type Pending as Asked } from './transaction.ts';
+import { type Slice, WorkWindow } from './work-window.ts';
 
 export interface EngineOptions {
   url: string;
@@ -23,42 +26,38 @@ export interface EngineOptions {
   batchMax?: number;
   /** Batches under way at a time, each on a connection of its own. */
   connections?: number;
+  /** This process's part of the work that nobody has begun; all of it unless said otherwise. */
+  slice?: () => Slice;
   onBatch?: (size: number, ms: number) => void;
   /** Called when the first of its connections is there again and when the last one is lost. */
   onState?: (connected: boolean) => void;
 }
 
-interface Pending {
-  operation: Operation<unknown>;
+interface Pending extends Asked {
   resolve: (value: never) => void;
   reject: (error: unknown) => void;
 }
 
-type Outcome = { ok: true; value: unknown } | { ok: false; error: unknown };
-
 const collisionsMax = 8;
-/** Rounds of loading what operations turned out to read, before a batch is given up. */
-const missesMax = 32;
+/** After a batch was refused, so many others go the careful way, and twice as many after every further one. */
+const carefulMin = 8;
+const carefulMax = 512;
+const knownMs = 1_000;
 const reconnectMsMin = 100;
 const reconnectMsMax = 2_000;
-/** Windows of up to so many units are loaded whole; of larger ones a random stretch. */
-const stretchMin = 64;
-/** The bounds of a long stretch of the queue are looked up this often. */
-const windowMs = 200;
-
 export class PostgresEngine implements Engine {
   readonly #options: EngineOptions;
   readonly #batchMax: number;
+  readonly #cache = new RowCache();
+  readonly #window: WorkWindow;
   readonly #idle: pg.Client[] = [];
   readonly #all = new Set<pg.Client>();
   #queue: Pending[] = [];
   #timer: NodeJS.Timeout | null = null;
   #busy = 0;
-  #window: { size: number; at: number; first: number; last: number } | null = null;
-  /** An operation has been seen to read about the other contributors of its unit: they are loaded with the rest from then on. */
-  #judgesAll = false;
-  /** The same of the purses of the units' jobs. */
-  #readsPools = false;
+  /** Batches that still go the careful way, and how many did at the last time. */
+  #careful = 0;
+  #carefulFor = carefulMin;
   #closed = false;
   readonly #reconnects = new Set<NodeJS.Timeout>();
   #drained: (() => void) | null = null;
@@ -66,13 +65,14 @@ export class PostgresEngine implements Engine {
   private constructor(options: EngineOptions) {
     this.#options = options;
     this.#batchMax = options.batchMax ?? 256;
+    this.#window = new WorkWindow(this.#cache, options.slice ?? (() => ({ index: 0, count: 1 })));
   }
 
   /** Rejects when the database cannot be reached. */
   static async open(options: EngineOptions): Promise<PostgresEngine> {
     const engine = new PostgresEngine(options);
     try {
-      for (let i = 0; i < (options.connections ?? 2); i++) await engine.#connect();
+      for (let i = 0; i < (options.connections ?? 1); i++) await engine.#connect();
     } catch (error) {
       await engine.close();
       throw error;
@@ -84,6 +84,14 @@ export class PostgresEngine implements Engine {
     return this.#all.size > 0;
   }
 
+  /** A unit that this process has seen agreed a moment ago; null where the database has to be asked. */
+  agreed(cid: Cid): AgreedUnit | null {
+    const known = this.#cache.unit(cid);
+    if (known?.row.phase !== 'agreed' || performance.now() - known.writtenAt > knownMs) return null;
+    const { attempt, digest } = known.row;
+    return { cid, attempt, digest, replicas: known.replicas.map(replicaRecord) };
+  }
+
   run<T>(operation: Operation<T>): Promise<T> {
     if (this.#closed) return Promise.reject(new AtollError('unavailable', 'The storage is closed.'));
     if (this.#all.size === 0) {
@@ -93,7 +101,8 @@ export class PostgresEngine implements Engine {
       return Promise.reject(new AtollError('unavailable', 'The database is behind. Try again in a moment.'));
     }
     return new Promise<T>((resolve, reject) => {
-      this.#queue.push({ operation, resolve: resolve as (value: never) => void, reject });
+      const at = performance.now();
+      this.#queue.push({ operation, at, resolve: resolve as (value: never) => void, reject });
       if (this.#queue.length >= this.#batchMax) this.#flush();
       else this.#timer ??= setTimeout(() => this.#flush(), this.#options.flushMs ?? 5);
     });
@@ -150,116 +159,34 @@ export class PostgresEngine implements Engine {
 
   /** One transaction, run again when it meets another one. */
   async #transact(client: pg.Client, pending: readonly Pending[]): Promise<Outcome[]> {
-    const wanted = new Wanted();
-    for (const { operation } of pending) wanted.add(operation.hints);
     for (let collisions = 0; ; collisions++) {
+      const shared = { cache: this.#cache, window: this.#window, climate: this.#options.climate() };
+      const transaction = new BatchTransaction(client, pending, shared);
       try {
-        return await this.#tryOnce(client, pending, wanted);
+        const outcomes = await transaction.run((this.#options.now ?? Date.now)(), this.#careful > 0);
+        this.#noteSuccess();
+        return outcomes;
       } catch (error) {
+        if (isStale(error)) this.#noteStale();
+        if (!isStale(error)) transaction.batch.forget();
         await client.query('ROLLBACK').catch(() => undefined);
         if (!isCollision(error) || collisions === collisionsMax) throw error;
+        if (isStale(error)) continue;
         // Two that met would meet again at the same step.
         await new Promise((resolve) => setTimeout(resolve, (1 + Math.random()) * 2 ** collisions));
       }
     }
   }
 
-  async #tryOnce(client: pg.Client, pending: readonly Pending[], wanted: Wanted): Promise<Outcome[]> {
-    const batch = new Batch(this.#options.climate());
-    const loader = new Loader(client, batch);
-    const searches = pending.flatMap(({ operation }) => operation.hints.search ?? []);
-    const place = await this.#place(client, searches);
-    const touched = await this.#touched(loader, searches, wanted);
-    const overdue = mostOf(searches);
-    wanted.judgesAll = this.#judgesAll;
-    wanted.readsPools = this.#readsPools;
-    const begun = client.query('BEGIN');
-    const loading = loader.load(wanted, { wait: true, place, overdue });
-    const [, late] = await Promise.all([begun, loading]);
-    const offers = new Offers(batch, late, touched);
-    const outcomes = await this.#settle(pending, batch, loader, wanted, offers);
-    await commit(client, statementsOf(batch, (this.#options.now ?? Date.now)()));
-    return outcomes;
+  /** Others change what this process works on: it takes locks first for a while. */
+  #noteStale(): void {
+    this.#careful = this.#carefulFor;
+    this.#carefulFor = Math.min(carefulMax, 2 * this.#carefulFor);
   }
 
-  /** Runs the operations until none reads what is not there. */
-  async #settle(
-    pending: readonly Pending[],
-    batch: Batch,
-    loader: Loader,
-    wanted: Wanted,
-    offers: Offers,
-  ): Promise<Outcome[]> {
-    for (let rounds = 0; rounds < missesMax; rounds++) {
-      const misses: Miss[] = [];
-      const outcomes = pending.map(({ operation }): Outcome => {
-        const offered = offers.of(operation.hints.search);
-        try {
-          return { ok: true, value: batch.attempt(() => operation.run(batch, offered)) };
-        } catch (error) {
-          if (error instanceof Miss) misses.push(error);
-          return { ok: false, error };
-        }
-      });
-      if (misses.length === 0) return outcomes;
-      batch.reset();
-      for (const { hints } of misses) wanted.add(hints);
-      this.#learn(misses);
-      await loader.load(wanted, { wait: false });
-    }
-    throw new AtollError('internal', 'Operations read more and more rows that were not loaded.');
-  }
-
-  /** What operations read without saying so, the next batches load with the rest. */
-  #learn(misses: readonly Miss[]): void {
-    for (const { hints } of misses) {
-      if (hints.contributors) this.#judgesAll = true;
-      if (hints.accounts?.some((id) => id.startsWith(poolPrefix))) this.#readsPools = true;
-    }
-  }
-
-  async #touched(loader: Loader, searches: readonly Search[], wanted: Wanted): Promise<Map<Search, Cid[]>> {
-    const found = new Map<Search, Cid[]>();
-    for (const search of searches) {
-      if (search.kind !== 'touched') continue;
-      const units = await loader.touched(search);
-      found.set(search, units);
-      wanted.add({ units });
-    }
-    return found;
-  }
-
-  /** A random stretch of the queue's window, long enough for all who ask. */
-  async #place(client: pg.Client, searches: readonly Search[]): Promise<Place | null> {
-    const asks = searches.filter((search) => search.kind === 'work');
-    if (asks.length === 0) return null;
-    const size = Math.max(...asks.map((search) => search.window));
-    // Every ask may take a unit out of the window, and another one comes in at its end.
-    if (size <= stretchMin) return { from: -Infinity, most: size + asks.length };
-    const most = stretchMin + asks.length;
-    const { first, last } = await this.#bounds(client, size);
-    // As much before the first as a stretch is long, and none that reaches beyond the last: both ends come up as often as the middle.
-    const length = ((last - first) * most) / size;
-    const random = (asks[0] as (typeof asks)[0]).random / 2 ** 32;
-    return {
-      from: Math.min(first - length + random * (last - first + length), last - length + length / most),
-      most,
-    };
-  }
-
-  async #bounds(client: pg.Client, size: number): Promise<{ first: number; last: number }> {
-    const now = performance.now();
-    const known = this.#window;
-    if (known && known.size >= size && known.size < 2 * size && now - known.at < windowMs) return known;
-    const { rows } = await client.query<{ first: number | null; last: number | null }>({
-      name: 'window',
-      text: `SELECT min(queue) AS first, max(queue) AS last FROM
-        (SELECT queue FROM units WHERE wanted > 0 AND paused = 0 ORDER BY queue LIMIT $1) w`,
-      values: [size],
-    });
-    const { first, last } = rows[0] ?? { first: 0, last: 0 };
-    this.#window = { size, at: now, first: first ?? 0, last: last ?? 0 };
-    return this.#window;
+  #noteSuccess(): void {
+    if (this.#careful > 0) this.#careful--;
+    else this.#carefulFor = Math.max(carefulMin, this.#carefulFor / 2);
   }
 
   async #connect(): Promise<void> {
@@ -275,6 +202,7 @@ export class PostgresEngine implements Engine {
 
   #lost(client: pg.Client): void {
     if (!this.#all.delete(client)) return;
+    this.#cache.clear();
     const at = this.#idle.indexOf(client);
     if (at >= 0) this.#idle.splice(at, 1);
     void client.end().catch(() => undefined);
@@ -298,61 +226,4 @@ export class PostgresEngine implements Engine {
     );
     this.#reconnects.add(timer);
   }
-}
-
-/** One look for what is overdue serves all that ask. */
-function mostOf(searches: readonly Search[]): Search | null {
-  const asked = searches.filter((search) => search.kind === 'due');
-  if (asked.length === 0) return null;
-  return {
-    kind: 'due',
-    before: Math.max(...asked.map(({ before }) => before)),
-    most: Math.max(...asked.map(({ most }) => most)),
-  };
-}
-
-/** What was found for each operation that searched. */
-class Offers {
-  readonly #batch: Batch;
-  readonly #due: readonly Cid[];
-  readonly #touched: ReadonlyMap<Search, readonly Cid[]>;
-  #work: readonly Cid[] | null = null;
-
-  constructor(batch: Batch, due: readonly Cid[], touched: ReadonlyMap<Search, readonly Cid[]>) {
-    this.#batch = batch;
-    this.#due = due;
-    this.#touched = touched;
-  }
-
-  of(search: Search | undefined): readonly Cid[] {
-    if (!search) return [];
-    if (search.kind === 'touched') return this.#touched.get(search) ?? [];
-    if (search.kind === 'work') return this.#workFor(search);
-    const isDue = (cid: Cid) => (this.#batch.unit(cid)?.dueAt ?? Infinity) < search.before;
-    return this.#due.filter(isDue).slice(0, search.most);
-  }
-
-  /** From a random place of the window on, without what earlier operations of the batch have taken meanwhile. */
-  #workFor({ random, window, most }: Extract<Search, { kind: 'work' }>): Cid[] {
-    this.#work ??= this.#batch.wanting();
-    const wants = (cid: Cid) => (this.#batch.unit(cid)?.wanted ?? 0) > 0;
-    const inWindow = window <= stretchMin ? firstOf(this.#work, window, wants) : this.#work;
-    const { length } = inWindow;
-    const from = Math.floor((random / 2 ** 32) * length);
-    const offered: Cid[] = [];
-    for (let i = 0; i < length && offered.length < most; i++) {
-      const cid = inWindow[(from + i) % length] as Cid;
-      if (wants(cid)) offered.push(cid);
-    }
-    return offered;
-  }
-}
-
-function firstOf<T>(list: readonly T[], most: number, test: (item: T) => boolean): T[] {
-  const found: T[] = [];
-  for (const item of list) {
-    if (found.length === most) break;
-    if (test(item)) found.push(item);
-  }
-  return found;
 }

@@ -59,16 +59,16 @@ async function assemble(db: Db, options: PostgresOptions): Promise<Storage> {
   const ports: SqlPorts = { db, write: (work) => writing(db, work), onUnits: () => undefined };
   const network = await fixed(ports, 'network', options.network);
   const secret = await fixed(ports, 'secret', toHex(randomBytes(32)));
-  const units = new UnitReader(db);
   const presences = await Presences.open(db, rules);
   const engine = await PostgresEngine.open({
-    ...{ url, now, climate: () => climate },
+    ...{ url, now, climate: () => climate, slice: () => presences.slice },
     ...(flushMs === undefined ? {} : { flushMs }),
     ...(batchMax === undefined ? {} : { batchMax }),
     ...(connections === undefined ? {} : { connections }),
     ...(onBatch ? { onBatch } : {}),
     ...(onState ? { onState } : {}),
   });
+  const units = new UnitReader(db);
   return {
     network,
     secret,
@@ -82,7 +82,7 @@ async function assemble(db: Db, options: PostgresOptions): Promise<Storage> {
       ...unitMethods(ports),
       ...garbageMethods(ports),
       unit: (cid: Cid) => units.read(cid),
-      agreed: async (cid: Cid) => onlyAgreed(await units.read(cid)),
+      agreed: async (cid: Cid) => engine.agreed(cid) ?? onlyAgreed(await units.read(cid)),
       seal: (most: number) =>
         // Another process is at it: what there is gets sealed.
         ports.write(async (trx) => ((await tryLock(trx, 'sealer')) ? seal(trx, most) : 0)),

@@ -13,7 +13,16 @@ import { presenceOf } from '../sql/survey.ts';
 import { deviceKey } from './batch.ts';
 import { waitLock } from './locks.ts';
 import { columnList, textArray } from './rows.ts';
+import type { Slice } from './work-window.ts';
 
+interface Sums {
+  /** Processes with contributors. */
+  busy: string[] | null;
+  online: string;
+  proven: string;
+  referees: string;
+  prefixes: string;
+}
 type Online = Omit<Climate, 'judged' | 'liars'>;
 
 const forgottenMs = 20_000;
@@ -24,6 +33,7 @@ export class Presences {
   readonly #db: Db;
   readonly #rules: RecordRules;
   readonly #process = randomBytes(8).toString('hex');
+  #slice: Slice = { index: 0, count: 1 };
 
   private constructor(db: Db, rules: RecordRules) {
     this.#db = db;
@@ -44,6 +54,11 @@ export class Presences {
       )`.execute(trx);
     });
     return new Presences(db, rules);
+  }
+
+  /** This process's part of the work: an equal one for each that has contributors. */
+  get slice(): Slice {
+    return this.#slice;
   }
 
   /** Notes who is connected to this process; resolves with the figures of all. */
@@ -67,11 +82,14 @@ export class Presences {
   }
 
   async #sum(): Promise<Online> {
-    const { rows } = await sql<{ online: string; proven: string; referees: string; prefixes: string }>`
-      SELECT coalesce(sum(online), 0) AS online, coalesce(sum(proven), 0) AS proven, coalesce(sum(referees), 0) AS referees,
+    const { rows } = await sql<Sums>`
+      SELECT array_agg(process ORDER BY process) FILTER (WHERE online > 0) AS busy, coalesce(sum(online), 0) AS online, coalesce(sum(proven), 0) AS proven, coalesce(sum(referees), 0) AS referees,
         (SELECT count(DISTINCT prefix) FROM presences q, unnest(q.prefixes) prefix WHERE q.at > clock_timestamp() - ${forgotten}) AS prefixes
       FROM presences p WHERE p.at > clock_timestamp() - ${forgotten}`.execute(this.#db);
     const sums = rows[0];
+    const busy = sums?.busy ?? [];
+    const index = busy.indexOf(this.#process);
+    this.#slice = index < 0 ? { index: 0, count: 1 } : { index, count: busy.length };
     return {
       online: Number(sums?.online ?? 0),
       provenOnline: Number(sums?.proven ?? 0),

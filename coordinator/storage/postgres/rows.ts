@@ -37,8 +37,8 @@ function quoted(text: string): string {
 }
 
 /** `a, b, c` of a table, for SELECT lists whose results `decoder` reads. */
-export function columnList({ columns }: Table): string {
-  return columns.map(({ column }) => column).join(', ');
+export function columnList({ columns }: Table, alias = ''): string {
+  return columns.map(({ column }) => (alias ? `${alias}.${column}` : column)).join(', ');
 }
 
 /** A result row in the order of the descriptor -> the row. */
@@ -84,14 +84,31 @@ export function insertRows(
   };
 }
 
-/** One statement that updates what may change of rows that are there. */
-export function updateRows({ name, key, changing }: Table, rows: readonly object[]): Statement {
+/**
+ * One statement that updates what may change of rows that are there. With `versions`, the transactions that wrote them, it fails with a division
+ * by zero unless all rows are as those have left them.
+ */
+export function updateRows(
+  { name, key, changing }: Table,
+  rows: readonly object[],
+  versions?: readonly string[],
+): Statement {
   const columns = [...key, ...changing];
   const set = changing.map(({ column }) => `${column} = v.${column}`).join(', ');
   const same = key.map(({ column }) => `t.${column} = v.${column}`).join(' AND ');
+  const values = valuesOf(columns, rows);
+  if (!versions) {
+    return {
+      name: `update ${name}`,
+      text: `UPDATE ${name} t SET ${set} FROM unnest(${unnestOf(columns)}) v(${namesOf(columns)}) WHERE ${same}`,
+      values,
+    };
+  }
+  const at = columns.length;
   return {
-    name: `update ${name}`,
-    text: `UPDATE ${name} t SET ${set} FROM unnest(${unnestOf(columns)}) v(${namesOf(columns)}) WHERE ${same}`,
-    values: valuesOf(columns, rows),
+    name: `update ${name} known`,
+    text: `WITH done AS (UPDATE ${name} t SET ${set} FROM unnest(${unnestOf(columns)}, $${at + 1}::xid[]) v(${namesOf(columns)}, version)
+      WHERE ${same} AND t.xmin = v.version RETURNING 1) SELECT 1 / (count(*) = $${at + 2}::bigint)::int FROM done`,
+    values: [...values, arrayLiteral(versions, 'integer'), rows.length],
   };
 }

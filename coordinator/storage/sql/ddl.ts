@@ -160,6 +160,22 @@ const replicaTables = ({ int, big, bytes, end }: Types) => [
   'CREATE INDEX replicas_settled ON replicas (contributor, settled_at) WHERE settled_at IS NOT NULL',
 ];
 
+/**
+ * PostgreSQL writes a row anew for every change, and every index with it when a column that one of them mentions has changed. So open replicas are
+ * found by `settled_at`, which a commit and a reveal leave alone; nothing reads `units_sealed`; and pages keep room for the next versions of
+ * their rows.
+ */
+export const narrowIndexes = [
+  'CREATE INDEX replicas_pending ON replicas (contributor) WHERE settled_at IS NULL',
+  'DROP INDEX replicas_open',
+  'DROP INDEX units_sealed',
+  'ALTER TABLE replicas SET (fillfactor = 35)',
+  'ALTER TABLE units SET (fillfactor = 60)',
+  ...['contributors', 'devices', 'accounts', 'rewards', 'shares'].map(
+    (table) => `ALTER TABLE ${table} SET (fillfactor = 50)`,
+  ),
+];
+
 const contributorTables = ({ int, real, big, endKeyed }: Types) => [
   `CREATE TABLE contributors (
     address TEXT PRIMARY KEY,

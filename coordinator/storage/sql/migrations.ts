@@ -7,7 +7,7 @@
 import { type Kysely, sql } from 'kysely';
 import { type Migration, Migrator } from 'kysely/migration';
 import { AtollError } from '#protocol/errors.ts';
-import { journalTable, tablesOfRecord } from './ddl.ts';
+import { journalTable, narrowIndexes, tablesOfRecord } from './ddl.ts';
 import { moveVersion1 } from './legacy.ts';
 import type { Db, DialectName } from './schema.ts';
 
@@ -25,6 +25,11 @@ export function migrationsFor(dialect: DialectName): Record<string, Migration> {
     '0002-journal': {
       up: async (db) => {
         if (dialect === 'sqlite') await runAll(db, [journalTable]);
+      },
+    },
+    '0003-narrow-indexes': {
+      up: async (db) => {
+        if (dialect === 'postgres') await runAll(db, narrowIndexes);
       },
     },
   };

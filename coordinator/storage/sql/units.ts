@@ -43,7 +43,12 @@ export function unitMethods(ports: SqlPorts): UnitMethods {
     },
     contributor: (address) => contributorRecord(ports, address),
     async lessees() {
-      const query = db.selectFrom('replicas').select('contributor').distinct().where('state', '=', 'leased');
+      const query = db
+        .selectFrom('replicas')
+        .select('contributor')
+        .distinct()
+        .where('state', '=', 'leased')
+        .where('settled_at', 'is', null);
       return (await query.execute()).map((row) => row.contributor);
     },
     async openReveals(contributor) {
@@ -55,6 +60,7 @@ export function unitMethods(ports: SqlPorts): UnitMethods {
         .select('r.assignment')
         .where('r.contributor', '=', contributor)
         .where('r.state', '=', 'committed')
+        .where('r.settled_at', 'is', null)
         .where('u.phase', 'in', ['revealing', 'accepted', 'disputed'])
         .execute();
       return rows.map((row) => row.assignment);
