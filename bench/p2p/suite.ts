@@ -8,6 +8,7 @@ import type { BenchOutcome, BenchRow, SuiteOptions } from '#scripts/bench.ts';
 import { information } from '../rig/duel.ts';
 import { dialRows } from './dials.ts';
 import { memoryRows } from './memory.ts';
+import { originRows } from './origin.ts';
 import { streamRows } from './stream.ts';
 import { swarmRows } from './swarm.ts';
 
@@ -20,6 +21,7 @@ const groups: Record<string, RowGroup> = {
   'dials between pages': dialRows,
   'stream against raw data channel': streamRows,
   'memory over joins and leaves': memoryRows,
+  'bytes from the origin': originRows,
   'simulated swarm': swarmRows,
 };
 
