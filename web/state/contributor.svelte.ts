@@ -24,7 +24,7 @@ export const idleView: ContributorView = {
 
 export interface ContributorPorts {
   /** Loads the contributor's code and makes one, not yet started. */
-  create: () => Promise<ContributorControl>;
+  create: (choice: { direct: boolean }) => Promise<ContributorControl>;
   api: Pick<Api, 'contributor'>;
   /** What this origin keeps of blocks, while no contributor runs. */
   kept?: { bytes: () => Promise<number>; remove: () => Promise<void> };
@@ -44,7 +44,11 @@ export class ContributorState {
   /** Bytes of blocks that are kept on this device, as far as is known. */
   keptBytes = $state(0);
 
+  /** Whether other contributors may see this device's address, to exchange blocks with it. Counts from the next Start on. */
+  direct = $state(false);
+
   readonly #ports: ContributorPorts;
+  #madeFor: boolean | null = null;
   #control: ContributorControl | null = null;
   #verdicts = 0;
 
@@ -102,6 +106,7 @@ export class ContributorState {
   async #start(): Promise<void> {
     this.begun = true;
     this.view = { ...this.view, phase: 'starting', reason: 'Loading the contributor.', problem: null };
+    if (this.#madeFor !== this.direct) this.#control = null; // it has stopped: nothing runs before Start
     const control = (this.#control ??= await this.#make());
     // A start may go on for as long as the contributor needs for its device and its connection; Stop must work meanwhile.
     control.start().catch((error: unknown) => {
@@ -114,7 +119,8 @@ export class ContributorState {
 
   /** One contributor serves every Start, so that its key and its figures stay. */
   async #make(): Promise<ContributorControl> {
-    const control = await this.#ports.create();
+    this.#madeFor = this.direct;
+    const control = await this.#ports.create({ direct: this.direct });
     await control.subscribe((view) => {
       // The first view is of a contributor not yet started, which nobody needs to see between click and start.
       if (this.busy !== 'start' || view.phase !== 'stopped') this.#show(view);

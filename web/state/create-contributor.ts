@@ -5,12 +5,16 @@ import { deleteKept, keptBytes } from '#workers/browser/kept-folder.ts';
 import type { ContributorControl } from '#workers/runtime/view.ts';
 import type { PageOptions } from './options.ts';
 
-export async function createContributorHere(options: PageOptions): Promise<ContributorControl> {
+export async function createContributorHere(
+  options: PageOptions,
+  { direct }: { direct: boolean },
+): Promise<ContributorControl> {
   const { createContributor } = await import('#workers/browser/start.ts');
   return createContributor({
     url: location.origin,
     allowSoftware: options.allowSoftware,
     backend: options.backend,
+    peers: direct ? 'direct' : 'relay-only',
     ...(options.threads === null ? {} : { threads: options.threads }),
   });
 }

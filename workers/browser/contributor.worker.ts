@@ -3,17 +3,23 @@
  * by `start.ts` on the visitor's click and never before.
  */
 import * as Comlink from 'comlink';
+import type { Hex } from 'viem';
 import { AtollError } from '#protocol/errors.ts';
+import type { Signer } from '#protocol/messages/contribution.ts';
 import { limits } from '#protocol/limits.ts';
+import type { AddressChoice } from '../p2p/libp2p/reach.ts';
+import { exchanging } from '../p2p/swarm-member.ts';
 import { createRuntime } from '../runtime/contributor.ts';
 import { kernelCompute, type KernelBackend } from '../runtime/kernel-compute.ts';
-import type { Logger } from '../runtime/ports.ts';
+import type { Logger, RuntimePorts } from '../runtime/ports.ts';
 import type { ContributorControl, ContributorView } from '../runtime/view.ts';
 import { KeptBlockCache } from '../storage/kept-cache.ts';
 import { openRemoteShelf } from '../storage/remote-shelf.ts';
 import { httpBlocks } from '../transport/http-blocks.ts';
 import { systemClock, systemRandom } from '../transport/platform.ts';
 import { webSocketTransport } from '../transport/web-socket.ts';
+import { type ToPage, type ToWorker, wireOf } from './link-messages.ts';
+import { RemoteTransport } from './remote-links.ts';
 import { loadSigner } from './key-store.ts';
 import { storedTuning } from './tuning-store.ts';
 
@@ -24,6 +30,7 @@ export interface WorkerOptions {
   allowSoftware: boolean;
   /** Threads of a WASM device, where the page is cross-origin isolated. */
   threads: number;
+  peers: 'off' | 'relay-only' | 'direct';
 }
 
 const notice =
@@ -34,14 +41,18 @@ let cache: KeptBlockCache | null = null;
 
 const api = {
   /** Makes the contributor and starts it. Views go to `onView`, beginning with the present one. */
-  async start(options: WorkerOptions, onView: (view: ContributorView) => unknown): Promise<void> {
-    const { url, backend, allowSoftware, threads } = options;
+  async start(
+    options: WorkerOptions,
+    onView: (view: ContributorView) => unknown,
+    port: MessagePort,
+  ): Promise<void> {
+    const { url, backend, allowSoftware, threads, peers } = options;
     const [{ signer, isKept }, shelf] = await Promise.all([
       loadSigner(),
       openRemoteShelf(limits.keptBytesMax),
     ]);
     cache = new KeptBlockCache(shelf);
-    const ports = {
+    const alone: RuntimePorts = {
       transport: webSocketTransport(url, systemClock),
       source: httpBlocks(url),
       cache,
@@ -55,6 +66,7 @@ const api = {
       randomBytes: systemRandom,
       log: consoleLogger,
     };
+    const ports = peers === 'off' ? alone : exchanging(alone, openLinks(port, url, signer, peers));
     control = isKept ? createRuntime(ports) : createRuntime(ports, notice);
     await control.start();
     await control.subscribe((view) => void onView(view));
@@ -68,6 +80,14 @@ const api = {
   forgetBlocks: async () => control?.forgetBlocks(),
 };
 export type WorkerApi = typeof api;
+
+/** Links are made on the page's thread and carried here. */
+function openLinks(port: MessagePort, url: string, signer: Signer, choice: AddressChoice) {
+  const wire = wireOf<ToPage, ToWorker>(port);
+  let remote: RemoteTransport | null = null;
+  wire.listen((message) => remote?.hear(message));
+  return async (network: Hex) => (remote = new RemoteTransport(wire, { url, network, signer, choice }));
+}
 
 /** Chromium tells, in steps and up to 8 GiB; others do not. */
 function memoryOfMachine(): number | undefined {

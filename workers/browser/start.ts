@@ -6,7 +6,12 @@ import * as Comlink from 'comlink';
 import { AtollError, type Problem, toProblem } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
 import type { ContributorControl, ContributorView } from '../runtime/view.ts';
+import type { OpenOptions } from '../p2p/libp2p/open.ts';
+import type { MemberTransport } from '../p2p/swarm-member.ts';
+import { httpIce } from '../transport/http-ice.ts';
 import type { WorkerApi } from './contributor.worker.ts';
+import { hostLinks } from './link-host.ts';
+import { wireOf } from './link-messages.ts';
 import { deleteKept } from './kept-folder.ts';
 
 export interface ContributorOptions {
@@ -18,7 +23,11 @@ export interface ContributorOptions {
   backend?: 'auto' | 'webgpu' | 'wasm' | 'reference';
   /** Threads of WebAssembly, where the page is cross-origin isolated; half the cores unless given, since this is somebody's machine. */
   threads?: number;
+  /** How blocks may come from other contributors: `relay-only`, unless given, tells nobody this device's address, and needs the coordinator to have a TURN server. */
+  peers?: PeerChoice;
 }
+
+export type PeerChoice = 'off' | 'relay-only' | 'direct';
 
 export function createContributor(options: ContributorOptions): ContributorControl {
   return new PageContributor(options);
@@ -32,6 +41,10 @@ interface Live {
   broken: Promise<never>;
   /** Resolves when the worker was ended here, with whatever was in flight. */
   ended: PromiseWithResolvers<void>;
+  /** Links to other contributors, which live on this thread. */
+  links: { stop: () => Promise<void> };
+  /** The worker's end of them. */
+  port: MessagePort;
 }
 
 const stoppedView: ContributorView = {
@@ -67,11 +80,13 @@ class PageContributor implements ContributorControl {
     const live = startWorker();
     this.#live = live;
     const { url, backend = 'auto', allowSoftware = false, threads = politeThreads() } = this.#options;
+    const { peers = 'relay-only' } = this.#options;
+    const port = Comlink.transfer(live.port, [live.port]);
     const onView = Comlink.proxy((view: ContributorView) => {
       if (this.#live === live) this.#show(view);
     });
     try {
-      await answer(live, live.remote.start({ url, backend, allowSoftware, threads }, onView));
+      await answer(live, live.remote.start({ url, backend, allowSoftware, threads, peers }, onView, port));
     } catch (error) {
       this.#fail(live, toProblem(error));
     }
@@ -140,7 +155,10 @@ function startWorker(): Live {
     worker.addEventListener('messageerror', () => reject(brokenError('')));
   });
   broken.catch(() => {}); // heard by whoever waits
-  return { worker, remote: Comlink.wrap<WorkerApi>(worker), broken, ended: Promise.withResolvers<void>() };
+  const { port1, port2: port } = new MessageChannel();
+  const links = hostLinks(wireOf(port1), openLinks);
+  const ended = Promise.withResolvers<void>();
+  return { worker, remote: Comlink.wrap<WorkerApi>(worker), broken, ended, links, port };
 }
 
 /** A worker that breaks or is ended never answers. */
@@ -148,8 +166,23 @@ async function answer(live: Live, call: Promise<void>): Promise<void> {
   await Promise.race([call, live.broken, live.ended.promise]);
 }
 
-function end({ worker, remote, ended }: Live): void {
+/** libp2p is loaded where there is something to connect to, and nowhere else. */
+async function openLinks(options: OpenOptions): Promise<MemberTransport> {
+  const { relay, canRelay } = await httpIce(options.url)(AbortSignal.timeout(limits.connectMsMax));
+  if (relay === null) throw new AtollError('unavailable', 'Here, blocks come from the coordinator alone.');
+  if (options.choice === 'relay-only' && !canRelay) {
+    throw new AtollError(
+      'unavailable',
+      'Blocks come from the coordinator alone: it has no server that would hide your address from others.',
+    );
+  }
+  const { openPageTransport } = await import('./p2p-transport.ts');
+  return openPageTransport(options);
+}
+
+function end({ worker, remote, ended, links }: Live): void {
   ended.resolve();
+  void links.stop();
   remote[Comlink.releaseProxy]();
   worker.terminate();
 }
