@@ -138,12 +138,12 @@ describe('by keyboard', () => {
     const visited = await go();
     const { page } = visited;
     await live(visited);
-    const controls = await page.locator('a[href], button').count();
+    const controls = await page.locator('a[href], button, input').count();
     const seen = new Set<string>();
     for (let step = 0; step < controls; step++) {
       await page.keyboard.press('Tab');
       const at = await page.locator(':focus').evaluate((element) => ({
-        place: [...document.querySelectorAll('a[href], button')].indexOf(element),
+        place: [...document.querySelectorAll('a[href], button, input')].indexOf(element),
         name: element.getAttribute('aria-label') ?? element.textContent?.trim() ?? '',
         outline: getComputedStyle(element).outlineWidth,
       }));
