@@ -23,7 +23,7 @@ export interface ContributorOptions {
   backend?: 'auto' | 'webgpu' | 'wasm' | 'reference';
   /** Threads of WebAssembly, where the page is cross-origin isolated; half the cores unless given, since this is somebody's machine. */
   threads?: number;
-  /** How blocks may come from other contributors: `relay-only`, unless given, tells nobody this device's address, and needs the coordinator to have a TURN server. */
+  /** How blocks may come from other contributors; `off` unless given. `relay-only` tells nobody this device's address, and needs the coordinator to have a TURN server. */
   peers?: PeerChoice;
 }
 
@@ -80,7 +80,7 @@ class PageContributor implements ContributorControl {
     const live = startWorker();
     this.#live = live;
     const { url, backend = 'auto', allowSoftware = false, threads = politeThreads() } = this.#options;
-    const { peers = 'relay-only' } = this.#options;
+    const { peers = 'off' } = this.#options;
     const port = Comlink.transfer(live.port, [live.port]);
     const onView = Comlink.proxy((view: ContributorView) => {
       if (this.#live === live) this.#show(view);
