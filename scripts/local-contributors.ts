@@ -118,6 +118,8 @@ function launchOne({ name, url, dir, log, threads }: Launch): ChildProcess {
     [
       ...['--import', hooks, path.join(root, 'workers/node/main.ts')],
       ...['--url', url, '--backend', 'wasm', '--threads', String(threads), '--name', name],
+      // What they would keep or get from each other lies on this machine already.
+      ...['--cache-bytes', '0', '--peers', 'off'],
       ...['--key-file', path.join(dir, `${name}.key`), '--log-level', 'warn', '--exit-with-parent'],
     ],
     // Its own process group: a Ctrl-C in the terminal reaches us alone. Its input ends with us.

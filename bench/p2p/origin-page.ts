@@ -32,9 +32,11 @@ globalThis.swarmPage = {
   async open(url, network) {
     const signer = signerFromKey(createKey());
     const transport = await openPageTransport({ url, network, signer, choice: 'direct' });
+    const gateway = httpBlocks(url);
+    const asker = { swarm: 'bench', peer: transport.peer };
     const made = new ShardExchange({
       shelf: cache,
-      origin: httpBlocks(url, { swarm: 'bench', peer: transport.peer }),
+      origin: { fetch: (cid, signal) => gateway.fetch(cid, signal, asker) },
       clock: systemClock,
       random: Math.random,
       report: quiet,

@@ -6,8 +6,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RunOutcome } from '#coordinator/planner/run-job.ts';
 import type { Cid } from '#protocol/codec/cid.ts';
 import { AtollError } from '#protocol/errors.ts';
+import type { SwarmAsker } from '#protocol/http/swarm.ts';
 import { createRuntime } from '#workers/runtime/contributor.ts';
-import type { BlockSource } from '#workers/runtime/ports.ts';
+import type { OriginSource } from '#workers/runtime/ports.ts';
 import type { ContributorControl } from '#workers/runtime/view.ts';
 import { endWebRtc, openNodeTransport } from '#workers/node/p2p-transport.ts';
 import { exchanging } from '#workers/p2p/swarm-member.ts';
@@ -18,18 +19,18 @@ const tokenBytes = job.training.steps * job.training.batch * (job.model.T + 1);
 const roundsMax = 9;
 
 /** The coordinator's gateway as one contributor sees it. */
-class Gateway implements BlockSource {
+class Gateway implements OriginSource {
   /** Only what units bring with them is given out: whatever was computed has to come from peers. */
   tokensOnly = false;
   bytes = 0;
-  readonly #source: BlockSource;
+  readonly #source: OriginSource;
 
-  constructor(source: BlockSource) {
+  constructor(source: OriginSource) {
     this.#source = source;
   }
 
-  async fetch(cid: Cid, signal: AbortSignal): Promise<Uint8Array> {
-    const bytes = await this.#source.fetch(cid, signal);
+  async fetch(cid: Cid, signal: AbortSignal, asker?: SwarmAsker): Promise<Uint8Array> {
+    const bytes = await this.#source.fetch(cid, signal, asker);
     if (this.tokensOnly && bytes.byteLength !== tokenBytes) {
       throw new AtollError('unavailable', 'The blocks of this coordinator are switched off.');
     }

@@ -1,7 +1,7 @@
 /** The page's end of the wire: opens the transport when the worker asks for it, and carries links over. */
 import { AtollError, toProblem } from '#protocol/errors.ts';
 import type { Signer } from '#protocol/messages/contribution.ts';
-import type { OpenOptions } from '../p2p/libp2p/open.ts';
+import type { OpenOptions } from '../p2p/libp2p/options.ts';
 import type { Link } from '../p2p/ports.ts';
 import type { MemberTransport } from '../p2p/swarm-member.ts';
 import { type ToPage, type ToWorker, transferable, type Wire } from './link-messages.ts';

@@ -2,7 +2,7 @@
  * Links to other contributors from a page. On the page's own thread, since workers have no RTCPeerConnection; libp2p (some 170 KB compressed) is loaded by
  * the first call and never before.
  */
-import type { OpenOptions } from '../p2p/libp2p/open.ts';
+import type { OpenOptions } from '../p2p/libp2p/options.ts';
 import type { Libp2pTransport } from '../p2p/libp2p/transport.ts';
 import { ConnectionBudget, loadInPage } from '../p2p/libp2p/webrtc.ts';
 

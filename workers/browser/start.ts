@@ -6,7 +6,7 @@ import * as Comlink from 'comlink';
 import { AtollError, type Problem, toProblem } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
 import type { ContributorControl, ContributorView } from '../runtime/view.ts';
-import type { OpenOptions } from '../p2p/libp2p/open.ts';
+import type { OpenOptions } from '../p2p/libp2p/options.ts';
 import type { MemberTransport } from '../p2p/swarm-member.ts';
 import { httpIce } from '../transport/http-ice.ts';
 import type { WorkerApi } from './contributor.worker.ts';

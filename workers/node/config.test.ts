@@ -23,6 +23,7 @@ describe('parseConfig', () => {
       tuningFile: '/data/gpu-tuning.json',
       cacheDir: '/data/blocks',
       cacheBytes: 1 << 30,
+      peers: 'relay-only',
       logLevel: 'info',
       exitWithParent: false,
     });

@@ -33,6 +33,9 @@ Contributes this machine to an Atoll network until it is stopped.
   --cache DIR            downloaded blocks are kept here over restarts; contributors  (ATOLL_CACHE, DIR/blocks)
                          of one machine may share it
   --cache-bytes N        how much of that at most; 0 keeps them in memory only       (ATOLL_CACHE_BYTES, ${limits.keptBytesMax})
+  --peers CHOICE         blocks from other contributors: relay-only (through the     (ATOLL_PEERS, relay-only)
+                         network's TURN server, if it has one), direct (faster;
+                         others then see this machine's address) or off
   --key-file FILE        the key itself; made with mode 0600 if it is missing        (ATOLL_KEY_FILE, DIR/LABEL.key)
   --log-level LEVEL      debug, info, warn, error or silent                          (ATOLL_LOG_LEVEL, info)
   --exit-with-parent     stop when standard input closes
@@ -88,6 +91,7 @@ const configSchema = v.object({
     v.regex(/^\d{1,15}$/, '--cache-bytes takes a number of bytes'),
     v.transform(Number),
   ),
+  peers: v.picklist(['off', 'relay-only', 'direct'], '--peers must be off, relay-only or direct'),
   logLevel: v.picklist(
     ['debug', 'info', 'warn', 'error', 'silent'],
     '--log-level must be debug, info, warn, error or silent',
@@ -111,6 +115,7 @@ export function parseConfig(args: string[], env: NodeJS.ProcessEnv): Config | 'h
     keyFile: flags['key-file'] ?? env['ATOLL_KEY_FILE'] ?? path.join(dataDir, `${name ?? 'contributor'}.key`),
     cacheDir: flags.cache ?? env['ATOLL_CACHE'] ?? path.join(dataDir, 'blocks'),
     cacheBytes: flags['cache-bytes'] ?? env['ATOLL_CACHE_BYTES'] ?? String(limits.keptBytesMax),
+    peers: flags.peers ?? env['ATOLL_PEERS'] ?? 'relay-only',
     tuningFile: path.join(dataDir, 'gpu-tuning.json'),
     logLevel: flags['log-level'] ?? env['ATOLL_LOG_LEVEL'] ?? 'info',
     exitWithParent: flags['exit-with-parent'] ?? false,
@@ -134,6 +139,7 @@ function parseFlags(args: string[]) {
         'key-file': { type: 'string' },
         cache: { type: 'string' },
         'cache-bytes': { type: 'string' },
+        peers: { type: 'string' },
         'log-level': { type: 'string' },
         'exit-with-parent': { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },

@@ -6,6 +6,7 @@
 import pino from 'pino';
 import { AtollError, codeOf, type Problem, toProblem } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
+import { exchanging } from '../p2p/swarm-member.ts';
 import { createRuntime } from '../runtime/contributor.ts';
 import type { ContributorControl, ContributorView } from '../runtime/view.ts';
 import { KeptBlockCache } from '../storage/kept-cache.ts';
@@ -13,6 +14,7 @@ import { openNodeShelf } from '../storage/node-shelf.ts';
 import { type Config, exitCodes, help, parseConfig } from './config.ts';
 import { nodePorts } from './contributor.ts';
 import { loadSigner } from './key-file.ts';
+import { openNodeTransport } from './p2p-transport.ts';
 import { threadCompute } from './thread-compute.ts';
 
 /** A goodbye that takes longer is cut short. */
@@ -50,7 +52,13 @@ async function contribute(config: Config, log: pino.Logger): Promise<number> {
   const named = name ? { name } : {};
   const compute = threadCompute({ backend, allowSoftware, threads, tuningFile, log, ...named });
   const cache = new KeptBlockCache(await openNodeShelf(config.cacheDir, config.cacheBytes, log));
-  const control = createRuntime(nodePorts({ url, signer, compute, log, cache }));
+  const alone = nodePorts({ url, signer, compute, log, cache });
+  const { peers } = config;
+  const control = createRuntime(
+    peers === 'off'
+      ? alone
+      : exchanging(alone, (network) => openNodeTransport({ url, network, signer, choice: peers })),
+  );
   const ended = Promise.withResolvers<number>();
   await control.subscribe(viewLogger(log));
   let hasFailed = false;

@@ -6,9 +6,12 @@
  * stored: then its certificate is refused (one dial in six). Who offers therefore names no candidates before it has the answer.
  */
 import { AtollError } from '#protocol/errors.ts';
-import type { OpenOptions } from '../p2p/libp2p/open.ts';
+import { type OpenOptions, reachOf } from '../p2p/libp2p/options.ts';
 import type { Libp2pTransport } from '../p2p/libp2p/transport.ts';
 import { failInit, keepInit, tellClosed } from '../p2p/libp2p/webrtc.ts';
+
+/** How long the coordinator may take to say how others are reached. */
+const iceMsMax = 20_000;
 
 let isRepaired = false;
 
@@ -52,8 +55,10 @@ export async function loadInNode() {
   return (await import('@libp2p/webrtc')).webRTC;
 }
 
-/** Throws `unavailable` where node-datachannel was not built for this platform. */
+/** Throws `unavailable` where node-datachannel was not built for this platform, and where the network offers no way that the choice allows. */
 export async function openNodeTransport(options: OpenOptions): Promise<Libp2pTransport> {
+  // Asked first: libp2p is not loaded for nothing.
+  await reachOf(options).current(AbortSignal.timeout(iceMsMax));
   const webRtc = await loadInNode().catch((cause: unknown) => {
     throw new AtollError('unavailable', 'WebRTC for Node is not available on this platform.', { cause });
   });

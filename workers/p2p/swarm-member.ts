@@ -8,6 +8,7 @@
 import type { Hex } from 'viem';
 import type { Cid } from '#protocol/codec/cid.ts';
 import { AtollError, toProblem } from '#protocol/errors.ts';
+import type { SwarmAsker } from '#protocol/http/swarm.ts';
 import type { File } from '#protocol/messages/file.ts';
 import type { Neighbour, PeerFault } from '#protocol/messages/frames.ts';
 import { limits } from '#protocol/limits.ts';
@@ -17,6 +18,7 @@ import type {
   BlockSource,
   Clock,
   Logger,
+  OriginSource,
   RuntimePorts,
   SwarmPort,
   SwarmSession,
@@ -38,7 +40,7 @@ export interface MemberPorts {
   open: (network: Hex) => Promise<MemberTransport>;
   cache: BlockCache;
   /** The coordinator's gateway. */
-  origin: BlockSource;
+  origin: OriginSource;
   clock: Clock;
   /** Uniform in [0, 1). */
   random: () => number;
@@ -70,6 +72,7 @@ export class SwarmMember implements SwarmPort, BlockSource {
   #opening = false;
   #why: string | null = null;
   #session: SwarmSession | null = null;
+  #network: Hex | null = null;
   #neighbours = new Map<string, Neighbour>();
   readonly #links = new Map<string, Link>();
   readonly #dialling = new Set<string>();
@@ -87,7 +90,10 @@ export class SwarmMember implements SwarmPort, BlockSource {
 
   constructor(ports: MemberPorts) {
     this.#ports = ports;
-    const { cache, origin, clock, random, log } = ports;
+    const { cache, clock, random, log } = ports;
+    const origin: BlockSource = {
+      fetch: (cid, signal) => ports.origin.fetch(cid, signal, this.#asker()),
+    };
     this.exchange = new ShardExchange({
       ...{ shelf: cache, origin, clock, random, log },
       report: (contributor, offence) => this.#report(contributor, offence),
@@ -102,6 +108,7 @@ export class SwarmMember implements SwarmPort, BlockSource {
 
   connected(session: SwarmSession): void {
     this.#session = session;
+    this.#network = session.network;
     this.#announced = '';
     this.#said = '';
     if (this.#life.signal.aborted) this.#life = new AbortController();
@@ -261,6 +268,12 @@ export class SwarmMember implements SwarmPort, BlockSource {
     if (said === this.#said) return;
     this.#said = said;
     this.#session.send(frame);
+  }
+
+  /** Who has somebody to get a block from waits while a neighbour fetches it; who is alone does not. */
+  #asker(): SwarmAsker | undefined {
+    if (!this.#transport || !this.#network || this.#links.size === 0) return undefined;
+    return { swarm: this.#network, peer: this.#transport.peer };
   }
 
   #counts(): { direct: number; relayed: number } {

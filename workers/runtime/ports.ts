@@ -6,6 +6,7 @@
 import type { Hex } from 'viem';
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { AtollError } from '#protocol/errors.ts';
+import type { SwarmAsker } from '#protocol/http/swarm.ts';
 import type { Signer } from '#protocol/messages/contribution.ts';
 import type { BlockStore, File } from '#protocol/messages/file.ts';
 import type { DeviceInfo, FrameOf, FromContributor, Neighbour } from '#protocol/messages/frames.ts';
@@ -30,6 +31,12 @@ export interface Transport {
 export interface BlockSource {
   /** Throws `not_found`, `too_large` or `unavailable`. */
   fetch(cid: Cid, signal: AbortSignal): Promise<Uint8Array>;
+}
+
+/** The coordinator's gateway: it may be told who of which swarm asks. */
+export interface OriginSource extends BlockSource {
+  /** Throws as a `BlockSource`; with an asker also `leased` (`details.retryMs`), while a neighbour in the swarm fetches the block. */
+  fetch(cid: Cid, signal: AbortSignal, asker?: SwarmAsker): Promise<Uint8Array>;
 }
 
 /** Blocks held here. A pinned block stays until it is unpinned as often as it was pinned. */
@@ -148,7 +155,7 @@ export interface SwarmPort {
 
 export interface RuntimePorts {
   transport: Transport;
-  source: BlockSource;
+  source: OriginSource;
   cache: BlockCache;
   compute: Compute;
   signer: Signer;

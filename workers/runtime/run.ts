@@ -106,7 +106,10 @@ export class Run {
     this.#abort.abort(new AtollError('cancelled', 'The contributor stops.'));
     const enough = new AbortController();
     const patience = sleep(this.#ports.clock, limits.stopMsMax, enough.signal).catch(() => {});
-    await Promise.race([Promise.all([this.#connection, this.#keeper.close(), this.#ports.swarm?.stop()]), patience]);
+    await Promise.race([
+      Promise.all([this.#connection, this.#keeper.close(), this.#ports.swarm?.stop()]),
+      patience,
+    ]);
     enough.abort();
   }
 

@@ -4,16 +4,14 @@ import { AtollError, errorCodes } from '#protocol/errors.ts';
 import { routePath, routes } from '#protocol/http/api.ts';
 import { type SwarmAsker, swarmHeader, swarmText } from '#protocol/http/swarm.ts';
 import { limits } from '#protocol/limits.ts';
-import type { BlockSource } from '../runtime/ports.ts';
+import type { OriginSource } from '../runtime/ports.ts';
 
-/**
- * `url` is the coordinator's http(s) address. With a swarm, `fetch` throws `leased` (`details.retryMs`) while a neighbour fetches the block.
- */
-export function httpBlocks(url: string, swarm?: SwarmAsker): BlockSource {
+/** `url` is the coordinator's http(s) address. */
+export function httpBlocks(url: string): OriginSource {
   const base = url.replace(/\/$/, '');
   return {
-    async fetch(cid, signal) {
-      const response = await request(base + routePath(routes.block, cid), signal, swarm);
+    async fetch(cid, signal, asker) {
+      const response = await request(base + routePath(routes.block, cid), signal, asker);
       if (!response.ok) {
         await response.body?.cancel().catch(() => {});
         throw refusal(cid, response.status);
@@ -23,8 +21,8 @@ export function httpBlocks(url: string, swarm?: SwarmAsker): BlockSource {
   };
 }
 
-async function request(address: string, signal: AbortSignal, swarm?: SwarmAsker): Promise<Response> {
-  const named = swarm ? { [swarmHeader]: swarmText(swarm) } : {};
+async function request(address: string, signal: AbortSignal, asker?: SwarmAsker): Promise<Response> {
+  const named = asker ? { [swarmHeader]: swarmText(asker) } : {};
   try {
     return await fetch(address, { signal, headers: { accept: 'application/vnd.ipld.raw', ...named } });
   } catch (cause) {

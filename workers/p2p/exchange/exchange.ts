@@ -139,12 +139,20 @@ export class Exchange {
     for (const link of this.#core.links.values()) this.#core.introduce(link, file);
   }
 
+  /** Who did not know the file is asked once more when it is wanted anew: it may have been published since. */
+  #askAgain(file: FileEntry): void {
+    for (const link of this.#core.links.values()) {
+      if (!link.has.has(file) && !file.unanswered.has(link)) this.#core.introduce(link, file);
+    }
+  }
+
   #want(manifest: Manifest, indices: readonly number[] | undefined, urgent: boolean): void {
     const alone = this.#isKnownAlone(manifest);
     if (alone) this.#wantBlock(alone, urgent);
     else {
       const { file, isNew } = this.#core.files.learn(manifest);
       if (isNew) this.#introduce(file);
+      else this.#askAgain(file);
       for (const index of indices ?? manifest.blocks.keys()) {
         const block = file.blocks[index];
         if (block) this.#wantBlock(block, urgent);

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { openP2p, type P2p, type P2pOptions } from '#coordinator/p2p/p2p.ts';
 import { createKey, signerFromKey } from '#protocol/signer.ts';
 import { openNodeTransport } from '../../node/p2p-transport.ts';
-import type { OpenOptions } from '../libp2p/open.ts';
+import type { OpenOptions } from '../libp2p/options.ts';
 import type { Libp2pTransport } from '../libp2p/transport.ts';
 
 export const testNetwork = `0x${'11'.repeat(32)}` as const;
