@@ -19,6 +19,7 @@ import { Swarm } from '../p2p/swarm.ts';
 import type { Blobs } from '../storage/blobs.ts';
 import type { Change, JobRecord, RoundRecord, Storage } from '../storage/port.ts';
 import { Anchoring } from './anchoring.ts';
+import { Changes } from './changes.ts';
 import { Desk } from './desk.ts';
 import type { Directory } from './directory.ts';
 import { Endings } from './endings.ts';
@@ -111,7 +112,7 @@ export class Service {
   readonly #sessions = new Set<Session>();
   readonly #changedUnits = new Set<Cid>();
   readonly #told = new ToldStates();
-  readonly #waiters = new Set<() => void>();
+  readonly #changes = new Changes();
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #roundsShown = new Map<Cid, number>();
   /** Changed units that other processes have yet to be told of. */
@@ -387,25 +388,13 @@ export class Service {
   async settled(job: Cid, rounds: number, signal?: AbortSignal): Promise<JobStatus> {
     for (;;) {
       signal?.throwIfAborted();
-      const changed = this.#nextChange(signal);
+      const changed = this.#changes.next(signal);
       const status = await this.queries.job(job);
       const enough = status.rounds.slice(0, rounds);
       const anchored = !this.#anchoring || enough.every((round) => round.anchor !== null);
       if (enough.length >= rounds && anchored) return status;
       await changed;
     }
-  }
-
-  #nextChange(signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        this.#waiters.delete(done);
-        signal?.removeEventListener('abort', done);
-        resolve();
-      };
-      this.#waiters.add(done);
-      signal?.addEventListener('abort', done, { once: true });
-    });
   }
 
   /** For a planned stop: no more leases, what has arrived is answered, everybody is told goodbye. Takes no longer than `timing.drainMs`. */
@@ -464,7 +453,7 @@ export class Service {
       this.events.publish(job, { type: 'round', round: summary });
     }
     this.#anchoring?.wake(job);
-    for (const waiter of [...this.#waiters]) waiter();
+    this.#changes.tell();
     return isNew;
   }
 
@@ -476,7 +465,7 @@ export class Service {
 
   #showAnchor(job: Cid, round: number, anchor: NonNullable<RoundSummary['anchor']>): void {
     this.events.publish(job, { type: 'anchor', round, anchor });
-    for (const waiter of [...this.#waiters]) waiter();
+    this.#changes.tell();
   }
 
   /** What is done about what other processes say. */
@@ -523,7 +512,7 @@ export class Service {
     }
     this.#pulls.resync(await storage.agreedUnits());
     await this.#desk.openAgain(reopenedMax);
-    for (const waiter of [...this.#waiters]) waiter();
+    this.#changes.tell();
   }
 
   /** Ends what ran out of time, gives back what was left behind, chains the ledger. One at a time. */

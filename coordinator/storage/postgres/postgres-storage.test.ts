@@ -3,7 +3,7 @@ import { describe, expect, onTestFinished, test, type TestContext } from 'vitest
 import { sql } from 'kysely';
 import { usePostgres } from '../../testing/services.ts';
 import { hex, job, unit } from '../../testing/units.ts';
-import { addJob, agree, storageCompliance } from '../compliance.ts';
+import { addJob, agree, storageCompliance } from '../../testing/storage-compliance.ts';
 import type { Storage } from '../port.ts';
 import { kyselyOn } from './kysely.ts';
 import { Leadership } from './locks.ts';

@@ -6,7 +6,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { newContributor } from '../../record/accounts.ts';
 import { temporaryFolder } from '../../testing/harness.ts';
 import { cidOf, hex, job, unit } from '../../testing/units.ts';
-import { addJob, agree, granted, lease, storageCompliance } from '../compliance.ts';
+import { addJob, agree, granted, lease, storageCompliance } from '../../testing/storage-compliance.ts';
 import { calm, type Operation } from '../../record/view.ts';
 import type { Storage } from '../port.ts';
 import { migrateToLatest } from '../sql/migrations.ts';

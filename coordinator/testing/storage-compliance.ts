@@ -4,8 +4,8 @@
 import { expect, test, type TestContext } from 'vitest';
 import { type Cid, cborCode, cidOfSync } from '#protocol/codec/cid.ts';
 import { brokenAt, firstTip } from '../ledger/chain.ts';
-import { cidOf, hex, job, programs, unit } from '../testing/units.ts';
-import type { Attempted, RoundRecord, Storage } from './port.ts';
+import { cidOf, hex, job, programs, unit } from './units.ts';
+import type { Attempted, RoundRecord, Storage } from '../storage/port.ts';
 
 export interface OpenStorage {
   storage: Storage;
@@ -62,7 +62,10 @@ const kindsOf = (attempted: Attempted) =>
 export function storageCompliance(open: Opener): void {
   unitTests(open);
   endTests(open);
+  restoreTests(open);
+  downtimeTests(open);
   jobTests(open);
+  cancelTests(open);
   roundTests(open);
   ledgerTests(open);
   bonusTests(open);
@@ -189,7 +192,9 @@ function endTests(open: Opener): void {
       ...['1 void', '1 void', '2 agreed', '2 agreed'],
     ]);
   });
+}
 
+function restoreTests(open: Opener): void {
   test('an accepted unit whose outputs are gone is restored by one who finds its digest again', async (context) => {
     const { storage } = await opened(open, context);
     await agree(storage);
@@ -237,7 +242,9 @@ function endTests(open: Opener): void {
     expect(await storage.contributor(hex(3, 20))).toMatchObject({ agreed: 1, credit: 1_000n });
     expect(kindsOf(await storage.restore(cid, 'gone', 7))).toBe('conflict');
   });
+}
 
+function downtimeTests(open: Opener): void {
   test('after downtime nobody is out of time at once', async (context) => {
     const { storage, reopen } = await opened(open, context);
     const held = await granted(storage, 1);
@@ -299,7 +306,9 @@ function jobTests(open: Opener): void {
       [true, false, 0.5],
     ]);
   });
+}
 
+function cancelTests(open: Opener): void {
   test('of a cancelled job leases and commitments are void, and what only it needs is needed no more', async (context) => {
     const { storage } = await opened(open, context, 2);
     const held = await granted(storage, 1);
