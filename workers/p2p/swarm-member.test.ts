@@ -1,9 +1,10 @@
 /** A member of the swarm over links in memory: what it tells the coordinator, when it names itself to the gateway, what it gives to others, and whom it reports. */
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Hex } from 'viem';
-import { type Cid, cidOfBlock, rawCode } from '#protocol/codec/cid.ts';
+import { type Cid, cidOfBlock, cidOfSync, rawCode } from '#protocol/codec/cid.ts';
 import { AtollError } from '#protocol/errors.ts';
 import type { SwarmAsker } from '#protocol/http/swarm.ts';
+import type { File } from '#protocol/messages/file.ts';
 import type { FrameOf, FromContributor } from '#protocol/messages/frames.ts';
 import type { SignedPeerRecord } from '#protocol/p2p/record.ts';
 import { MemoryBlockCache } from '../runtime/block-cache.ts';
@@ -17,16 +18,21 @@ const network: Hex = `0x${'7'.repeat(64)}`;
 const quietLog = { debug() {}, info() {}, warn() {}, error() {} };
 const never = new AbortController().signal;
 const block = (seed: number) => Uint8Array.from({ length: 5_000 }, (_, i) => (i * seed) & 255);
+const root = cidOfSync(block(1), rawCode);
+const fileOf = (cid: Cid): File => ({ size: 5_000, blocks: [cid] });
 
 /** The gateway: gives what it was given, and notes who asked. */
 class Gateway implements OriginSource {
   readonly askers: (SwarmAsker | undefined)[] = [];
   readonly blocks = new Map<Cid, Uint8Array>();
   isOff = false;
+  /** To somebody else, for ever. */
+  isLent = false;
 
   async fetch(cid: Cid, _signal: AbortSignal, asker?: SwarmAsker): Promise<Uint8Array> {
     this.askers.push(asker);
     if (this.isOff) throw new AtollError('unavailable', 'The gateway is off.');
+    if (this.isLent && asker) throw new AtollError('leased', 'Lent.', { details: { retryMs: 400 } });
     const bytes = this.blocks.get(cid);
     if (!bytes) throw new AtollError('not_found', 'The gateway has no such block.');
     return bytes;
@@ -78,9 +84,32 @@ describe('a member of the swarm', () => {
     expect(alone.gateway.askers).toEqual([undefined]);
 
     const { a } = await linked();
-    a.gateway.blocks.set(two, block(5));
-    expect(await a.member.fetch(two, never)).toEqual(block(5));
-    expect(a.gateway.askers).toEqual([{ swarm: network, peer: a.transport.peer }]);
+    a.gateway.blocks.set(one, block(3)).set(two, block(5));
+    expect(await a.member.fetch(one, never), 'a document').toEqual(block(3));
+    a.member.files(root, [fileOf(two)]);
+    expect(await a.member.fetch(two, never), 'a block of a file').toEqual(block(5));
+    expect(a.gateway.askers).toEqual([undefined, { swarm: network, peer: a.transport.peer }]);
+  });
+
+  it('does not wait long for a block that the gateway has lent to a stranger', async () => {
+    const { a } = await linked();
+    const cid = await cidOfBlock(block(5), rawCode);
+    a.gateway.blocks.set(cid, block(5));
+    a.gateway.isLent = true;
+    a.member.files(root, [fileOf(cid)]);
+    expect(await a.member.fetch(cid, never)).toEqual(block(5));
+    expect(a.gateway.askers[0]).toBeDefined();
+    expect(a.gateway.askers.at(-1)).toBeUndefined();
+  });
+
+  it('gets an output from its maker that is published after it was asked for', async () => {
+    const { a, b } = await linked();
+    const output = await a.member.cache.putPinned(block(7));
+    b.gateway.isOff = true;
+    const fetched = b.member.fetch(output, never);
+    await until(() => b.gateway.askers.length > 0, 'the question to the gateway');
+    a.member.cache.publish(output);
+    expect(await fetched).toEqual(block(7));
   });
 
   it('gives outputs to nobody until they are published', async () => {

@@ -7,7 +7,7 @@
  */
 import type { Hex } from 'viem';
 import type { Cid } from '#protocol/codec/cid.ts';
-import { AtollError, toProblem } from '#protocol/errors.ts';
+import { AtollError, codeOf, toProblem } from '#protocol/errors.ts';
 import type { SwarmAsker } from '#protocol/http/swarm.ts';
 import type { File } from '#protocol/messages/file.ts';
 import type { Neighbour, PeerFault } from '#protocol/messages/frames.ts';
@@ -54,6 +54,8 @@ const tickMs = 1_000;
 /** A peer that is no neighbour any more keeps its link for so long: both sides may hear of it at other times. */
 const partMs = 5_000;
 const expectMs = 800;
+/** So long a block may be lent to another peer before it is asked for all the same: that peer may be nobody's neighbour here, or have failed. */
+const leasedMsMax = 600;
 const rootsMax = limits.swarmRootsMax;
 
 const faults: Record<Offence, PeerFault> = {
@@ -82,6 +84,8 @@ export class SwarmMember implements SwarmPort, BlockSource {
   /** Files by their root and by their blocks, the latest last. */
   readonly #roots = new Map<Cid, { manifest: Manifest; isWhole: boolean }>();
   readonly #files = new Map<Cid, Manifest>();
+  /** Since when blocks are lent to others. */
+  readonly #leased = new Map<Cid, number>();
   #announced = '';
   #said = '';
   #cancelTick: () => void = () => {};
@@ -92,7 +96,7 @@ export class SwarmMember implements SwarmPort, BlockSource {
     this.#ports = ports;
     const { cache, clock, random, log } = ports;
     const origin: BlockSource = {
-      fetch: (cid, signal) => ports.origin.fetch(cid, signal, this.#asker()),
+      fetch: (cid, signal) => this.#askOrigin(cid, signal),
     };
     this.exchange = new ShardExchange({
       ...{ shelf: cache, origin, clock, random, log },
@@ -270,9 +274,29 @@ export class SwarmMember implements SwarmPort, BlockSource {
     this.#session.send(frame);
   }
 
-  /** Who has somebody to get a block from waits while a neighbour fetches it; who is alone does not. */
-  #asker(): SwarmAsker | undefined {
-    if (!this.#transport || !this.#network || this.#links.size === 0) return undefined;
+  async #askOrigin(cid: Cid, signal: AbortSignal): Promise<Uint8Array> {
+    const { origin, clock } = this.#ports;
+    let isLeased = false;
+    try {
+      return await origin.fetch(cid, signal, this.#asker(cid));
+    } catch (error) {
+      isLeased = codeOf(error) === 'leased';
+      throw error;
+    } finally {
+      if (!isLeased) this.#leased.delete(cid);
+      else if (!this.#leased.has(cid)) this.#leased.set(cid, clock.now());
+    }
+  }
+
+  /**
+   * Who has somebody to get a block of a file from waits a moment while another peer fetches it. Who is alone does not, and documents, which are small and
+   * which the files are named by, are worth no wait.
+   */
+  #asker(cid: Cid): SwarmAsker | undefined {
+    if (!this.#transport || !this.#network || this.#links.size === 0 || !this.#files.has(cid))
+      return undefined;
+    const since = this.#leased.get(cid);
+    if (since !== undefined && this.#ports.clock.now() - since >= leasedMsMax) return undefined;
     return { swarm: this.#network, peer: this.#transport.peer };
   }
 
@@ -292,7 +316,10 @@ export class SwarmMember implements SwarmPort, BlockSource {
     const [oldest] = this.#roots.keys();
     const manifest = this.#roots.get(oldest as Cid)?.manifest;
     this.#roots.delete(oldest as Cid);
-    for (const cid of manifest?.blocks ?? []) if (this.#files.get(cid) === manifest) this.#files.delete(cid);
+    for (const cid of manifest?.blocks ?? []) {
+      this.#leased.delete(cid);
+      if (this.#files.get(cid) === manifest) this.#files.delete(cid);
+    }
   }
 }
 

@@ -211,6 +211,19 @@ describe('the origin is asked', () => {
     expect(rig.of('origin').filter(({ cid }) => cid === first?.cid).length).toBeGreaterThan(1);
   });
 
+  it('no less often for an urgent block, and being told to come back is no failure', () => {
+    const rig = new MachineRig();
+    rig.feed({ t: 'want', file: manifest(1), urgent: true });
+    for (let i = 0; i < 6; i++) {
+      rig.feed({ t: 'origin', cid: 'f-0', outcome: 'busy', retryMs: 400 });
+      rig.clear();
+      rig.pass(1_700);
+      expect(rig.of('origin')).toHaveLength(1);
+    }
+    rig.feed({ t: 'origin', cid: 'f-0', outcome: 'failed' });
+    expect(rig.of('lost')).toHaveLength(0);
+  });
+
   it('whatever peers say they have, when nothing comes of it', () => {
     const file = manifest(1);
     const rig = new MachineRig();
@@ -263,6 +276,34 @@ describe('the exchange serves', () => {
     expect(rig.of('open')).toHaveLength(0);
     const told = rig.sent(1, 'bits')[0]?.bits;
     expect([...(told ?? [])]).toEqual([1]);
+  });
+
+  it('what is published late: whoever asked before is told, once, and nobody else is', () => {
+    const file = manifestOfBlock('output');
+    const rig = new MachineRig();
+    for (const link of [1, 2]) rig.feed({ t: 'link', link, contributor: null });
+    const question = { t: 'bits', file: 'output', ask: true, count: 1, bits: new Uint8Array(1) } as const;
+    rig.frame(1, question);
+    expect(rig.sent(1, 'no')).toEqual([{ t: 'no', file: 'output', index: 0, reason: 'unknown' }]);
+    rig.feed({ t: 'hold', file });
+    expect(rig.sent(1, 'bits').map(({ file: id, bits }) => [id, ...bits])).toEqual([['output', 1]]);
+    rig.feed({ t: 'hold', file });
+    expect(rig.sent(1, 'bits')).toHaveLength(1);
+    expect(rig.sent(2, 'bits')).toEqual([]);
+  });
+
+  it('late only what was asked about lately, so that a peer cannot fill the memory with names', () => {
+    const rig = new MachineRig();
+    rig.feed({ t: 'link', link: 1, contributor: null });
+    const bits = new Uint8Array(1);
+    for (const i of range(300)) rig.frame(1, { t: 'bits', file: `o-${i}`, ask: true, count: 1, bits });
+    for (const i of range(300)) rig.feed({ t: 'hold', file: manifestOfBlock(`o-${i}`) });
+    const told = rig.sent(1, 'bits').map(({ file }) => file);
+    expect(told).toEqual(
+      range(300)
+        .slice(-256)
+        .map((i) => `o-${i}`),
+    );
   });
 
   it('not a byte more of what is withdrawn', () => {

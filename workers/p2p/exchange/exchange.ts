@@ -16,6 +16,8 @@ import { Uploads } from './uploads.ts';
 
 /** While something is under way the machine wants to be called so often. */
 const busyTickMs = 100;
+/** Names that a peer asked in vain about and that are remembered for it. */
+const asksAfterMax = 256;
 
 type FrameOf<T extends ShardFrame['t']> = Extract<ShardFrame, { t: T }>;
 
@@ -209,6 +211,7 @@ export class Exchange {
     block.urgent = false;
     this.#downloads.cancel(block);
     if (!untold || block.places.length > 1) this.#core.tell(block, 'have');
+    this.#answerLate(block);
   }
 
   #gone(block: Block): void {
@@ -257,7 +260,7 @@ export class Exchange {
     const core = this.#core;
     const file = this.#fileOf(frame);
     if (!file) {
-      if (frame.ask) core.send(link, { t: 'no', file: frame.file, index: 0, reason: 'unknown' });
+      if (frame.ask) this.#unknown(link, frame.file);
       return;
     }
     const count = file.blocks.length;
@@ -271,6 +274,27 @@ export class Exchange {
     if (frame.ask) core.sayBits(link, file, false);
     this.#downloads.pump(link);
     this.#origin.look();
+  }
+
+  #unknown(link: Link, id: Cid): void {
+    link.asksAfter.delete(id);
+    link.asksAfter.add(id);
+    for (const oldest of link.asksAfter) {
+      if (link.asksAfter.size <= asksAfterMax) break;
+      link.asksAfter.delete(oldest);
+    }
+    this.#core.send(link, { t: 'no', file: id, index: 0, reason: 'unknown' });
+  }
+
+  /** Outputs are published after others began to look for them: who asked for one by its name is told now. */
+  #answerLate(block: Block): void {
+    const { files, links } = this.#core;
+    for (const link of links.values()) {
+      if (!link.asksAfter.delete(block.cid)) continue;
+      if (!files.files.has(block.cid) && !files.hasRoom) continue;
+      const { file } = files.learn({ id: block.cid, blocks: [block.cid], sizes: [block.size] });
+      if (!link.has.has(file)) this.#core.introduce(link, file);
+    }
   }
 
   /** A block that is known here from another file may be asked about by itself. */

@@ -30,7 +30,9 @@ export interface Block {
   originAt: number;
   /** Not to be asked of the origin before. */
   originAfter: number;
+  /** Failures of the origin, and times that it said to come back. */
   originTries: number;
+  originBusy: number;
   /** When it was wanted, or last given up by somebody. */
   waitingSince: number;
 }
@@ -148,6 +150,7 @@ export class Files {
         originAt: 0,
         originAfter: 0,
         originTries: 0,
+        originBusy: 0,
         waitingSince: 0,
       };
       this.blocks.set(cid, block);

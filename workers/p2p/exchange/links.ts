@@ -41,6 +41,8 @@ export interface Link {
   readonly since: number;
   /** Its bitmaps, of files known here. */
   readonly has: Map<FileEntry, Uint8Array>;
+  /** What it asked about and nobody here knew: it is told when that comes to be held. The latest last. */
+  readonly asksAfter: Set<Cid>;
   /** Open blocks that it has. */
   useful: number;
   /** As it was told last. */
@@ -92,6 +94,7 @@ export function makeLink(id: LinkId, contributor: Hex | null, now: number): Link
     contributor,
     since: now,
     has: new Map(),
+    asksAfter: new Set(),
     useful: 0,
     toldNeed: false,
     chokesUs: true,

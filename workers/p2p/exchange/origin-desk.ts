@@ -113,6 +113,7 @@ export class OriginDesk {
     this.#atOrigin--;
     if (answer.outcome === 'ok') {
       this.#busyInARow = 0;
+      block.originBusy = 0;
       this.#core.originBytes += answer.size;
       this.#core.originBlocks++;
       block.size = answer.size;
@@ -121,7 +122,9 @@ export class OriginDesk {
       // Somebody else fetches it; others may be free, but a crowd must not hammer the origin.
       this.#busyInARow++;
       const spread = 0.5 + options.random();
-      const waitMs = Math.max(retryMsMin, answer.retryMs) * Math.min(8, ++block.originTries);
+      // A block that a unit waits for is asked for as often as the origin said.
+      const slowdown = block.urgent ? 1 : Math.min(8, ++block.originBusy);
+      const waitMs = Math.max(retryMsMin, answer.retryMs) * slowdown;
       block.originAfter = now + Math.min(retryMsMax, waitMs) * spread;
       this.#pausedUntil = now + Math.min(1_600, 25 * 2 ** Math.min(6, this.#busyInARow)) * spread;
     } else this.#failed(block, answer.outcome);
@@ -131,6 +134,7 @@ export class OriginDesk {
   #failed(block: Block, outcome: 'missing' | 'failed'): void {
     const { now, options } = this.#core;
     block.originTries++;
+    block.originBusy = 0;
     const waitMs = Math.min(retryMsMax, retryMsMin * 2 ** block.originTries);
     block.originAfter = now + waitMs * (0.5 + options.random());
     const isHopeless = outcome === 'missing' || block.originTries >= triesMax;
