@@ -36,6 +36,9 @@ export interface WorkerOptions {
 const notice =
   'This browser refuses storage, so the key of this tab, and with it the name under which credit is booked, is gone when the tab closes.';
 
+/** Chromium hangs both threads, for good, when a worker is terminated while one that it started is still ending; no event tells of that end. */
+const nestedEndMs = 200;
+
 let control: ContributorControl | null = null;
 let cache: KeptBlockCache | null = null;
 
@@ -76,6 +79,7 @@ const api = {
   stop: async () => {
     await control?.stop();
     await cache?.close();
+    await new Promise<void>((resolve) => setTimeout(resolve, nestedEndMs)); // the storage's, and threads of WebAssembly
   },
   forgetBlocks: async () => control?.forgetBlocks(),
 };

@@ -242,7 +242,8 @@ describe('blocks on disk', () => {
     await fellow.goto(coordinator.url);
     await make(fellow, { backend: 'reference' });
     for (const each of [page, fellow]) await each.evaluate(() => window.control.start());
-    const first = await coordinator.ensureJob(testJob({}, 'before'), testText());
+    // Units of its own: what the tabs above have computed is not given out again, and then no block would be read.
+    const first = await coordinator.ensureJob(testJob({ warmup: 6 }, 'before'), testText());
     await coordinator.settled(first, 1);
     const before = await until(page, (v) => (v.kept?.heldBytes ?? 0) > 0 && v.phase === 'waiting');
     expect(before.kept?.why).toBeUndefined();

@@ -113,9 +113,7 @@ class PageContributor implements ContributorControl {
       unit: null,
       pending: 0,
     });
-    const patience = new Promise<void>((resolve) => setTimeout(resolve, 2 * limits.stopMsMax));
-    await Promise.race([answer(live, live.remote.stop()), patience]).catch(() => {});
-    end(live);
+    await retire(live);
   }
 
   async subscribe(onView: (view: ContributorView) => void): Promise<void> {
@@ -137,7 +135,7 @@ class PageContributor implements ContributorControl {
 
   #fail(live: Live | null, problem: Problem): void {
     if (this.#live !== live) return;
-    if (live) end(live);
+    if (live) void retire(live);
     this.#live = null;
     this.#show({ ...this.#view, phase: 'failed', reason: problem.detail, problem, unit: null });
   }
@@ -178,6 +176,15 @@ async function openLinks(options: OpenOptions): Promise<MemberTransport> {
   }
   const { openPageTransport } = await import('./p2p-transport.ts');
   return openPageTransport(options);
+}
+
+/** Lets the worker end what it started, then ends it. One that broke is ended at once. */
+async function retire(live: Live): Promise<void> {
+  const enough = Promise.withResolvers<void>();
+  const timer = setTimeout(enough.resolve, 2 * limits.stopMsMax);
+  await Promise.race([answer(live, live.remote.stop()), enough.promise]).catch(() => {});
+  clearTimeout(timer);
+  end(live);
 }
 
 function end({ worker, remote, ended, links }: Live): void {

@@ -39,6 +39,8 @@ class RemoteShelf implements Shelf {
   readonly #worker: Worker;
   readonly #remote: Comlink.Remote<StorageApi>;
   readonly #broken: Promise<never>;
+  /** Held by the worker while it lives. */
+  readonly #lock = `atoll-storage-${crypto.randomUUID()}`;
   readonly #cids = new Set<Cid>();
   #figures: KeptBlocks = { heldBytes: 0, limitBytes: 0, readBytes: 0 };
 
@@ -58,7 +60,7 @@ class RemoteShelf implements Shelf {
     const onDropped = Comlink.proxy((cids: readonly Cid[]) => {
       for (const cid of cids) this.#cids.delete(cid);
     });
-    const opened = await this.#answer(this.#remote.open(limitBytes, onDropped));
+    const opened = await this.#answer(this.#remote.open(limitBytes, onDropped, this.#lock));
     if ('code' in opened) throw fromProblem(opened);
     for (const cid of opened.cids) this.#cids.add(cid);
     this.#figures = opened.figures;
@@ -100,6 +102,11 @@ class RemoteShelf implements Shelf {
   async close(): Promise<void> {
     await within(closeMsMax, this.#answer(this.#remote.close())).catch(() => undefined);
     this.#worker.terminate();
+    // Granted when the worker is gone: who ends its own thread after this must not do so in the middle of that.
+    const gone = new AbortController();
+    const late = setTimeout(() => gone.abort(), closeMsMax);
+    await navigator.locks?.request(this.#lock, { signal: gone.signal }, () => {}).catch(() => undefined);
+    clearTimeout(late);
   }
 
   /** A worker that broke never answers. */

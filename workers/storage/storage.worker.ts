@@ -15,11 +15,14 @@ const quotaShare = 0.5;
 let shelf: DiskShelf | null = null;
 
 const api = {
-  /** What is there. A problem where storage is refused. */
+  /** What is there. A problem where storage is refused. Holds `lock` for as long as this worker lives, so that its end can be waited for. */
   async open(
     limitBytes: number,
     onDropped: (cids: readonly Cid[]) => void,
+    lock: string,
   ): Promise<{ cids: Cid[]; figures: KeptBlocks } | Problem> {
+    const life = new Promise<void>(() => {});
+    navigator.locks?.request(lock, () => life).catch(() => undefined);
     try {
       const disk = await openOpfsDisk();
       const { quota = Infinity, usage = 0 } = await navigator.storage
