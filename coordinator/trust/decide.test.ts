@@ -23,7 +23,7 @@ const referee: Standing = { ...newcomer, referee: true };
 const outlaw: Standing = { ...proven, outlawed: true };
 
 const good: Climate = { judged: 5_000, liars: 20, online: 1_000, provenOnline: 500, refereesOnline: 0 };
-const fair: Climate = { ...good, liars: 250 };
+const fair: Climate = { ...good, liars: 225 };
 const poor: Climate = { ...good, liars: 500 };
 const bad: Climate = { ...good, liars: 1_500 };
 const strangers: Climate = { judged: 0, liars: 0, online: 1_000, provenOnline: 0, refereesOnline: 0 };

@@ -160,7 +160,8 @@ export const defaultTrustRules: TrustRules = {
   // One in ten until something is known: a new network of strangers votes in larger groups.
   priorLiars: 2,
   priorJudged: 20,
-  levels: [0.03, 0.08, 0.15],
+  // Of a third that lie, one in thirteen of the judged is known when the first are proven (10,000 contributors): nobody may work alone by then.
+  levels: [0.03, 0.05, 0.15],
   smallOnline: 8,
   anchorsMin: 12,
   onlinePerReplica: 3,
