@@ -121,6 +121,14 @@ describe('training among peers', () => {
 
   it('is not touched by a peer that spoils every block: it is dropped, and complained of', async () => {
     const hostile = await join(true);
+    // It is after every file that anybody needs, units or not, so that it has something to spoil.
+    for (const { ports } of members.slice(0, 3)) {
+      const files = ports.swarm.files.bind(ports.swarm);
+      ports.swarm.files = (root, named) => {
+        hostile.ports.swarm.files(root, named);
+        files(root, named);
+      };
+    }
     await until(() => hostile.ports.swarm.view().direct > 0);
     const refused = () =>
       members.slice(0, 3).reduce((sum, { ports }) => sum + ports.swarm.exchange.stats().blocksRefused, 0);

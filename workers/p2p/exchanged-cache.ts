@@ -1,13 +1,19 @@
-/** A cache whose outputs are withheld from peers until it is told that they may be published. Everything else is the cache's own. */
-import type { Cid } from '#protocol/codec/cid.ts';
+/**
+ * A cache whose outputs are withheld from peers until it is told that they may be published. Everything else is the cache's own.
+ *
+ * With a document its files become known: others look for their blocks by the file, which whoever made them has no other reason to know.
+ */
+import { type Cid, cborCode, parseCid } from '#protocol/codec/cid.ts';
+import { filesOf } from '../runtime/catch-up.ts';
 import type { BlockCache, KeptBlocks } from '../runtime/ports.ts';
+import { manifestOfFiles } from './exchange/manifest.ts';
 import type { ShardExchange } from './shard-exchange.ts';
 
 export class ExchangedCache implements BlockCache {
   readonly #cache: BlockCache;
-  readonly #exchange: Pick<ShardExchange, 'serve' | 'withhold'>;
+  readonly #exchange: Pick<ShardExchange, 'serve' | 'withhold' | 'hold'>;
 
-  constructor(cache: BlockCache, exchange: Pick<ShardExchange, 'serve' | 'withhold'>) {
+  constructor(cache: BlockCache, exchange: Pick<ShardExchange, 'serve' | 'withhold' | 'hold'>) {
     this.#cache = cache;
     this.#exchange = exchange;
   }
@@ -61,6 +67,14 @@ export class ExchangedCache implements BlockCache {
   publish(cid: Cid): void {
     this.#cache.publish(cid);
     this.#exchange.serve([cid]);
+    if (parseCid(cid).code === cborCode) void this.#holdFiles(cid).catch(() => {});
+  }
+
+  /** Its blocks that are not public yet are announced when they are. */
+  async #holdFiles(cid: Cid): Promise<void> {
+    const bytes = this.#cache.peek(cid) ?? (await this.#cache.find(cid));
+    const files = bytes ? filesOf(cid, bytes) : [];
+    if (files.length > 0) this.#exchange.hold(manifestOfFiles(cid, files));
   }
 
   get kept(): KeptBlocks {

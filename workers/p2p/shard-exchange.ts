@@ -137,7 +137,7 @@ export class ShardExchange implements BlockSource {
   /** Announces and serves what is on the shelf of a file whose blocks are inputs (from disk, say). */
   hold(file: Manifest): void {
     const indices = [...file.blocks.keys()].filter((index) => this.#isPublic(file.blocks[index]));
-    if (indices.length > 0) this.#feed({ t: 'hold', file, indices });
+    this.#feed({ t: 'hold', file, indices });
   }
 
   /** Outputs whose verdict was `agreed`: they may be served from now on. */

@@ -1,10 +1,11 @@
 /** A member of the swarm over links in memory: what it tells the coordinator, when it names itself to the gateway, what it gives to others, and whom it reports. */
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Hex } from 'viem';
-import { type Cid, cidOfBlock, cidOfSync, rawCode } from '#protocol/codec/cid.ts';
+import { encodeCanonical } from '#protocol/codec/cbor.ts';
+import { type Cid, cborCode, cidOfBlock, cidOfSync, rawCode } from '#protocol/codec/cid.ts';
 import { AtollError } from '#protocol/errors.ts';
 import type { SwarmAsker } from '#protocol/http/swarm.ts';
-import type { File } from '#protocol/messages/file.ts';
+import { type File, fileToLinks } from '#protocol/messages/file.ts';
 import type { FrameOf, FromContributor } from '#protocol/messages/frames.ts';
 import type { SignedPeerRecord } from '#protocol/p2p/record.ts';
 import { MemoryBlockCache } from '../runtime/block-cache.ts';
@@ -121,6 +122,22 @@ describe('a member of the swarm', () => {
     expect(await b.member.fetch(output, never)).toEqual(block(7));
     expect(b.member.view().peerBytes).toBe(5_000);
     expect(a.member.view().servedBytes).toBe(5_000);
+  });
+
+  it('gets a block by its file from who made both, in whatever order they were published', async () => {
+    for (const isDocumentFirst of [false, true]) {
+      const { a, b } = await linked();
+      b.gateway.isOff = true;
+      const output = await a.member.cache.putPinned(block(7));
+      const file = fileOf(output);
+      const bytes = encodeCanonical({ delta: fileToLinks(file) });
+      const document = await a.member.cache.putPinned(bytes, cborCode);
+      const published = isDocumentFirst ? [document, output] : [output, document];
+      for (const cid of published) a.member.cache.publish(cid);
+      expect(await b.member.fetch(document, never)).toEqual(bytes);
+      b.member.files(document, [file]);
+      expect(await b.member.fetch(output, never)).toEqual(block(7));
+    }
   });
 
   it('reports the peer whose block was false, and gets the block elsewhere', async () => {
