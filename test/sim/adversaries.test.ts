@@ -42,6 +42,21 @@ function run(strategy: Strategy, change: Partial<SimOptions> = {}, tune?: Tune):
   return { report, own: report.strategies[strategy] as StrategyReport };
 }
 
+type Totals = Pick<StrategyReport, 'outlawed' | 'standing' | 'profit' | 'credit' | 'falseResults'> & {
+  wrongEver: number;
+};
+
+/** Two histories, where one is too much of chance. */
+function both(play: (seed: number) => Outcome): Totals {
+  const [one, two] = [play(1), play(2)];
+  const sum = (key: keyof Omit<Totals, 'wrongEver'>) => one.own[key] + two.own[key];
+  return {
+    ...{ outlawed: sum('outlawed'), standing: sum('standing'), profit: sum('profit') },
+    ...{ credit: sum('credit'), falseResults: sum('falseResults') },
+    wrongEver: one.report.wrongEver + two.report.wrongEver,
+  };
+}
+
 /** Share of the honest whom proven liars have outvoted often enough to have them outlawed. */
 function honestOutlawed({ strategies }: SimReport): number {
   const { outlawed, actors } = strategies.honest as StrategyReport;
@@ -79,11 +94,15 @@ describe('each defence against the adversary that it is for', () => {
 
   test('occasional: samples and canaries find one lie in ten; without, they stand', () => {
     const options = { liars: 0.1, contributors: 100, units: 8_000 };
+    // Without the climate, which would have nobody work alone among so many, on both sides.
+    const on = trust({}, { climate: false });
     const off = trust({ samplingFloor: 0, samplingSlope: 0 }, { canaries: false, climate: false });
-    const [guarded, open] = [run('occasional', options), run('occasional', options, off)];
-    expect(guarded.own.outlawed).toBeGreaterThan(open.own.outlawed);
-    expect(guarded.own.standing).toBeLessThan(open.own.standing);
-    expect(guarded.own.profit).toBeLessThan(0);
+    const [guarded, open] = [on, off].map((tune) =>
+      both((seed) => run('occasional', { ...options, seed }, tune)),
+    ) as [Totals, Totals];
+    expect(guarded.outlawed).toBeGreaterThan(open.outlawed);
+    expect(2 * guarded.standing).toBeLessThan(open.standing);
+    expect(guarded.profit).toBeLessThan(0);
   });
 
   test('second looks: all that a proven liar has touched is looked at again', () => {
@@ -133,14 +152,14 @@ describe('each defence against the adversary that it is for', () => {
   });
 
   test('equivocator: two signed commitments for one lease outlaw it', () => {
-    const [guarded, open] = [
-      run('equivocator', { liars: 0.1 }),
-      run('equivocator', { liars: 0.1 }, trust({}, { outlaw: false })),
-    ];
-    expect(guarded.report.wrongEver).toBe(0);
-    expect(guarded.own.credit).toBe(0);
-    expect(guarded.own.outlawed).toBeGreaterThan(5);
-    expect(open.own.falseResults).toBeGreaterThan(1.5 * guarded.own.falseResults);
+    const options = { liars: 0.1 };
+    const off = trust({}, { outlaw: false });
+    const guarded = both((seed) => run('equivocator', { ...options, seed }));
+    const open = both((seed) => run('equivocator', { ...options, seed }, off));
+    expect(guarded.wrongEver).toBe(0);
+    expect(guarded.credit).toBe(0);
+    expect(guarded.outlawed).toBeGreaterThan(10);
+    expect(open.falseResults).toBeGreaterThan(1.5 * guarded.falseResults);
   });
 
   test('slow-loris: a lease lasts as long as the device should need; with long leases everybody waits', () => {
