@@ -224,9 +224,9 @@ test('without liars nobody is outlawed and nothing false is accepted; all units 
       expect(network.members.every((m) => m.contributor.faults === 0)).toBe(true);
       for (const unit of network.units) {
         expect(unit.digest ?? truth).toBe(truth);
-        // Reveals are withheld now and then, liars or not; only a unit that has run into several of them is given up.
+        // Reveals are withheld now and then, liars or not; only a unit that has run into them is given up.
         if (unit.phase !== 'failed') continue;
-        expect(unit.replicas.filter(({ state }) => state === 'withheld').length).toBeGreaterThan(1);
+        expect(unit.replicas.filter(({ state }) => state === 'withheld').length).toBeGreaterThan(0);
       }
       expect(isOver()).toBe(true);
     }),
