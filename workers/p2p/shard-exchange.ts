@@ -148,12 +148,17 @@ export class ShardExchange implements BlockSource {
     }
   }
 
-  /** Own outputs before their verdict: neither announced nor served until `serve`. */
+  /**
+   * Own outputs before their verdict: neither announced nor served until `serve` or `release`. What was public before it was computed here stays so: to take
+   * it back would keep it from others and tell them what is being computed.
+   */
   withhold(cids: Iterable<Cid>): void {
-    for (const cid of cids) {
-      this.#withheld.add(cid);
-      this.#feed({ t: 'gone', cids: [cid] });
-    }
+    for (const cid of cids) if (!this.#machine.isHeld(cid)) this.#withheld.add(cid);
+  }
+
+  /** They turned out to be public, whoever made them: inputs of a unit, say. Whoever holds their file from now on announces them. */
+  release(cids: Iterable<Cid>): void {
+    for (const cid of cids) this.#withheld.delete(cid);
   }
 
   /** The shelf has let these go. */

@@ -140,6 +140,32 @@ describe('a member of the swarm', () => {
     }
   });
 
+  it('goes on giving what was public before it computed the same itself', async () => {
+    const { a, b } = await linked();
+    const cid = await cidOfBlock(block(7), rawCode);
+    a.gateway.blocks.set(cid, block(7));
+    await a.member.fetch(cid, never);
+    expect(await a.member.cache.putPinned(block(7))).toBe(cid);
+    a.member.cache.unpin(cid); // the unit was given up: no verdict will publish it
+    b.gateway.isOff = true;
+    expect(await b.member.fetch(cid, never)).toEqual(block(7));
+  });
+
+  it('gives what it made for a unit that it gave up, as soon as the same is an input', async () => {
+    const { a, b } = await linked();
+    const output = await a.member.cache.putPinned(block(7));
+    const bytes = encodeCanonical({ delta: fileToLinks(fileOf(output)) });
+    const document = await a.member.cache.putPinned(bytes, cborCode);
+    for (const cid of [output, document]) a.member.cache.unpin(cid);
+    b.gateway.isOff = true;
+    await expect(b.member.fetch(output, never)).rejects.toMatchObject({ code: 'unavailable' });
+    a.member.files(document, [fileOf(output)]);
+    expect(await b.member.fetch(document, never)).toEqual(bytes);
+    b.member.files(document, [fileOf(output)]);
+    expect(await b.member.fetch(output, never)).toEqual(block(7));
+    expect(b.member.view().peerBytes).toBe(5_000 + bytes.byteLength);
+  });
+
   it('reports the peer whose block was false, and gets the block elsewhere', async () => {
     const { a, b } = await linked();
     const cid = await a.member.cache.putPinned(block(9));

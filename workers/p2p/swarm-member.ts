@@ -141,6 +141,9 @@ export class SwarmMember implements SwarmPort, BlockSource {
     this.#roots.set(root, entry);
     if (this.#roots.size > rootsMax) this.#forgetOldest();
     for (const cid of manifest.blocks) this.#files.set(cid, manifest);
+    // The root came as an input: it and its blocks are public, also where a unit that was given up made the same ones here.
+    this.exchange.release(manifest.blocks);
+    this.exchange.serve([root]);
     void this.exchange.want(manifest, { urgent: true }).settled.then((isWhole) => {
       entry.isWhole = isWhole;
       this.#say();
