@@ -52,6 +52,23 @@ describe('the swarm of a coordinator', () => {
     });
   });
 
+  it('counts what neighbours complain of, and parts them', async () => {
+    const coordinator = await testCoordinator();
+    const [one, two] = [testContributor(coordinator).start(), testContributor(coordinator).start()];
+    await Promise.all([announce(one, 1), announce(two, 2)]);
+    await vi.waitFor(() => expect(neighboursOf(one)).toEqual(ids(2)));
+    const counted = async () =>
+      (await (await fetch(`${coordinator.url}/metrics`)).text())
+        .split('\n')
+        .filter((line) => line.startsWith('atoll_peer_complaints_total{'));
+    one.send({ t: 'report', peer: peerId(3), fault: 'stall' }); // no neighbour
+    one.send({ t: 'report', peer: peerId(2), fault: 'bad_block' });
+    await vi.waitFor(async () =>
+      expect(await counted()).toEqual(['atoll_peer_complaints_total{fault="bad_block"} 1']),
+    );
+    await vi.waitFor(() => expect([neighboursOf(one), neighboursOf(two)]).toEqual([[], []]));
+  });
+
   it('takes no record that another has signed, and no word from who has not announced', async () => {
     const coordinator = await testCoordinator();
     const [one, two] = [testContributor(coordinator).start(), testContributor(coordinator).start()];

@@ -5,7 +5,7 @@
  * one, whose relay carries their signalling too. Peer ids and addresses go to neighbours and into no log.
  */
 import { AtollError, toProblem } from '#protocol/errors.ts';
-import type { FrameOf, FromContributor } from '#protocol/messages/frames.ts';
+import type { FrameOf, FromContributor, PeerFault } from '#protocol/messages/frames.ts';
 import { verifyPeerRecord } from '#protocol/p2p/record.ts';
 import type { Hex } from 'viem';
 import type { Directory, Peer } from '../service/directory.ts';
@@ -19,6 +19,8 @@ export interface SwarmPorts {
   random: Random;
   /** Whether a contributor is a proven liar. */
   isOutlawed: (contributor: Hex) => Promise<boolean>;
+  /** A complaint of a peer that counted. */
+  complained?: (fault: PeerFault) => void;
   log: Logger;
 }
 
@@ -68,6 +70,7 @@ export class Swarm {
     const now = this.#ports.clock.now();
     if (frame.t === 'swarm') this.#tracker.stand(connection.peer, frame, now);
     if (frame.t === 'report' && this.#tracker.complain(connection.peer, frame.peer, now)) {
+      this.#ports.complained?.(frame.fault);
       this.#ports.log.debug(
         { contributor: from.contributor, fault: frame.fault },
         'A peer was complained of.',

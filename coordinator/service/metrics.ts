@@ -1,5 +1,6 @@
 /** Prometheus metrics of one coordinator, in a registry of their own. */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { PeerFault } from '#protocol/messages/frames.ts';
 
 export interface MetricSources {
   contributorsOnline: () => number;
@@ -23,6 +24,7 @@ export class Metrics {
   readonly #requestSeconds: Histogram;
   readonly #gatewayBytes: Counter;
   readonly #originLeases: Counter;
+  readonly #complaints: Counter;
   readonly #pins: Counter;
 
   constructor(sources: MetricSources) {
@@ -73,6 +75,12 @@ export class Metrics {
       labelNames: ['outcome'],
       registers,
     });
+    this.#complaints = new Counter({
+      name: 'atoll_peer_complaints_total',
+      help: 'Complaints of contributors about their neighbours that counted, by what was wrong.',
+      labelNames: ['fault'],
+      registers,
+    });
     this.#pins = new Counter({
       name: 'atoll_pins_total',
       help: 'Checkpoints handed to the IPFS node that pins them, by how that ended.',
@@ -113,6 +121,10 @@ export class Metrics {
 
   originLease(outcome: 'granted' | 'wait'): void {
     this.#originLeases.inc({ outcome });
+  }
+
+  complaint(fault: PeerFault): void {
+    this.#complaints.inc({ fault });
   }
 
   pin(outcome: 'pinned' | 'failed' | 'dropped'): void {

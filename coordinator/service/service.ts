@@ -142,6 +142,7 @@ export class Service {
     this.swarm = new Swarm({
       ...{ network: storage.network, directory, clock, random, log },
       isOutlawed: async (contributor) => (await storage.records.standing(contributor))?.outlawed ?? false,
+      complained: (fault) => metrics.complaint(fault),
     });
     const { swarm } = this;
     const chain = this.#chain;
