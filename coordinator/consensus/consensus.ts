@@ -357,7 +357,8 @@ function tally(unit: UnitState, transitions: Transition[], now: number, rules: R
   }
   const quorum = quorumOf(unit, votes, rules, hints);
   const { supporters, share } = bar(votes, quorum, rules);
-  if (votes.final || (votes.contributors >= supporters && 12 * votes.weight >= share * votes.total)) {
+  const needed = votes.proven ? supporters : Math.max(supporters, strangersOf(rules, hints));
+  if (votes.final || (votes.contributors >= needed && 12 * votes.weight >= share * votes.total)) {
     const unanimous = !votes.final && votes.digests === 1 && unit.target === unit.quorum;
     if (hints.audit && unanimous && unit.target < rules.replicasMax) {
       return sample(unit, transitions);
@@ -367,7 +368,8 @@ function tally(unit: UnitState, transitions: Transition[], now: number, rules: R
       : `${votes.contributors} contributors with ${votes.weight} of the weight ${votes.total} revealed one digest`;
     return agree(unit, votes.digest as Cid, reason, transitions);
   }
-  // The fewest further replicas, of weight 1 where weights are equal, that could agree on the leading digest.
+  // The fewest further replicas, of weight 1 where weights are equal, that could agree on the leading digest. The next may be a proven one's,
+  // so strangers are asked for one by one.
   const short = (share * votes.total - 12 * votes.weight) / (12 - share);
   const more = Math.max(1, supporters - votes.contributors, Math.ceil(short / heaviest(unit, rules)));
   const seen = `${votes.digests} digests in ${votes.revealed} reveals, the leading one by ${votes.contributors}`;
@@ -397,6 +399,11 @@ function isFoundAgain({ digest, replicas }: UnitState): boolean {
 function quorumOf(unit: UnitState, votes: Votes, rules: Rules, hints: Hints): number {
   if (unit.quorum === 1 && votes.proven) return 1;
   return Math.min(rules.replicasMax, Math.max(rules.replicasMin, unit.quorum, hints.quorum ?? 0));
+}
+
+/** Equal digests that decide where no proven contributor's is among them. */
+function strangersOf(rules: Rules, { strangers }: Hints): number {
+  return Math.min(rules.replicasMax, strangers ?? 0);
 }
 
 /** What the leading digest needs: supporters, and a share of the weight in twelfths. */

@@ -142,6 +142,8 @@ export interface Hints {
   referee?: boolean;
   /** Equal digests that the network asks of a vote by now: it may have grown, or lost faith, since the unit was planned. */
   quorum?: number;
+  /** Equal digests that it asks where no proven contributor's is among them, however the unit was planned. */
+  strangers?: number;
 }
 
 export interface Grant {

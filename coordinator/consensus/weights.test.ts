@@ -27,6 +27,20 @@ describe('plans', () => {
     expect(bench.unit).toMatchObject({ phase: 'agreed', digest: 'x' });
   });
 
+  test('strangers among themselves need more equal digests than a vote with a proven one among them', () => {
+    const strangers = { strangers: 4 };
+    const alone = new UnitBench().round({ a: 'x', b: 'x' }, {}, strangers);
+    expect(alone.last('sampled')).toMatchObject({ wanted: 1 });
+    alone.round({ c: 'x' }, {}, strangers);
+    expect(alone.unit.phase).toBe('gathering');
+    alone.round({ d: 'x' }, {}, strangers);
+    expect(alone.unit).toMatchObject({ phase: 'agreed', digest: 'x' });
+    const joined = new UnitBench().round({ a: 'x', b: 'x' }, {}, strangers);
+    joined.round({ p: 'x' }, { weight: 4 }, strangers);
+    expect(joined.unit).toMatchObject({ phase: 'agreed', digest: 'x' });
+    expect(new UnitBench().round({ a: 'x', b: 'x' }).unit.phase).toBe('agreed');
+  });
+
   test('who takes the place of a proven one does not inherit its plan', () => {
     const bench = new UnitBench().lease('a', { plan: single, weight: 4 }).tick(60);
     expect(consensus.isUndecided(bench.unit)).toBe(true);

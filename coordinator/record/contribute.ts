@@ -13,7 +13,7 @@ import {
 } from '../consensus/consensus.ts';
 import { speedAfter } from '../scheduler/deadlines.ts';
 import type { Attempted, Change, Storage } from '../storage/port.ts';
-import { auditUnanimous, quorumAsked } from '../trust/decide.ts';
+import { auditUnanimous, quorumAsked, strangersAsked } from '../trust/decide.ts';
 import { deviceOf } from './accounts.ts';
 import { applyStep } from './apply.ts';
 import type { RecordRules } from './rules.ts';
@@ -139,6 +139,7 @@ export function hintsFor(
     audit: auditUnanimous(state, view.climate, random, trust, consensus),
     referee: view.climate.refereesOnline > 0,
     quorum: quorumAsked(view.climate, trust),
+    strangers: strangersAsked(view.climate, trust),
   };
 }
 

@@ -9,6 +9,7 @@ import {
   levelOf,
   mayTake,
   quorumAsked,
+  strangersAsked,
   rechecksAfter,
   samplingChance,
   seatOf,
@@ -76,6 +77,8 @@ describe('the plan of a unit', () => {
   test('what a vote needs by now follows the network as it is now', () => {
     const asked = (climate: Climate) => quorumAsked(climate, rules);
     expect([few, good, fair, poor, bad, strangers].map(asked)).toEqual([2, 2, 2, 3, 3, 5]);
+    const unanchored = (climate: Climate) => strangersAsked(climate, rules);
+    expect([few, good, fair, poor, bad, strangers].map(unanchored)).toEqual([2, 4, 4, 5, 5, 5]);
   });
 
   test('a group is never larger than the network can spare, nor smaller than two', () => {

@@ -51,20 +51,23 @@ export function decide(standing: Standing, climate: Climate, random: number, rul
 /** Equal digests that the network, as it is now, asks of a vote: `Hints.quorum`. A unit may have been planned when it was smaller. */
 export function quorumAsked(climate: Climate, rules: TrustRules): number {
   if (climate.online < rules.smallOnline) return 2;
-  const level = levelOf(climate, rules);
-  if (!hasAnchors(climate, rules)) return unanchored(level, climate, rules);
-  return level <= 2 ? 2 : 3;
+  if (!hasAnchors(climate, rules)) return strangersAsked(climate, rules);
+  return levelOf(climate, rules) <= 2 ? 2 : 3;
+}
+
+/**
+ * Equal digests of strangers among themselves, with no proven contributor's: as many as the climate asks for and the network can spare.
+ * `Hints.strangers`: a vote whose kept seat found no proven taker goes on to this number, so that waiting does not make it easier to win.
+ */
+export function strangersAsked(climate: Climate, rules: TrustRules): number {
+  if (climate.online < rules.smallOnline) return 2;
+  const asked = ([4, 4, 5, 5] as const)[levelOf(climate, rules) - 1] as number;
+  return Math.max(2, Math.min(asked, Math.floor(climate.online / rules.onlinePerReplica)));
 }
 
 function worksAlone(standing: Standing, climate: Climate, rules: TrustRules): boolean {
   if (!rules.defences.adaptive || climate.online < rules.smallOnline) return false;
   return levelOf(climate, rules) <= 2 && isProven(standing, rules);
-}
-
-/** Strangers among themselves: as many as the climate asks for and the network can spare. */
-function unanchored(level: Level, { online }: Climate, rules: TrustRules): number {
-  const asked = ([4, 4, 5, 5] as const)[level - 1] as number;
-  return Math.max(2, Math.min(asked, Math.floor(online / rules.onlinePerReplica)));
 }
 
 /** Who may take the next replica of a unit. */
