@@ -2,9 +2,10 @@
  * `npm run bench -- consensus`: the seeded simulation at scale. Ten seeds of a network with 30% liars of every kind, each beside BOINC's adaptive
  * replication with the same contributors; what a unit costs with 1% liars once the network knows its contributors; and whether sleeping pays.
  *
- * Nothing here is a speed: seeds are independent and run two at a time, each in a thread of its own. A run that is broken off goes on where it was
+ * Nothing here is a speed: seeds are independent and run at most two at a time, each in a thread of its own. A run that is broken off goes on where it was
  * (kept.ts).
  */
+import os from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { BenchOutcome, BenchRow, SuiteOptions } from '#scripts/bench.ts';
 import type { SimOptions, SimReport } from '#test/sim/simulation.ts';
@@ -13,7 +14,8 @@ import { KeptReports } from './kept.ts';
 
 type Say = (line: string) => void;
 
-const threads = 2;
+/** Each takes some 3 GB; fewer where the process is bound to one core. */
+const threads = Math.min(2, os.availableParallelism());
 const sleepers = ['sleeper', 'occasional', 'canary-hunter'] as const;
 
 interface Plan {
