@@ -141,7 +141,7 @@ export class SmallPeer {
   #deliver(link: number, frame: ShardFrame, at: number): void {
     const other = this.#links.get(link);
     this.#world.at(at, () => {
-      if (!this.#isGone && other?.#links.has(this.#id)) other.feed({ t: 'frame', link: this.#id, frame });
+      if (!this.#isGone && other && other.#links.has(this.#id)) other.feed({ t: 'frame', link: this.#id, frame });
     });
   }
 
@@ -156,7 +156,7 @@ export class SmallPeer {
     const other = this.#links.get(link);
     this.#links.delete(link);
     this.#world.after(delayMs, () => {
-      if (other?.#links.delete(this.#id)) other.feed({ t: 'unlink', link: this.#id });
+      if (other && other.#links.delete(this.#id)) other.feed({ t: 'unlink', link: this.#id });
     });
   }
 }
