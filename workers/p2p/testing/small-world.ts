@@ -141,7 +141,8 @@ export class SmallPeer {
   #deliver(link: number, frame: ShardFrame, at: number): void {
     const other = this.#links.get(link);
     this.#world.at(at, () => {
-      if (!this.#isGone && other && other.#links.has(this.#id)) other.feed({ t: 'frame', link: this.#id, frame });
+      if (!this.#isGone && other && other.#links.has(this.#id))
+        other.feed({ t: 'frame', link: this.#id, frame });
     });
   }
 
