@@ -2,38 +2,17 @@
  * The page `/conformance` in a real Chromium under the strict policy: the real suite on WebAssembly, its threads and a software WebGPU adapter; and with
  * a scripted worker what a device that computes other bits looks like, on every screen and by keyboard.
  */
-import { readFile, rm } from 'node:fs/promises';
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { readFile } from 'node:fs/promises';
+import type { Page } from 'playwright-core';
+import { describe, expect, it } from 'vitest';
 import type { ConformanceDocument } from '#workers/browser/conformance.ts';
-import { launchBrowser, type Visit, visit, type VisitOptions } from './browser.ts';
-import { buildPage } from './build.ts';
-import { type PageServer, servePage } from './server.ts';
+import type { Visit, VisitOptions } from './browser.ts';
+import { usePage } from './rig.ts';
 
-let dist: string;
-let browser: Browser;
-let server: PageServer;
-let open: Visit[] = [];
-
-beforeAll(async () => {
-  [dist, browser] = await Promise.all([buildPage('real'), launchBrowser({ webgpu: true })]);
-});
-afterAll(async () => {
-  await browser?.close();
-  if (dist) await rm(dist, { recursive: true });
-});
-beforeEach(async () => {
-  server = await servePage(dist);
-});
-afterEach(async () => {
-  for (const each of open) await each.close();
-  open = [];
-  await server.close();
-});
+const rig = usePage({ contributor: 'real', webgpu: true });
 
 async function go(options: VisitOptions = {}): Promise<Visit> {
-  const visited = await visit(browser, `${server.url}/conformance`, options);
-  open.push(visited);
+  const visited = await rig.go('/conformance', options);
   await visited.page.getByRole('button', { name: 'Run' }).waitFor();
   return visited;
 }
@@ -108,7 +87,7 @@ describe('on this machine', () => {
     const results = { wasm: 'same', 'wasm-threads': 'same', webgpu: 'same' };
     for (const given of shared.cases) expect(given.results).toEqual(results);
     expect(visited.faults).toEqual([]);
-    expect([...visited.origins]).toEqual([server.url]);
+    expect([...visited.origins]).toEqual([rig.server.url]);
   });
 
   it('takes no software adapter unless it is ticked, and says why there is none', async () => {

@@ -1,34 +1,11 @@
 /** What the page keeps on the device, in a real Chromium: said before Start, figures apart, deleted after a question, by keyboard alone. */
-import { rm } from 'node:fs/promises';
-import type { Browser } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { ContributorView } from '#workers/runtime/view.ts';
-import { launchBrowser, type Visit, visit, type VisitOptions } from './browser.ts';
-import { buildPage } from './build.ts';
-import { contributorAddress, makeStatus } from './fixtures.ts';
-import { type PageServer, servePage } from './server.ts';
+import type { Visit, VisitOptions } from './browser.ts';
+import { contributorAddress } from './fixtures.ts';
+import { usePage } from './rig.ts';
 
-let dist: string;
-let browser: Browser;
-let server: PageServer;
-let visited: Visit | null = null;
-
-beforeAll(async () => {
-  [dist, browser] = await Promise.all([buildPage('scripted'), launchBrowser()]);
-});
-afterAll(async () => {
-  await browser?.close();
-  if (dist) await rm(dist, { recursive: true });
-});
-beforeEach(async () => {
-  server = await servePage(dist);
-  server.answers.status = makeStatus(2);
-});
-afterEach(async () => {
-  await visited?.close();
-  visited = null;
-  await server.close();
-});
+const rig = usePage({ contributor: 'scripted', rounds: 2 });
 
 const view = (kept: ContributorView['kept']): ContributorView => ({
   phase: 'computing',
@@ -48,7 +25,7 @@ const view = (kept: ContributorView['kept']): ContributorView => ({
 });
 
 async function go(keptBytes: number, options: VisitOptions = {}): Promise<Visit> {
-  visited = await visit(browser, server.url, options);
+  const visited = await rig.go('/', options);
   const { page } = visited;
   await page.addInitScript((held) => void (window.keptBytes = held), keptBytes);
   await page.reload();

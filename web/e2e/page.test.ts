@@ -2,12 +2,9 @@
  * The built page in a real Chromium, under a strict Content-Security-Policy, against answers made from the real schemas. The contributor is
  * scripted where its views are what is tested; `start.test.ts` uses the real one.
  */
-import { rm } from 'node:fs/promises';
-import type { Browser } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { ContributorView } from '#workers/runtime/view.ts';
-import { launchBrowser, type Visit, visit, type VisitOptions } from './browser.ts';
-import { buildPage } from './build.ts';
+import type { Visit, VisitOptions } from './browser.ts';
 import {
   blockCid,
   contributorAddress,
@@ -17,35 +14,10 @@ import {
   makeUnit,
   network,
 } from './fixtures.ts';
-import { type PageServer, servePage } from './server.ts';
+import { usePage } from './rig.ts';
 
-let dist: string;
-let browser: Browser;
-let server: PageServer;
-let open: Visit[] = [];
-
-beforeAll(async () => {
-  [dist, browser] = await Promise.all([buildPage('scripted'), launchBrowser()]);
-});
-afterAll(async () => {
-  await browser?.close();
-  if (dist) await rm(dist, { recursive: true });
-});
-beforeEach(async () => {
-  server = await servePage(dist);
-  server.answers.status = makeStatus(14);
-});
-afterEach(async () => {
-  for (const each of open) await each.close();
-  open = [];
-  await server.close();
-});
-
-async function go(query = '', options: VisitOptions = {}): Promise<Visit> {
-  const visited = await visit(browser, `${server.url}/${query}`, options);
-  open.push(visited);
-  return visited;
-}
+const rig = usePage({ contributor: 'scripted', rounds: 14 });
+const go = (query = '', options: VisitOptions = {}) => rig.go(`/${query}`, options);
 
 const live = (visited: Visit) => visited.page.getByText('Live', { exact: true }).waitFor();
 const startButton = (visited: Visit) => visited.page.getByRole('button', { name: 'Start contributing' });
@@ -79,9 +51,9 @@ describe('before Start', () => {
     await visited.page.locator('canvas').first().waitFor();
     expect(await startButton(visited).isVisible()).toBe(true);
     expect(await visited.forbidden()).toEqual([]);
-    expect(server.asked.filter((path) => path.startsWith('upgrade') || path.includes('contribut'))).toEqual(
-      [],
-    );
+    expect(
+      rig.server.asked.filter((path) => path.startsWith('upgrade') || path.includes('contribut')),
+    ).toEqual([]);
     expect(await visited.page.evaluate(() => window.scripted === undefined)).toBe(true);
   });
 
@@ -89,7 +61,7 @@ describe('before Start', () => {
     const visited = await go();
     await live(visited);
     await visited.page.locator('canvas').first().waitFor();
-    expect([...visited.origins]).toEqual([server.url]);
+    expect([...visited.origins]).toEqual([rig.server.url]);
     expect(visited.faults).toEqual([]);
   });
 
@@ -174,7 +146,7 @@ describe('the own part', () => {
       expect(text).toContain(words);
     }
     await panel.getByText('17 agreed, 61.9 billion operations').waitFor();
-    expect(server.asked).toContain(`/v1/contributors/${contributorAddress}`);
+    expect(rig.server.asked).toContain(`/v1/contributors/${contributorAddress}`);
     expect(await page.title()).toBe('Computing · Atoll');
     expect(await panel.getByRole('status').last().textContent()).toContain('Computing. Computing a unit');
   });
@@ -241,9 +213,9 @@ describe('the own part', () => {
       bytesDown: 51_700_000,
       unit: { program: 'train.steps@1+i10sr', done: 21, total: 25 },
     });
-    await server.send({ type: 'unit', unit: makeUnit(15, 1, 'leased', 0.88) });
-    await server.send({ type: 'unit', unit: makeUnit(15, null, 'leased', 0.2) });
-    await server.send({ type: 'contributors', online: 8 });
+    await rig.server.send({ type: 'unit', unit: makeUnit(15, 1, 'leased', 0.88) });
+    await rig.server.send({ type: 'unit', unit: makeUnit(15, null, 'leased', 0.2) });
+    await rig.server.send({ type: 'contributors', online: 8 });
     await visited.page.getByText('8 contributors online').waitFor();
     expect(await places()).toEqual(before);
   });
@@ -290,14 +262,14 @@ describe('live', () => {
     const visited = await go();
     const { page } = visited;
     await live(visited);
-    await server.send({ type: 'unit', unit: makeUnit(15, 1, 'accepted', 1) });
+    await rig.server.send({ type: 'unit', unit: makeUnit(15, 1, 'accepted', 1) });
     await page.getByRole('img', { name: 'Round 15: 2 of 4 lanes agreed, 1 being computed.' }).waitFor();
     const anchor = makeRound(14).anchor;
     if (!anchor) throw new Error('the fixture has no anchor');
-    await server.send({ type: 'anchor', round: 14, anchor });
+    await rig.server.send({ type: 'anchor', round: 14, anchor });
     await page.getByRole('button', { name: 'Copy anchor transaction of round 14' }).waitFor();
-    server.answers.status = makeStatus(15);
-    await server.send({ type: 'round', round: makeRound(15) });
+    rig.server.answers.status = makeStatus(15);
+    await rig.server.send({ type: 'round', round: makeRound(15) });
     await page.getByRole('rowheader', { name: '15' }).waitFor();
     await page.getByText(`to ${lossAfter(15).toFixed(3)} after round 15`).waitFor();
   });
@@ -305,12 +277,12 @@ describe('live', () => {
   it('says how old it is while the stream is gone, and comes back', async () => {
     const visited = await go();
     await live(visited);
-    server.answers.broken = 'down';
-    await server.dropStreams();
+    rig.server.answers.broken = 'down';
+    await rig.server.dropStreams();
     await visited.page.getByText(/^Updated \d+ sec\. ago$/).waitFor();
     await visited.page.getByText('The coordinator does not answer').waitFor();
     expect(await visited.page.getByRole('row').count()).toBe(9);
-    server.answers.broken = 'no';
+    rig.server.answers.broken = 'no';
     await live(visited);
     expect(await visited.page.getByText('The coordinator does not answer').count()).toBe(0);
   });
@@ -318,7 +290,7 @@ describe('live', () => {
 
 describe('without a job, or without an answer', () => {
   it('says what will come before the first round', async () => {
-    server.answers.status = makeStatus(0);
+    rig.server.answers.status = makeStatus(0);
     const visited = await go();
     await live(visited);
     expect(
@@ -333,7 +305,7 @@ describe('without a job, or without an answer', () => {
     const status = makeStatus(0);
     const loss = { ...makeUnit(1, null, 'leased', 0.3), program: 'eval.loss@1+i10sr' };
     const units = [...status.units, { ...loss, unit: blockCid, initial: true }, loss];
-    server.answers.status = { ...status, units };
+    rig.server.answers.status = { ...status, units };
     const { page } = await go();
     await page.getByRole('heading', { name: 'Lane 1' }).waitFor();
     const titles = await page.locator('li:has(progress) h3').allTextContents();
@@ -342,15 +314,15 @@ describe('without a job, or without an answer', () => {
   });
 
   it('says that there is no job yet, and shows one as soon as it is posted', async () => {
-    server.answers.status = null;
+    rig.server.answers.status = null;
     const visited = await go();
     await visited.page.getByText('has no job yet').waitFor();
-    server.answers.status = makeStatus(1);
+    rig.server.answers.status = makeStatus(1);
     await visited.page.getByRole('heading', { name: 'Lane 1' }).waitFor();
   });
 
   it('names what does not fit instead of going blank', async () => {
-    server.answers.broken = 'unfit';
+    rig.server.answers.broken = 'unfit';
     const visited = await go();
     await visited.page.getByText('The answer is not one this page understands').waitFor();
     await visited.page.getByText(/\(network: /).waitFor();
@@ -358,16 +330,16 @@ describe('without a job, or without an answer', () => {
   });
 
   it('says so when its own program does not arrive', async () => {
-    const context = await browser.newContext();
+    const context = await rig.browser.newContext();
     const page = await context.newPage();
     await page.route('**/assets/*.js', (route) => route.abort());
-    await page.goto(server.url);
+    await page.goto(rig.server.url);
     await page.getByText('its program could not be fetched').waitFor();
     await context.close();
   });
 
   it('says that rounds are not anchored where there is no chain', async () => {
-    server.answers.network = { ...network, chain: null };
+    rig.server.answers.network = { ...network, chain: null };
     const visited = await go();
     await visited.page.getByText('not anchored on a chain').waitFor();
     await visited.page.getByText('no chain', { exact: true }).waitFor();

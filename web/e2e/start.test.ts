@@ -2,39 +2,16 @@
  * The page with the real contributor behind Start, in a real Chromium: nothing of it is fetched or started before the click, what this
  * machine cannot do is said, and Stop leaves nothing running. Training itself is tested end to end with a real coordinator elsewhere.
  */
-import { readdir, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Browser } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import { launchBrowser, type Visit, visit } from './browser.ts';
-import { buildPage } from './build.ts';
-import { makeStatus } from './fixtures.ts';
-import { type PageServer, servePage } from './server.ts';
+import { expect, it } from 'vitest';
+import type { Visit } from './browser.ts';
+import { usePage } from './rig.ts';
 
-let dist: string;
-let browser: Browser;
-let server: PageServer;
-let visited: Visit | null = null;
-
-beforeAll(async () => {
-  [dist, browser] = await Promise.all([buildPage('real'), launchBrowser()]);
-});
-afterAll(async () => {
-  await browser?.close();
-  if (dist) await rm(dist, { recursive: true });
-});
-beforeEach(async () => {
-  server = await servePage(dist);
-  server.answers.status = makeStatus(2);
-});
-afterEach(async () => {
-  await visited?.close();
-  visited = null;
-  await server.close();
-});
+const rig = usePage({ contributor: 'real', rounds: 2 });
 
 async function go(query: string): Promise<Visit> {
-  visited = await visit(browser, `${server.url}/${query}`);
+  const visited = await rig.go(`/${query}`);
   await visited.page.getByText('Live', { exact: true }).waitFor();
   await visited.page.locator('canvas').first().waitFor();
   return visited;
@@ -47,9 +24,9 @@ it('fetches none of the contributor before Start', async () => {
   expect(await at.forbidden()).toEqual([]);
   expect(at.page.workers()).toHaveLength(0);
   expect(at.faults).toEqual([]);
-  const built = await readdir(join(dist, 'assets'));
+  const built = await readdir(join(rig.dist, 'assets'));
   expect(built.some((name) => name.includes('worker'))).toBe(true);
-  const fetched = server.asked.filter((path) => path.startsWith('/assets/'));
+  const fetched = rig.server.asked.filter((path) => path.startsWith('/assets/'));
   expect(fetched.filter((path) => /worker|start/.test(path))).toEqual([]);
   // Scripts and styles, some of them cut out because /conformance or the contributor's chunks share them, and the font.
   expect(fetched.length).toBeLessThanOrEqual(12);
@@ -61,7 +38,7 @@ it('says what to do when WebGPU was asked for and the browser gives no adapter',
   const alert = at.page.getByRole('alert');
   await alert.waitFor();
   expect(await alert.innerText()).toMatch(/No usable device[\s\S]*What to do\./);
-  expect(server.asked.filter((path) => path.startsWith('upgrade'))).toEqual([]);
+  expect(rig.server.asked.filter((path) => path.startsWith('upgrade'))).toEqual([]);
   await at.page.getByRole('button', { name: 'Try again' }).waitFor();
 });
 
@@ -71,7 +48,9 @@ it.each([
 ])('with %j connects only after Start, on %s, says why, and leaves no worker', async (query, label, why) => {
   const at = await go(query);
   await start(at);
-  await expect.poll(() => server.asked.includes('upgrade /v1/contribute'), { timeout: 120_000 }).toBe(true);
+  await expect
+    .poll(() => rig.server.asked.includes('upgrade /v1/contribute'), { timeout: 120_000 })
+    .toBe(true);
   const device = at.page.getByRole('region', { name: 'Your part' }).locator('dd').filter({ hasText: label });
   expect(await device.locator('.quiet').innerText()).toMatch(why);
   await at.page.getByRole('button', { name: 'Stop' }).click();
