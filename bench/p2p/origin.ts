@@ -3,18 +3,17 @@
  * metrics count them, over the size of the file. Each page dials those who came before it, as the coordinator would name
  * them, and then asks for the file.
  */
-import { mkdir, mkdtemp, rm, writeFile as writeText } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { type Browser, chromium, type Page } from 'playwright-core';
-import { build } from 'vite';
 import { type Coordinator, createCoordinator } from '#coordinator/main.ts';
 import { fakeInitialCheckpoint, testJob } from '#coordinator/testing/fake-programs.ts';
 import { MemoryBlocks } from '#protocol/memory-blocks.ts';
 import { writeFile } from '#protocol/messages/file.ts';
 import type { BenchRow } from '#scripts/bench.ts';
+import { bundle, writeBundle } from '#scripts/bundle.ts';
 import { findChromium } from '#scripts/find-chromium.ts';
 import type { Manifest } from '#workers/p2p/exchange/events.ts';
 import { manifestOfFiles } from '#workers/p2p/exchange/manifest.ts';
@@ -30,7 +29,7 @@ const dialMsMax = 5_000;
 export async function originRows(say: Say, quick: boolean): Promise<BenchRow[]> {
   const bytes = (quick ? 8 : 32) << 20;
   const folder = await mkdtemp(path.join(tmpdir(), 'atoll-bench-origin-'));
-  await buildPage(folder);
+  await writeBundle(path.join(folder, 'dist'), 'page', await bundle('page', 'bench/p2p/origin-page.ts'));
   const browser = await chromium.launch({
     executablePath: await findChromium(),
     args: [
@@ -136,26 +135,4 @@ async function egress(coordinator: Coordinator): Promise<number> {
   const text = await (await fetch(`${coordinator.url}/metrics`)).text();
   const lines = text.split('\n').filter((line) => line.startsWith('atoll_gateway_bytes_total{'));
   return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
-}
-
-async function buildPage(folder: string): Promise<void> {
-  const root = path.join(folder, 'page');
-  await mkdir(root);
-  const entry = JSON.stringify(fileURLToPath(new URL('origin-page.ts', import.meta.url)));
-  await writeText(path.join(root, 'main.js'), `import ${entry};`);
-  await writeText(
-    path.join(root, 'index.html'),
-    '<!doctype html><title>swarm</title><script type="module" src="./main.js"></script>',
-  );
-  await build({
-    configFile: false,
-    root,
-    logLevel: 'error',
-    build: {
-      target: 'esnext',
-      outDir: path.join(folder, 'dist'),
-      modulePreload: { polyfill: false },
-      chunkSizeWarningLimit: 10_000,
-    },
-  });
 }

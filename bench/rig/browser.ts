@@ -9,10 +9,10 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { type Browser, type BrowserServer, chromium, type Page } from 'playwright-core';
-import { build, type Plugin } from 'vite';
+import type { Plugin } from 'vite';
 import { ensureWasm } from '#scripts/build-wasm.ts';
+import { type Bundle, bundle } from '#scripts/bundle.ts';
 import { findChromium } from '#scripts/find-chromium.ts';
 import { peersDir } from '../peers/install.ts';
 import type { Prepared, Task } from './contest.ts';
@@ -48,34 +48,7 @@ const fromPeers: Plugin = {
   },
 };
 
-async function bundle(): Promise<Map<string, string | Uint8Array>> {
-  await ensureWasm();
-  const output = await build({
-    configFile: false,
-    logLevel: 'error',
-    root: fileURLToPath(new URL('../..', import.meta.url)),
-    plugins: [fromPeers],
-    worker: { format: 'es' },
-    build: {
-      write: false,
-      target: 'esnext',
-      assetsInlineLimit: 0,
-      modulePreload: { polyfill: false },
-      chunkSizeWarningLimit: 10_000,
-      rolldownOptions: {
-        input: { page: fileURLToPath(new URL('page.ts', import.meta.url)) },
-        output: { entryFileNames: '[name].js' },
-        onwarn: () => {},
-      },
-    },
-  });
-  const files = [output].flat().flatMap((result) => ('output' in result ? result.output : []));
-  return new Map(
-    files.map((file) => [`/${file.fileName}`, file.type === 'chunk' ? file.code : file.source] as const),
-  );
-}
-
-function serve(files: ReadonlyMap<string, string | Uint8Array>): Server {
+function serve(files: Bundle): Server {
   return createServer((request, response) => {
     const { pathname } = new URL(request.url ?? '/', 'http://localhost');
     const headers = {
@@ -114,7 +87,8 @@ export class Rig {
   }
 
   static async open(): Promise<Rig> {
-    const server = serve(await bundle());
+    await ensureWasm();
+    const server = serve(await bundle('page', 'bench/rig/page.ts', [fromPeers]));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const browserServer = await chromium.launchServer({ executablePath: await findChromium(), args: flags });
     return new Rig(server, browserServer, await chromium.connect(browserServer.wsEndpoint()));

@@ -1,10 +1,9 @@
 /** The WebGPU device in a worker of a real headless Chromium, on SwiftShader: the same suite, the same digests. No adapter is a failure. */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
-import { build } from 'vite';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { bundle } from '#scripts/bundle.ts';
 import { findChromium } from '#scripts/find-chromium.ts';
 import conformance from '../vectors/conformance.json' with { type: 'json' };
 import programs from '../vectors/programs.json' with { type: 'json' };
@@ -13,33 +12,12 @@ import { probeDigest } from './probe.ts';
 
 let server: Server;
 
-/** The worker and all it imports as one module. */
-async function bundle(): Promise<string> {
-  const output = await build({
-    configFile: false,
-    logLevel: 'error',
-    root: fileURLToPath(new URL('../..', import.meta.url)),
-    build: {
-      write: false,
-      minify: false,
-      target: 'esnext',
-      rolldownOptions: {
-        input: fileURLToPath(new URL('chromium-worker.ts', import.meta.url)),
-        output: { codeSplitting: false },
-      },
-    },
-  });
-  const [chunk] = [output].flat().flatMap((result) => ('output' in result ? result.output : []));
-  if (chunk?.type !== 'chunk') throw new Error('Vite made no chunk.');
-  return chunk.code;
-}
-
 beforeAll(async () => {
-  const code = await bundle();
+  const files = await bundle('worker', 'kernels/device/chromium-worker.ts');
   server = createServer((request, response) => {
-    const [type, body] =
-      request.url === '/worker.js' ? ['text/javascript', code] : ['text/html', '<title>kernels</title>'];
-    response.writeHead(200, { 'content-type': type }).end(body);
+    const script = files.get(request.url ?? '/');
+    response.writeHead(200, { 'content-type': script === undefined ? 'text/html' : 'text/javascript' });
+    response.end(script ?? '<title>kernels</title>');
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 }, 180_000);

@@ -5,10 +5,9 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { type Browser, chromium } from 'playwright-core';
-import { build } from 'vite';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { bundle } from '#scripts/bundle.ts';
 import { findChromium } from '#scripts/find-chromium.ts';
 import conformance from '../vectors/conformance.json' with { type: 'json' };
 import programs from '../vectors/programs.json' with { type: 'json' };
@@ -21,31 +20,8 @@ const policy =
 let server: Server;
 let browser: Browser;
 
-/** Every file of the build by its URL; the worker's is `/worker.js`. */
-async function bundle(): Promise<Map<string, string | Uint8Array>> {
-  const output = await build({
-    configFile: false,
-    logLevel: 'error',
-    root: fileURLToPath(new URL('../..', import.meta.url)),
-    worker: { format: 'es' },
-    build: {
-      write: false,
-      target: 'esnext',
-      assetsInlineLimit: 0,
-      rolldownOptions: {
-        input: { worker: fileURLToPath(new URL('wasm-chromium-worker.ts', import.meta.url)) },
-        output: { entryFileNames: '[name].js' },
-      },
-    },
-  });
-  const files = [output].flat().flatMap((result) => ('output' in result ? result.output : []));
-  return new Map(
-    files.map((file) => [`/${file.fileName}`, file.type === 'chunk' ? file.code : file.source] as const),
-  );
-}
-
 beforeAll(async () => {
-  const files = await bundle();
+  const files = await bundle('worker', 'kernels/device/wasm-chromium-worker.ts');
   server = createServer((request, response) => {
     const { pathname } = new URL(request.url ?? '/', 'http://localhost');
     const file = files.get(pathname);

@@ -6,7 +6,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import type { HostMessage, HostOptions } from '#kernels/device/conformance-host.ts';
-import { bundle } from './bundle.ts';
+import { bundle } from '../bundle.ts';
 
 const page = `<!doctype html><title>conformance</title><script type="module">
 const options = JSON.parse(decodeURIComponent(location.search.slice(1)));

@@ -10,7 +10,7 @@ import type { HostMessage, HostOptions } from '#kernels/device/conformance-host.
 import type { BackendReport } from '#kernels/device/conformance-outcome.ts';
 import { AtollError } from '#protocol/errors.ts';
 import { root } from '../run-tool.ts';
-import { bundle } from './bundle.ts';
+import { bundle } from '../bundle.ts';
 import type { RunContext } from './targets.ts';
 
 /** Something to run on is not installed: other than a program that is there and finds no adapter. */

@@ -2,41 +2,22 @@
  * The page's contributor in a real Chromium: nothing before start, a kept key, work with the reference and on WebGPU (SwiftShader), honest
  * words where there is no device, and nothing left after stop.
  */
-import { mkdir, mkdtemp, rm, writeFile as writeText } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { build } from 'vite';
 import { type Coordinator, createCoordinator } from '#coordinator/main.ts';
 import { testJob, testText } from '#coordinator/testing/fake-programs.ts';
 import { initialCheckpoint } from '#kernels/model/init.ts';
 import { probeDigest } from '#kernels/index.ts';
 import { parseValue } from '#protocol/codec/cbor.ts';
 import { networkSchema, routes } from '#protocol/http/api.ts';
+import { bundle, writeBundle } from '#scripts/bundle.ts';
 import { findChromium } from '#scripts/find-chromium.ts';
-import type { ContributorControl, ContributorView } from '../runtime/view.ts';
-import type { Shelf } from '../storage/ports.ts';
-import type { openRemoteShelf } from '../storage/remote-shelf.ts';
+import type { ContributorView } from '../runtime/view.ts';
 import type { createContributor } from './start.ts';
-import type { storedTuning } from './tuning-store.ts';
 
-declare global {
-  interface Window {
-    createContributor: typeof createContributor;
-    storedTuning: typeof storedTuning;
-    control: ContributorControl;
-    views: ContributorView[];
-    openRemoteShelf: typeof openRemoteShelf;
-    kept: { keptBytes: () => Promise<number> };
-    shelf?: Shelf;
-    /** The n-th of any number of blocks. */
-    block: (n: number) => Promise<[cid: string, bytes: Uint8Array]>;
-  }
-}
-
-const here = fileURLToPath(new URL('.', import.meta.url));
 let dir: string;
 let coordinator: Coordinator;
 let withGpu: Browser;
@@ -44,7 +25,8 @@ let context: BrowserContext;
 
 beforeAll(async () => {
   dir = await mkdtemp(path.join(tmpdir(), 'atoll-browser-'));
-  await buildPage();
+  const files = await bundle('page', 'workers/browser/testing/start-page.ts');
+  await writeBundle(path.join(dir, 'dist'), 'page', files);
   coordinator = await createCoordinator({
     dataDir: path.join(dir, 'coordinator'),
     port: 0,
@@ -379,42 +361,4 @@ async function until(page: Page, is: (view: ContributorView) => boolean): Promis
     if (now.phase === 'failed') throw new Error(`It failed: ${now.reason}`);
     await page.waitForTimeout(20);
   }
-}
-
-/** The smallest page there is: it only hands `createContributor`, and what keeps a tuning, to the test. */
-async function buildPage(): Promise<void> {
-  const root = path.join(dir, 'page');
-  await mkdir(root);
-  const names = ['start.ts', 'tuning-store.ts', 'kept-folder.ts', '../storage/remote-shelf.ts'];
-  const [entry, tuning, folder, shelf] = names.map((name) => JSON.stringify(path.join(here, name)));
-  const cids = JSON.stringify(path.join(here, '../../protocol/codec/cid.ts'));
-  await writeText(
-    path.join(root, 'index.html'),
-    '<!doctype html><script type="module" src="./main.js"></script>',
-  );
-  await writeText(
-    path.join(root, 'main.js'),
-    `import { createContributor } from ${entry}; window.createContributor = createContributor;
-    import { storedTuning } from ${tuning}; window.storedTuning = storedTuning;
-    import * as kept from ${folder}; window.kept = kept;
-    import { openRemoteShelf } from ${shelf}; window.openRemoteShelf = openRemoteShelf;
-    import { cidOfBlock } from ${cids};
-    window.block = async (n) => {
-      const bytes = new Uint8Array(1 << 20).fill(n + 1);
-      return [await cidOfBlock(bytes), bytes];
-    };`,
-  );
-  await build({
-    configFile: false,
-    root,
-    logLevel: 'warn',
-    worker: { format: 'es' },
-    build: {
-      target: 'esnext',
-      outDir: path.join(dir, 'dist'),
-      assetsInlineLimit: 0,
-      modulePreload: { polyfill: false },
-      emptyOutDir: true,
-    },
-  });
 }

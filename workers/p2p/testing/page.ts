@@ -5,6 +5,7 @@
 import { limits } from '#protocol/limits.ts';
 import { createKey, signerFromKey } from '#protocol/signer.ts';
 import { connectionsLeft, openPageTransport } from '../../browser/p2p-transport.ts';
+import type { AddressChoice } from '../libp2p/reach.ts';
 import type { Libp2pTransport } from '../libp2p/transport.ts';
 import type { Link } from '../ports.ts';
 
@@ -16,7 +17,7 @@ export interface Sent {
 
 export interface PageUnderTest {
   /** The peer id. */
-  open(url: string, network: `0x${string}`): Promise<string>;
+  open(url: string, network: `0x${string}`, choice?: AddressChoice): Promise<string>;
   addresses(): readonly string[];
   dial(peer: string, addresses?: readonly string[]): Promise<{ ms: number; state: Link['state'] }>;
   counts(): { dials: number; tries: number; links: number; connectionsLeft: number };
@@ -96,9 +97,9 @@ const rawHighBytes = limits.linkBufferBytes;
 const rawLowBytes = rawHighBytes / 2;
 
 globalThis.p2pPage = {
-  async open(url, network) {
+  async open(url, network, choice = 'direct') {
     const signer = signerFromKey(createKey());
-    transport = await openPageTransport({ url, network, signer, choice: 'direct' });
+    transport = await openPageTransport({ url, network, signer, choice });
     transport.onLink(attend);
     await transport.start();
     return transport.peer;

@@ -2,11 +2,11 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { type Browser, type BrowserServer, chromium, type Page } from 'playwright-core';
-import { build } from 'vite';
-import { openP2p, type P2p } from '#coordinator/p2p/p2p.ts';
+import { openP2p, type P2p, type P2pOptions } from '#coordinator/p2p/p2p.ts';
+import { type Bundle, bundle } from '#scripts/bundle.ts';
 import { findChromium } from '#scripts/find-chromium.ts';
+import type { AddressChoice } from '../libp2p/reach.ts';
 import { testNetwork } from './relay-server.ts';
 
 const flags = [
@@ -23,30 +23,7 @@ const flags = [
   '--disable-sync',
 ];
 
-async function bundle(): Promise<Map<string, string | Uint8Array>> {
-  const output = await build({
-    configFile: false,
-    logLevel: 'error',
-    root: fileURLToPath(new URL('../../..', import.meta.url)),
-    build: {
-      write: false,
-      target: 'esnext',
-      modulePreload: { polyfill: false },
-      chunkSizeWarningLimit: 10_000,
-      rolldownOptions: {
-        input: { page: fileURLToPath(new URL('page.ts', import.meta.url)) },
-        output: { entryFileNames: '[name].js' },
-        onwarn: () => {},
-      },
-    },
-  });
-  const files = [output].flat().flatMap((result) => ('output' in result ? result.output : []));
-  return new Map(
-    files.map((file) => [`/${file.fileName}`, file.type === 'chunk' ? file.code : file.source] as const),
-  );
-}
-
-async function serve(files: ReadonlyMap<string, string | Uint8Array>, p2p: P2p) {
+async function serve(files: Bundle, p2p: P2p) {
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url ?? '/', 'http://localhost');
     const file = files.get(pathname);
@@ -73,14 +50,14 @@ export interface Pages {
   /** A tab with the harness in it; what goes wrong inside is told to `fault`. */
   tab(fault?: (message: string) => void): Promise<Page>;
   /** A tab with its transport open, and its peer id. */
-  peer(): Promise<{ page: Page; id: string }>;
+  peer(choice?: AddressChoice): Promise<{ page: Page; id: string }>;
   close(): Promise<void>;
 }
 
 /** Throws where there is no Chromium. */
-export async function openPages(): Promise<Pages> {
-  const p2p = await openP2p({});
-  const server = await serve(await bundle(), p2p);
+export async function openPages(options: P2pOptions = {}): Promise<Pages> {
+  const p2p = await openP2p(options);
+  const server = await serve(await bundle('page', 'workers/p2p/testing/page.ts'), p2p);
   const browserServer: BrowserServer = await chromium.launchServer({
     executablePath: await findChromium(),
     args: flags,
@@ -99,11 +76,12 @@ export async function openPages(): Promise<Pages> {
     ...{ url, p2p, tab },
     version: browser.version(),
     pid: browserServer.process().pid as number,
-    async peer() {
+    async peer(choice: AddressChoice = 'direct') {
       const page = await tab();
-      const id = await page.evaluate(([at, network]) => globalThis.p2pPage.open(at, network), [
+      const id = await page.evaluate((given) => globalThis.p2pPage.open(...given), [
         url,
         testNetwork,
+        choice,
       ] as const);
       return { page, id };
     },
