@@ -2,7 +2,7 @@
  * `npm test`: every suite, and one closing line over all of them.
  *
  * Suites, in order: the static checks, the contracts (Hardhat), the unit tests, the end-to-end tests with real browsers. Naming suites or parts of
- * file names runs only those. A Chromium, PostgreSQL and NATS, which tests need, are found or installed before they begin.
+ * file names runs only those. A Chromium, PostgreSQL, NATS and coturn, which tests need, are found or installed before they begin.
  */
 import { runStaticChecks } from './check.ts';
 import { findChromium } from './find-chromium.ts';

@@ -28,6 +28,10 @@ export interface GuardedOptions {
   /** What it prints when it serves. */
   ready: RegExp;
   readyMs?: number;
+  /** Besides those of this process. */
+  env?: Record<string, string>;
+  /** Who it runs as; null is whoever this is. */
+  account?: Account | null;
 }
 
 export interface Account {
@@ -80,11 +84,12 @@ export function freePort(): Promise<number> {
 
 /** Starts a service and resolves when it serves. Throws `unavailable` with its last words when it ends first. */
 export async function startGuarded(options: GuardedOptions): Promise<Guarded> {
-  const { command, args, stopSignal, ready, readyMs = 60_000 } = options;
+  const { command, args, stopSignal, ready, readyMs = 60_000, account = serviceAccount() } = options;
   const child = spawn('sh', ['-c', guard, 'guard', stopSignal, command, ...args], {
     stdio: ['ignore', 'pipe', 'ignore', 'pipe'],
     cwd: '/',
-    ...serviceAccount(),
+    env: { ...process.env, ...options.env },
+    ...account,
   });
   const ended = new Promise<void>((resolve) => {
     child.once('exit', () => resolve());

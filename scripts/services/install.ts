@@ -1,7 +1,8 @@
 /**
  * Programs of services that the tests run against: found on this machine, or installed from Debian's packages where this is root on Debian.
  *
- * Nothing that a package would start by itself is started: Debian's PostgreSQL is told not to make a cluster of its own.
+ * Nothing that a package would start by itself is started: Debian's PostgreSQL is told not to make a cluster of its own, and coturn, whose package starts a
+ * server for the whole network, is only unpacked into `.tools/`, which needs no root.
  */
 import { spawn } from 'node:child_process';
 import {
@@ -9,14 +10,18 @@ import {
   constants,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { AtollError } from '#protocol/errors.ts';
+import { root } from '../run-tool.ts';
 
 export interface Program {
   /** Name of the executable. */
@@ -27,14 +32,16 @@ export interface Program {
   folders: () => string[];
   /** Debian's package. */
   packageName: string;
+  /** Unpacked into `.tools/` with what it needs, not installed. */
+  isUnpacked?: boolean;
 }
 
 /** Debian keeps the server's programs out of PATH, a folder for each version; the newest comes first. */
 function debianPostgres(): string[] {
-  const root = '/usr/lib/postgresql';
-  if (!existsSync(root)) return [];
-  const versions = readdirSync(root).sort((a, b) => Number(b) - Number(a));
-  return versions.map((version) => path.join(root, version, 'bin'));
+  const all = '/usr/lib/postgresql';
+  if (!existsSync(all)) return [];
+  const versions = readdirSync(all).sort((a, b) => Number(b) - Number(a));
+  return versions.map((version) => path.join(all, version, 'bin'));
 }
 
 export const programs = {
@@ -50,6 +57,13 @@ export const programs = {
     folders: () => ['/usr/sbin', '/opt/homebrew/bin'],
     packageName: 'nats-server',
   },
+  turn: {
+    name: 'turnserver',
+    variable: 'ATOLL_TURNSERVER',
+    folders: () => [path.join(unpackedFolder('coturn'), 'usr/bin'), '/usr/bin', '/opt/homebrew/bin'],
+    packageName: 'coturn',
+    isUnpacked: true,
+  },
 } satisfies Record<string, Program>;
 
 /** The path of a program that is already there, or undefined. */
@@ -63,7 +77,10 @@ export function findProgram(program: Program, env: NodeJS.ProcessEnv = process.e
 }
 
 /** The path of a program, installed if need be. Throws `unavailable` with the reason when it cannot be had. */
-export async function requireProgram(program: Program, install = installFromDebian): Promise<string> {
+export async function requireProgram(
+  program: Program,
+  install = program.isUnpacked ? unpackFromDebian : installFromDebian,
+): Promise<string> {
   const found = findProgram(program);
   if (found) return found;
   await onceARun(program, () => install(program));
@@ -130,8 +147,59 @@ async function installFromDebian(program: Program): Promise<void> {
     [...wait, ...install],
   ]) {
     const { code, output } = await runQuietly('apt-get', args);
-    if (code !== 0) throw unavailable(program, `apt-get ${args[2]} failed: ${output.trim()}`);
+    if (code !== 0) throw unavailable(program, `apt-get ${args[2]} failed: ${output.trim().slice(-1000)}`);
   }
+}
+
+const unpackedFolder = (packageName: string) => path.join(root, '.tools', packageName);
+
+/** The variables that an unpacked program needs to find its libraries. */
+export function environmentOf(program: Program): Record<string, string> {
+  const libraries = path.join(unpackedFolder(program.packageName), 'usr/lib');
+  if (!program.isUnpacked || !existsSync(libraries)) return {};
+  const folders = readdirSync(libraries).filter((name) => name.endsWith('-linux-gnu'));
+  const inherited = process.env['LD_LIBRARY_PATH'] ?? '';
+  const all = [...folders.map((name) => path.join(libraries, name)), inherited].filter(Boolean);
+  return { LD_LIBRARY_PATH: all.join(path.delimiter) };
+}
+
+/** The package and those of its dependencies that are not installed here. */
+async function unpackFromDebian(program: Program): Promise<void> {
+  if (process.env[program.variable]) {
+    throw unavailable(program, `${program.variable} names no executable file`);
+  }
+  if (!existsSync('/usr/bin/apt-get')) throw unavailable(program, 'this is not Debian');
+  process.stderr.write(`atoll: no ${program.name} here; unpacking Debian's ${program.packageName}\n`);
+  mkdirSync(path.join(root, '.tools'), { recursive: true });
+  const folder = mkdtempSync(path.join(root, '.tools', `${program.packageName}-`));
+  try {
+    const first = await unpackInto(folder, program);
+    // The list of packages may be missing or old; only root can renew it.
+    const isRoot = process.getuid?.() === 0;
+    if (first && isRoot) await runQuietly('apt-get', ['-o', 'DPkg::Lock::Timeout=120', 'update', '-qq']);
+    const why = first && isRoot ? await unpackInto(folder, program) : first;
+    if (why) throw unavailable(program, why);
+    renameSync(folder, unpackedFolder(program.packageName));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Why it could not be unpacked; null when it was. */
+async function unpackInto(folder: string, { packageName }: Program): Promise<string | null> {
+  const planned = await runQuietly('apt-get', ['install', '-s', '--no-install-recommends', packageName]);
+  const names = [...planned.output.matchAll(/^Inst (\S+)/gm)].map((found) => found[1] as string);
+  if (planned.code !== 0 || names.length === 0)
+    return `apt-get install -s failed: ${planned.output.trim().slice(-1000)}`;
+  const download = ['-o', 'APT::Sandbox::User=root', 'download', '-qq', ...names];
+  const fetched = await runQuietly('apt-get', download, folder);
+  if (fetched.code !== 0) return `apt-get download failed: ${fetched.output.trim().slice(-1000)}`;
+  for (const archive of readdirSync(folder).filter((name) => name.endsWith('.deb'))) {
+    const { code, output } = await runQuietly('dpkg', ['-x', archive, '.'], folder);
+    if (code !== 0) return `dpkg -x ${archive} failed: ${output.trim()}`;
+    rmSync(path.join(folder, archive));
+  }
+  return null;
 }
 
 /** Debian's package makes a cluster and starts it, unless a file says otherwise before it comes. */
@@ -144,13 +212,24 @@ function makeNoCluster(): void {
 
 /** Where nobody answers for a while (no network, a proxy that hangs) the tests go on without. */
 const installMsMax = 240_000;
+const keptCharacters = 20_000;
 
-function runQuietly(command: string, args: string[]): Promise<{ code: number | null; output: string }> {
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+/** Keeps the last of what it said. */
+function runQuietly(
+  command: string,
+  args: string[],
+  cwd = '/',
+): Promise<{ code: number | null; output: string }> {
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C' };
   return new Promise((resolve) => {
-    const child = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'], timeout: installMsMax });
+    const child = spawn(command, args, {
+      cwd,
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: installMsMax,
+    });
     let output = '';
-    const keep = (chunk: Buffer) => (output = (output + chunk.toString()).slice(-1000));
+    const keep = (chunk: Buffer) => (output = (output + chunk.toString()).slice(-keptCharacters));
     child.stdout.on('data', keep);
     child.stderr.on('data', keep);
     child.on('error', (error) => resolve({ code: null, output: error.message }));

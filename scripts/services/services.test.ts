@@ -8,6 +8,7 @@ import { AtollError, codeOf } from '#protocol/errors.ts';
 import { findProgram, requireProgram } from './install.ts';
 import { startNats } from './nats.ts';
 import { startPostgres } from './postgres.ts';
+import { startTurn } from './turn.ts';
 
 /** The service, or the test is skipped saying why there is none. */
 async function orSkip<T>(starting: Promise<T>, skip: (why: string) => never): Promise<T> {
@@ -60,6 +61,15 @@ test('NATS starts, and is gone after stop', async ({ skip }) => {
   await server.halt();
   await server.resume();
   await server.stop();
+});
+
+test('coturn starts, and is gone after stop', async ({ skip }) => {
+  const server = await orSkip(startTurn('a secret'), skip);
+  expect(server.url).toMatch(/^turn:127\.0\.0\.1:\d+$/);
+  const { pid } = server;
+  expect(isRunning(pid)).toBe(true);
+  await server.stop();
+  expect(isRunning(pid)).toBe(false);
 });
 
 test('a program that a variable names wrongly is not looked for elsewhere', async () => {

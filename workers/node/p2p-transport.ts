@@ -5,6 +5,7 @@
  * once more. libdatachannel begins DTLS as soon as ICE connects, which may be in the middle of `setRemoteDescription`, before the other side's fingerprint is
  * stored: then its certificate is refused (one dial in six). Who offers therefore names no candidates before it has the answer.
  */
+import type { webRTC } from '@libp2p/webrtc';
 import { AtollError } from '#protocol/errors.ts';
 import { type OpenOptions, reachOf } from '../p2p/libp2p/options.ts';
 import type { Libp2pTransport } from '../p2p/libp2p/transport.ts';
@@ -48,11 +49,32 @@ function repair(prototype: RTCPeerConnection): void {
   };
 }
 
+/**
+ * node-datachannel writes name and password into the server's URL as they are, and libdatachannel reads them with their percent signs undone: as they
+ * are, a name `expiry:user` would end at its colon.
+ */
+function escapeCredentials(configuration: RTCConfiguration): RTCConfiguration {
+  const iceServers = configuration.iceServers?.map(({ urls, username, credential }) =>
+    username === undefined || credential === undefined
+      ? { urls }
+      : { urls, username: encodeURIComponent(username), credential: encodeURIComponent(credential) },
+  );
+  return { ...configuration, iceServers: iceServers ?? [] };
+}
+
 /** @libp2p/webrtc on node-datachannel, repaired. */
-export async function loadInNode() {
+export async function loadInNode(): Promise<typeof webRTC> {
   const { RTCPeerConnection } = await import('node-datachannel/polyfill');
   repair(RTCPeerConnection.prototype as unknown as RTCPeerConnection);
-  return (await import('@libp2p/webrtc')).webRTC;
+  const { webRTC: original } = await import('@libp2p/webrtc');
+  return ({ rtcConfiguration = {}, ...others } = {}) =>
+    original({
+      ...others,
+      rtcConfiguration: async () =>
+        escapeCredentials(
+          await (typeof rtcConfiguration === 'function' ? rtcConfiguration() : rtcConfiguration),
+        ),
+    });
 }
 
 /** Throws `unavailable` where node-datachannel was not built for this platform, and where the network offers no way that the choice allows. */
