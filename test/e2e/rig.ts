@@ -48,15 +48,21 @@ export const job: Omit<Job, 'corpus'> = {
   seed: 17,
 };
 
+/** With blocks as large as those that are worth waiting for a neighbour's. */
+export const largerJob: typeof job = { ...job, name: 'end to end, larger', model: { ...job.model, C: 64 } };
+
+/** Bytes of the tokens of one unit, of training and of evaluation alike: nothing else has this size. */
+export const tokenBytes = job.training.steps * job.training.batch * (job.model.T + 1);
+
 export const text = new TextEncoder().encode(
   'The quick brown fox jumps over the lazy dog, and the dog does not mind. '.repeat(60),
 );
 
 /** What one honest machine makes of the job, with no network. */
-export async function honestRun(rounds: number): Promise<RunOutcome> {
+export async function honestRun(rounds: number, of: Omit<Job, 'corpus'> = job): Promise<RunOutcome> {
   const blocks = new MemoryBlocks();
   const device = await createDevice('reference');
-  const whole = { ...job, corpus: await writeFile(blocks, text) };
+  const whole = { ...of, corpus: await writeFile(blocks, text) };
   return runJob(whole, rounds, blocks, (unit) => executeWorkunit(unit, { device, blocks }), {
     initial: initialCheckpoint,
   });
@@ -104,6 +110,13 @@ export async function openNetwork(
     await anchor.close();
   };
   return { coordinator, anchor, close };
+}
+
+/** Sum of a counter of the coordinator's metrics, over all labels or those that begin so. */
+export async function metric(url: string, name: string, labels = ''): Promise<number> {
+  const lines = (await (await fetch(`${url}/metrics`)).text()).split('\n');
+  const own = lines.filter((line) => line.startsWith(`${name}{${labels}`) || line.startsWith(`${name} `));
+  return own.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
 }
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
