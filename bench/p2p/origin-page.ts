@@ -25,6 +25,7 @@ declare global {
 const quiet = () => undefined;
 const log = { debug: quiet, info: quiet, warn: quiet, error: quiet };
 const cache = new MemoryBlockCache();
+const redialMs = 1_000;
 let exchange: ShardExchange | null = null;
 let dialTo: (peer: string) => Promise<unknown> = () => Promise.reject(new Error('not open'));
 
@@ -36,7 +37,7 @@ globalThis.swarmPage = {
     const asker = { swarm: 'bench', peer: transport.peer };
     const made = new ShardExchange({
       shelf: cache,
-      origin: { fetch: (cid, signal) => gateway.fetch(cid, signal, asker) },
+      origin: { fetch: (cid, signal, onPart) => gateway.fetch(cid, signal, asker, onPart) },
       clock: systemClock,
       random: Math.random,
       report: quiet,
@@ -50,6 +51,10 @@ globalThis.swarmPage = {
   },
   async dial(peers) {
     await Promise.allSettled(peers.map((peer) => dialTo(peer)));
+    // As a member of a swarm does whose neighbours stay the same.
+    setInterval(() => {
+      for (const peer of peers) dialTo(peer).catch(quiet);
+    }, redialMs);
   },
   async fetch(file) {
     const from = performance.now();

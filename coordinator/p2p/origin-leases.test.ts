@@ -37,6 +37,25 @@ describe('OriginLeases', () => {
     expect(leases.mustWait(b, 'x')).toBe(true);
   });
 
+  test('last while pieces are taken, four times as long at the most, and end when their holder goes away', () => {
+    const { leases, clock } = at();
+    leases.take(a, 'x');
+    for (clock.now = 4_000; clock.now < 20_000; clock.now += 4_000) {
+      leases.renew(a, 'x');
+      leases.renew(b, 'x');
+      expect(leases.mustWait(b, 'x')).toBe(true);
+    }
+    leases.renew(a, 'x');
+    expect(leases.mustWait(b, 'x'), 'however slowly it is taken').toBe(false);
+    leases.take(a, 'y');
+    leases.release(b, 'y');
+    expect(leases.mustWait(b, 'y'), 'of another').toBe(true);
+    leases.release(a, 'y');
+    leases.renew(a, 'y');
+    leases.take(a, 'y');
+    expect(leases.mustWait(b, 'y'), 'not to be had again at once').toBe(false);
+  });
+
   test('are forgotten when they are over, and bounded while they are not', () => {
     const { leases, clock } = at({ leasesMax: 100 });
     for (let i = 0; i < 1_000; i++) leases.take(a, `x${i}`);

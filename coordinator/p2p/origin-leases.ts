@@ -1,8 +1,9 @@
 /**
  * Who of a swarm fetches which block from the origin right now, so that a block leaves the origin once and travels on between neighbours.
  *
- * A lease lasts `originLeaseMs`; after it the block is free for as long again, so that nobody who keeps asking first makes others wait longer than one
- * lease. In the memory of one process and bounded: beyond `originLeasesMax` the oldest are forgotten, which costs a second fetch and no more. Pure: the clock is
+ * A lease lasts `originLeaseMs` from its beginning, and from each piece of the block that its holder takes, since many have slow links; four times as long in all at
+ * the most. It ends when its holder goes away. After it the block is free for as long as a lease, so that nobody who keeps asking first makes others wait longer
+ * than one. In the memory of one process and bounded: beyond `originLeasesMax` the oldest are forgotten, which costs a second fetch and no more. Pure: the clock is
  * an argument.
  */
 import type { Cid } from '#protocol/codec/cid.ts';
@@ -11,8 +12,12 @@ import { limits } from '#protocol/limits.ts';
 
 interface Lease {
   peer: string;
+  startsAt: number;
   endsAt: number;
 }
+
+/** A lease that is renewed lasts so many times `leaseMs` at the most. */
+const renewalsMax = 4;
 
 export interface OriginLeaseOptions {
   leaseMs?: number;
@@ -49,7 +54,26 @@ export class OriginLeases {
     this.#forget(now);
     const key = keyOf(asker, cid);
     if (this.#leases.has(key)) return;
-    this.#leases.set(key, { peer: asker.peer, endsAt: now + this.#leaseMs });
+    this.#leases.set(key, { peer: asker.peer, startsAt: now, endsAt: now + this.#leaseMs });
+  }
+
+  /** Its holder has taken another piece of the block: a lease that still holds is held longer. */
+  renew(asker: SwarmAsker, cid: Cid): void {
+    const lease = this.#held(asker, cid);
+    if (!lease) return;
+    const endsAt = Math.min(this.#now(), lease.startsAt + (renewalsMax - 1) * this.#leaseMs) + this.#leaseMs;
+    lease.endsAt = Math.max(lease.endsAt, endsAt);
+  }
+
+  /** Its holder will not have the block: the lease ends, and the block is free. */
+  release(asker: SwarmAsker, cid: Cid): void {
+    const lease = this.#held(asker, cid);
+    if (lease) lease.endsAt = this.#now();
+  }
+
+  #held(asker: SwarmAsker, cid: Cid): Lease | undefined {
+    const lease = this.#leases.get(keyOf(asker, cid));
+    return lease?.peer === asker.peer && this.#now() < lease.endsAt ? lease : undefined;
   }
 
   #forget(now: number): void {

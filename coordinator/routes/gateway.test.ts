@@ -1,12 +1,18 @@
 /** The gateway as IPFS clients use it: forms, headers, ranges, what is refused, what is not there, and who waits for a neighbour. */
 import { CarReader } from '@ipld/car';
 import { describe, expect, test } from 'vitest';
-import { cborCode, cidOfSync } from '#protocol/codec/cid.ts';
+import { Hono } from 'hono';
+import { cborCode, cidOfSync, rawCode } from '#protocol/codec/cid.ts';
+import { codeOf } from '#protocol/errors.ts';
+import { limits } from '#protocol/limits.ts';
 import { decodeResult } from '#protocol/messages/workunit.ts';
 import type { Coordinator } from '../main.ts';
+import { OriginLeases } from '../p2p/origin-leases.ts';
+import type { Metrics } from '../service/metrics.ts';
 import { testJob, testText } from '../testing/fake-programs.ts';
 import { testContributor, testCoordinator } from '../testing/harness.ts';
-import { limits } from '#protocol/limits.ts';
+import type { AppContext } from './context.ts';
+import { createGateway } from './gateway.ts';
 
 const raw = 'application/vnd.ipld.raw';
 const car = 'application/vnd.ipld.car';
@@ -190,6 +196,61 @@ describe('a swarm', () => {
     expect((await ask(by('b'))).status).toBe(200);
     expect((await ask({ headers: { 'atoll-swarm': 'no peer' } })).status).toBe(400);
     expect(await metric(coordinator, 'atoll_origin_leases_total{outcome="wait"}')).toBe(1);
+  });
+});
+
+describe('a slow peer of a swarm', () => {
+  /** A gateway with one block of 1 MiB, that takes its time to read it. */
+  function slow() {
+    const clock = { now: 0 };
+    const bytes = new Uint8Array(limits.blockBytesMax).map((_, i) => i * 7);
+    const cid = cidOfSync(bytes, rawCode);
+    const reads = { going: 0, go: Promise.withResolvers<void>() };
+    const block = async () => {
+      reads.going++;
+      await reads.go.promise;
+      return bytes;
+    };
+    const metrics = { served() {}, originLease() {} } as unknown as Metrics;
+    const gateway = createGateway({ block, metrics, leases: new OriginLeases(() => clock.now) });
+    const app = new Hono().get('*', (context) => gateway(context as unknown as AppContext, cid, {}));
+    app.onError((error) => new Response(codeOf(error), { status: 409 }));
+    const ask = (peer: string) => app.request('/', { headers: { 'atoll-swarm': `s;peer=${peer}` } });
+    return { clock, reads, ask, bytes };
+  }
+
+  test('has the block to itself while it takes it, and no longer', async () => {
+    const { clock, reads, ask, bytes } = slow();
+    reads.go.resolve();
+    const reader = ((await ask('a')).body as ReadableStream<Uint8Array>).getReader();
+    const got: Uint8Array[] = [];
+    for (let i = 0; i < 4; i++) {
+      got.push((await reader.read()).value as Uint8Array);
+      clock.now += limits.originLeaseMs - 1;
+      expect((await ask('b')).status).toBe(409);
+    }
+    for (let piece = await reader.read(); !piece.done; piece = await reader.read()) got.push(piece.value);
+    expect(Buffer.concat(got).equals(bytes)).toBe(true);
+    clock.now += limits.originLeaseMs;
+    expect((await ask('b')).status).toBe(200);
+  });
+
+  test('leaves it to the others when it goes away', async () => {
+    const { reads, ask } = slow();
+    reads.go.resolve();
+    const { body } = await ask('a');
+    expect((await ask('b')).status).toBe(409);
+    await body?.cancel();
+    expect((await ask('b')).status).toBe(200);
+  });
+
+  test('is the only one that a block is read for when two ask at once', async () => {
+    const { reads, ask } = slow();
+    const both = [ask('a'), ask('b')];
+    await Promise.race(both);
+    expect(reads.going).toBe(1);
+    reads.go.resolve();
+    expect((await Promise.all(both)).map(({ status }) => status)).toEqual([200, 409]);
   });
 });
 

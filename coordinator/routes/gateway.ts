@@ -23,6 +23,8 @@ export interface GatewayPorts {
 
 const forEver = 'public, max-age=29030400, immutable';
 const rawType = 'application/vnd.ipld.raw';
+/** What a reader takes of a block at a time. */
+const pieceBytes = 64 << 10;
 const carType = 'application/vnd.ipld.car';
 
 type Wanted =
@@ -43,12 +45,13 @@ export function createGateway(ports: GatewayPorts) {
       'x-ipfs-roots': cid,
     };
     if (matches(context.req.header('if-none-match'), etag)) return context.body(null, 304, headers);
-    const root = await readRoot(context, cid, ports);
+    const { root, lease } = await readRoot(context, cid, ports);
     // What an archive is called is `.car`; the extension of a document says how to read it.
     const extension = { raw: 'bin', document: 'cbor', car: 'car' }[wanted.format];
     headers['content-disposition'] = `attachment; filename="${query.filename ?? `${cid}.${extension}`}"`;
     headers['content-type'] = typeOf(wanted);
-    if (wanted.format !== 'car') return wholeOrRange(context, root, wanted.format, headers, ports.metrics);
+    if (wanted.format !== 'car')
+      return wholeOrRange(context, root, wanted.format, headers, ports.metrics, lease);
     headers['accept-ranges'] = 'none';
     if (context.req.method === 'HEAD') return context.body(null, 200, headers);
     if (archives >= limits.carStreamsMax) {
@@ -68,9 +71,19 @@ export function createGateway(ports: GatewayPorts) {
   };
 }
 
+/** What the holder of a lease does with the block. */
+interface LeaseEvents {
+  renew(): void;
+  release(): void;
+}
+
 /** The root, unless a neighbour of the asker is fetching it. Throws `leased` or `not_found`. */
-async function readRoot(context: AppContext, cid: Cid, ports: GatewayPorts): Promise<Uint8Array> {
-  if (cid === probeCid) return new Uint8Array();
+async function readRoot(
+  context: AppContext,
+  cid: Cid,
+  ports: GatewayPorts,
+): Promise<{ root: Uint8Array; lease?: LeaseEvents }> {
+  if (cid === probeCid) return { root: new Uint8Array() };
   const { leases, metrics } = ports;
   const header = context.req.header(swarmHeader);
   const asker = header === undefined ? undefined : parseSwarm(header);
@@ -83,13 +96,18 @@ async function readRoot(context: AppContext, cid: Cid, ports: GatewayPorts): Pro
       details: { cid, retryMs: limits.originLeaseRetryMs },
     });
   }
-  const root = await ports.block(cid);
-  // Two may have come this far at once: the first one has it, and the other is served as well.
-  if (asker && context.req.method === 'GET') {
-    leases.take(asker, cid);
+  if (!asker || context.req.method !== 'GET') return { root: await ports.block(cid) };
+  // Before the block is read, which takes a while: two that come at once are not both served.
+  leases.take(asker, cid);
+  const lease = { renew: () => leases.renew(asker, cid), release: () => leases.release(asker, cid) };
+  try {
+    const root = await ports.block(cid);
     metrics.originLease('granted');
+    return { root, lease };
+  } catch (error) {
+    lease.release();
+    throw error;
   }
-  return root;
 }
 
 /** `format` counts before Accept. Without either, a block comes as what it is. */
@@ -137,6 +155,7 @@ function wholeOrRange(
   format: 'raw' | 'document',
   headers: Record<string, string>,
   metrics: Metrics,
+  lease?: LeaseEvents,
 ): Response {
   headers['accept-ranges'] = 'bytes';
   const range = rangeOf(context.req.header('range'), bytes.byteLength);
@@ -149,7 +168,25 @@ function wholeOrRange(
   if (range) headers['content-range'] = `bytes ${range.from}-${range.to}/${bytes.byteLength}`;
   if (context.req.method === 'HEAD') return context.body(null, range ? 206 : 200, headers);
   metrics.served(format, part.byteLength);
-  return context.body(part as Uint8Array<ArrayBuffer>, range ? 206 : 200, headers);
+  const isLong = lease !== undefined && part.byteLength > pieceBytes;
+  const body = isLong ? inPieces(part, lease) : (part as Uint8Array<ArrayBuffer>);
+  return context.body(body, range ? 206 : 200, headers);
+}
+
+/** Piece by piece as the reader takes them, so that a lease is held by who makes headway, and not by who has gone. */
+function inPieces(bytes: Uint8Array, lease: LeaseEvents): ReadableStream<Uint8Array> {
+  let at = 0;
+  return new ReadableStream(
+    {
+      pull(controller) {
+        if (at > 0) lease.renew();
+        controller.enqueue(bytes.subarray(at, (at += pieceBytes)));
+        if (at >= bytes.byteLength) controller.close();
+      },
+      cancel: () => lease.release(),
+    },
+    { highWaterMark: 0 },
+  );
 }
 
 /** One range, both ends within; null for none, and for forms that a server may leave alone (several ranges, other units). */

@@ -28,7 +28,7 @@ export interface ExchangePorts {
   /** Where verified blocks are kept and read from. */
   shelf: Pick<BlockCache, 'has' | 'find' | 'add'>;
   /** The coordinator's gateway. `leased`, `rate_limited` (with `details.retryMs`): somebody else is fetching it, come back. */
-  origin: BlockSource;
+  origin: { fetch(cid: Cid, signal: AbortSignal, onPart: () => void): Promise<Uint8Array> };
   clock: Clock;
   /** Uniform in [0, 1). */
   random: () => number;
@@ -375,7 +375,8 @@ export class ShardExchange implements BlockSource {
   async #askOrigin(cid: Cid): Promise<void> {
     let bytes: Uint8Array;
     try {
-      bytes = await this.#ports.origin.fetch(cid, this.#stopped.signal);
+      const onPart = () => this.#feed({ t: 'arriving', cid });
+      bytes = await this.#ports.origin.fetch(cid, this.#stopped.signal, onPart);
     } catch (error) {
       const code = codeOf(error);
       const told = (error as Partial<AtollError>).details?.['retryMs'];

@@ -28,7 +28,7 @@ import type { Manifest, Offence } from './exchange/events.ts';
 import { manifestOfFiles } from './exchange/manifest.ts';
 import { ExchangedCache } from './exchanged-cache.ts';
 import type { Link, PeerTransport } from './ports.ts';
-import { ShardExchange } from './shard-exchange.ts';
+import { type ExchangePorts, ShardExchange } from './shard-exchange.ts';
 
 export interface MemberTransport extends PeerTransport {
   /** To be announced; another one when the last is about to end. */
@@ -54,8 +54,13 @@ const tickMs = 1_000;
 /** A peer that is no neighbour any more keeps its link for so long: both sides may hear of it at other times. */
 const partMs = 5_000;
 const expectMs = 800;
-/** So long a block may be lent to another peer before it is asked for all the same: that peer may be nobody's neighbour here, or have failed. */
-const leasedMsMax = 600;
+/**
+ * So long a block may be lent to another peer before it is asked for all the same: that peer may be nobody's neighbour here. What is small is not worth the
+ * longer wait, which a slow peer may need.
+ */
+const leasedMsMax = 4_000;
+const leasedMsMaxSmall = 600;
+const smallBytes = 64 << 10;
 const rootsMax = limits.swarmRootsMax;
 
 const faults: Record<Offence, PeerFault> = {
@@ -95,8 +100,8 @@ export class SwarmMember implements SwarmPort, BlockSource {
   constructor(ports: MemberPorts) {
     this.#ports = ports;
     const { cache, clock, random, log } = ports;
-    const origin: BlockSource = {
-      fetch: (cid, signal) => this.#askOrigin(cid, signal),
+    const origin: ExchangePorts['origin'] = {
+      fetch: (cid, signal, onPart) => this.#askOrigin(cid, signal, onPart),
     };
     this.exchange = new ShardExchange({
       ...{ shelf: cache, origin, clock, random, log },
@@ -277,11 +282,11 @@ export class SwarmMember implements SwarmPort, BlockSource {
     this.#session.send(frame);
   }
 
-  async #askOrigin(cid: Cid, signal: AbortSignal): Promise<Uint8Array> {
+  async #askOrigin(cid: Cid, signal: AbortSignal, onPart: () => void): Promise<Uint8Array> {
     const { origin, clock } = this.#ports;
     let isLeased = false;
     try {
-      return await origin.fetch(cid, signal, this.#asker(cid));
+      return await origin.fetch(cid, signal, this.#asker(cid), onPart);
     } catch (error) {
       isLeased = codeOf(error) === 'leased';
       throw error;
@@ -299,8 +304,14 @@ export class SwarmMember implements SwarmPort, BlockSource {
     if (!this.#transport || !this.#network || this.#links.size === 0 || !this.#files.has(cid))
       return undefined;
     const since = this.#leased.get(cid);
-    if (since !== undefined && this.#ports.clock.now() - since >= leasedMsMax) return undefined;
+    if (since !== undefined && this.#ports.clock.now() - since >= this.#leasedMsMax(cid)) return undefined;
     return { swarm: this.#network, peer: this.#transport.peer };
+  }
+
+  #leasedMsMax(cid: Cid): number {
+    const file = this.#files.get(cid);
+    const size = file?.sizes[file.blocks.indexOf(cid)] ?? 0;
+    return size > smallBytes ? leasedMsMax : leasedMsMaxSmall;
   }
 
   #counts(): { direct: number; relayed: number } {

@@ -35,8 +35,11 @@ export interface BlockSource {
 
 /** The coordinator's gateway: it may be told who of which swarm asks. */
 export interface OriginSource extends BlockSource {
-  /** Throws as a `BlockSource`; with an asker also `leased` (`details.retryMs`), while a neighbour in the swarm fetches the block. */
-  fetch(cid: Cid, signal: AbortSignal, asker?: SwarmAsker): Promise<Uint8Array>;
+  /**
+   * Throws as a `BlockSource`; with an asker also `leased` (`details.retryMs`), while a neighbour in the swarm fetches the block.
+   * `onPart` hears of bytes as they come.
+   */
+  fetch(cid: Cid, signal: AbortSignal, asker?: SwarmAsker, onPart?: () => void): Promise<Uint8Array>;
 }
 
 /** Blocks held here. A pinned block stays until it is unpinned as often as it was pinned. */

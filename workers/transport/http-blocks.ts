@@ -10,13 +10,13 @@ import type { OriginSource } from '../runtime/ports.ts';
 export function httpBlocks(url: string): OriginSource {
   const base = url.replace(/\/$/, '');
   return {
-    async fetch(cid, signal, asker) {
+    async fetch(cid, signal, asker, onPart) {
       const response = await request(base + routePath(routes.block, cid), signal, asker);
       if (!response.ok) {
         await response.body?.cancel().catch(() => {});
         throw refusal(cid, response.status);
       }
-      return readLimited(response);
+      return readLimited(response, onPart);
     },
   };
 }
@@ -30,7 +30,7 @@ async function request(address: string, signal: AbortSignal, asker?: SwarmAsker)
   }
 }
 
-async function readLimited(response: Response): Promise<Uint8Array> {
+async function readLimited(response: Response, onPart?: () => void): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   let size = 0;
   try {
@@ -39,6 +39,7 @@ async function readLimited(response: Response): Promise<Uint8Array> {
       if (size > limits.blockBytesMax)
         throw new AtollError('too_large', 'A block is larger than blocks may be.');
       parts.push(part);
+      onPart?.();
     }
   } catch (cause) {
     throw asAtollError(cause);

@@ -20,6 +20,8 @@ export class Core {
   readonly banned = new Set<Hex>();
   /** When a byte came from any peer last. */
   lastPartAt = -Infinity;
+  /** How long peers take to bring what they were asked for, lately. */
+  answerMs = 0;
   upBytes = 0;
   downBytes = 0;
   blocksDown = 0;

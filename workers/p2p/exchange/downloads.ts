@@ -7,7 +7,7 @@ import { limits } from '#protocol/limits.ts';
 import type { ShardFrame } from '#protocol/p2p/frames.ts';
 import { hasBit } from './bits.ts';
 import type { Core } from './core.ts';
-import type { Block } from './files.ts';
+import type { Block, FileEntry } from './files.ts';
 import type { Download, Link } from './links.ts';
 import { TokenBucket } from './token-bucket.ts';
 
@@ -75,6 +75,7 @@ export class Downloads {
       if (ask.bytes > 0) return;
       link.asks.shift();
       const tookMs = this.#core.now - ask.at;
+      this.#core.answerMs += (tookMs - this.#core.answerMs) / 8;
       if (tookMs < soonMs) link.window = Math.min(shardWindowBytesMax, 2 * link.window);
       else if (tookMs > lateMs) link.window = Math.max(windowBytesMin, link.window >> 1);
     }
@@ -187,6 +188,15 @@ export class Downloads {
     this.#pace(link, count);
     this.#core.lastPartAt = now;
     this.#core.downBytes += count;
+    for (const { file } of download.block.places) this.#advance(file, count);
+  }
+
+  /** A trickle is no progress: a part's worth of bytes is. */
+  #advance(file: FileEntry, count: number): void {
+    file.progressBytes += count;
+    if (file.progressBytes < limits.shardPartBytesMax) return;
+    file.progressBytes = 0;
+    file.progressAt = this.#core.now;
   }
 
   #stray(link: Link, count: number): void {

@@ -55,6 +55,8 @@ export type ExchangeEvent =
   | { t: 'origin'; cid: Cid; outcome: 'ok'; size: number }
   | { t: 'origin'; cid: Cid; outcome: 'busy'; retryMs: number }
   | { t: 'origin'; cid: Cid; outcome: 'missing' | 'failed' }
+  /** Of the effect `origin`, meanwhile: bytes of it came. */
+  | { t: 'arriving'; cid: Cid }
   | { t: 'tick' };
 
 export type Effect =

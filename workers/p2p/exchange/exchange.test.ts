@@ -1,6 +1,7 @@
 /** What is asked of whom, and what is served to whom. How it defends itself is in defences.test.ts. */
 import { describe, expect, it } from 'vitest';
 import { limits } from '#protocol/limits.ts';
+import type { Manifest } from './events.ts';
 import { manifestOfBlock } from './manifest.ts';
 import { kib, MachineRig, manifest, mib, seeded } from '../testing/machine-rig.ts';
 
@@ -237,6 +238,79 @@ describe('the origin is asked', () => {
     expect(other.of('origin')).toHaveLength(0);
     other.pass(300);
     expect(other.of('origin')).toHaveLength(1);
+  });
+
+  /** Parts from link 1, of whatever was asked of it, so long apart. */
+  function trickling(rig: MachineRig, file: Manifest) {
+    const received = file.blocks.map(() => 0);
+    const isOpen = ({ index, offset, length }: { index: number; offset: number; length: number }) =>
+      (received[index] as number) < offset + length;
+    return (parts: number, everyMs: number, length = 32 * kib) => {
+      for (let i = 0; i < parts; i++) {
+        const index = rig.sent(1, 'req').find(isOpen)?.index as number;
+        const checks = rig.of('check').length;
+        rig.part(1, file, index, received[index] as number, length);
+        received[index] = (received[index] as number) + length;
+        const check = rig.of('check')[checks];
+        if (check) rig.feed({ t: 'checked', download: check.download, ok: true });
+        rig.pass(everyMs);
+      }
+    };
+  }
+
+  it('for nothing of a file that a peer brings, however long it takes and however urgent it is', () => {
+    const file = manifest(16, mib);
+    const rig = new MachineRig();
+    rig.feed({ t: 'expect', ms: 1_000 });
+    rig.feed({ t: 'want', file, urgent: true });
+    rig.peer(1, file, range(16));
+    trickling(rig, file)(150, 400);
+    expect(rig.now).toBeGreaterThan(60_000);
+    expect(rig.of('origin')).toEqual([]);
+  });
+
+  it('in spite of a peer that brings next to nothing, and for a file of which nothing comes', () => {
+    const [file, other] = [manifest(16, mib), manifest(2, mib, 'g')];
+    const rig = new MachineRig();
+    rig.feed({ t: 'expect', ms: 1_000 });
+    rig.feed({ t: 'want', file, urgent: true });
+    rig.peer(1, file, range(16));
+    rig.peer(2, other, [], { serves: false });
+    rig.feed({ t: 'want', file: other, urgent: true });
+    rig.bits(2, other, range(2));
+    const trickle = trickling(rig, file);
+    trickle(10, 400);
+    expect(new Set(rig.of('origin').map(({ cid }) => cid))).toEqual(new Set(other.blocks));
+    for (const cid of other.blocks) rig.feed({ t: 'origin', cid, outcome: 'ok', size: mib });
+    trickle(40, 100, 1);
+    expect(rig.of('origin').length).toBeGreaterThan(other.blocks.length);
+  });
+
+  it('for nothing while a neighbour has it coming from there, which says so as long as it comes', () => {
+    const file = manifest(1, mib);
+    const [fetcher, waiter] = [new MachineRig(), new MachineRig()];
+    fetcher.peer(1, file, []);
+    fetcher.feed({ t: 'want', file });
+    fetcher.bits(1, file, []);
+    expect(fetcher.of('origin')).toHaveLength(1);
+    waiter.peer(1, file, []);
+    waiter.feed({ t: 'want', file, urgent: true });
+    let told = 0;
+    const tell = () => {
+      for (const frame of fetcher.sent(1, 'pend').slice(told)) waiter.frame(1, frame);
+      told = fetcher.sent(1, 'pend').length;
+    };
+    tell();
+    waiter.bits(1, file, []);
+    for (let i = 0; i < 28; i++) {
+      fetcher.feed({ t: 'arriving', cid: 'f-0' });
+      tell();
+      for (const rig of [fetcher, waiter]) rig.pass(500);
+    }
+    expect(told).toBeLessThan(10);
+    expect(waiter.of('origin')).toHaveLength(0);
+    waiter.pass(limits.shardPendMsMax);
+    expect(waiter.of('origin')).toHaveLength(1);
   });
 
   it('no more once nobody can have the block', () => {

@@ -70,6 +70,8 @@ export class Exchange {
         return this.#withBlock(event.cid, (block) => this.#uploads.opened(block, event.size));
       case 'origin':
         return this.#withBlock(event.cid, (block) => this.#origin.answered(block, event));
+      case 'arriving':
+        return this.#withBlock(event.cid, (block) => this.#origin.arriving(block));
       case 'tick':
         return this.#tick();
       case 'want':

@@ -28,6 +28,8 @@ export interface Block {
   /** With the origin now. */
   atOrigin: boolean;
   originAt: number;
+  /** When neighbours were told of that last. */
+  pendedAt: number;
   /** Not to be asked of the origin before. */
   originAfter: number;
   /** Failures of the origin, and times that it said to come back. */
@@ -42,6 +44,9 @@ export interface FileEntry {
   readonly blocks: readonly Block[];
   /** Links that were asked what they have of it and have not answered, with the moment until which that counts. */
   readonly unanswered: Map<Link, number>;
+  /** When peers last brought something worth the name of it, and bytes that they have brought since. */
+  progressAt: number;
+  progressBytes: number;
 }
 
 export class Files {
@@ -69,7 +74,13 @@ export class Files {
     }
     if (this.files.size >= limits.shardFilesMax) this.#forgetOne();
     const blocks = manifest.blocks.map((cid, i) => this.#blockOf(cid, manifest.sizes[i] ?? 0));
-    const file: FileEntry = { id: manifest.id, blocks, unanswered: new Map() };
+    const file: FileEntry = {
+      id: manifest.id,
+      blocks,
+      unanswered: new Map(),
+      progressAt: -Infinity,
+      progressBytes: 0,
+    };
     for (let index = 0; index < count; index++) (blocks[index] as Block).places.push({ file, index });
     this.files.set(manifest.id, file);
     return { file, isNew: true };
@@ -148,6 +159,7 @@ export class Files {
         pendUntil: 0,
         atOrigin: false,
         originAt: 0,
+        pendedAt: 0,
         originAfter: 0,
         originTries: 0,
         originBusy: 0,

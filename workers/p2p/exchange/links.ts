@@ -67,7 +67,8 @@ export interface Link {
   /** Of the part that it has not taken yet. */
   partBytes: number;
   readonly frames: TokenBucket;
-  readonly pends: Map<Block, number>;
+  /** What it fetches from the origin by its own word: since when, and until when that counts. */
+  readonly pends: Map<Block, { since: number; until: number }>;
   brokenPends: number;
   falseHaves: number;
   gotBytes: number;

@@ -1,6 +1,7 @@
 /**
  * What is asked of the origin: blocks that no neighbour has or is fetching, a few at a time. Neighbours are told, so that they wait; a neighbour's word
- * counts for `shardPendMsMax`, and not at all once it was broken a few times. When no peer delivers anything, the origin is asked whatever they say.
+ * counts for `shardPendMsMax`, may be given again while bytes arrive there, and counts not at all once it was broken a few times. While peers bring anything of a
+ * block's file, however slowly, its turn comes; when they bring nothing of it, the origin is asked whatever they say.
  */
 import { limits } from '#protocol/limits.ts';
 import type { Core } from './core.ts';
@@ -10,12 +11,16 @@ import type { Link } from './links.ts';
 const retryMsMin = 400;
 const retryMsMax = 5_000;
 const brokenPendsMax = 3;
+/** While the origin sends a block, neighbours are told again so often, and believe it for so long in all. */
+const pendAgainMs = 2_000;
+const pendMsInAllMax = brokenPendsMax * limits.shardPendMsMax;
 /** Failures of the origin after which a block that no peer has is given up. */
 const triesMax = 3;
 /** Parts that came so lately mean that peers deliver. */
 const fedMs = 2_000;
-/** Urgent blocks may be asked of the origin in spite of other traffic after so many times the patience. */
-const urgentPatience = 4;
+/** Where answers take long anyway, silence means less: the patience for urgent blocks is so many answers long, up to the second figure. */
+const patienceAnswers = 2;
+const patienceUrgentMsMax = 4_000;
 
 export type OriginOutcome =
   { outcome: 'ok'; size: number } | { outcome: 'busy'; retryMs: number } | { outcome: 'missing' | 'failed' };
@@ -59,9 +64,19 @@ export class OriginDesk {
       this.#atOrigin++;
       block.atOrigin = true;
       block.originAt = now;
-      this.#core.tell(block, 'pend');
+      this.#pend(block);
       this.#core.emit({ t: 'origin', cid: block.cid });
     }
+  }
+
+  #pend(block: Block): void {
+    block.pendedAt = this.#core.now;
+    this.#core.tell(block, 'pend');
+  }
+
+  /** Bytes of it are coming from the origin: however long it takes, it comes. */
+  arriving(block: Block): void {
+    if (block.atOrigin && this.#core.now - block.pendedAt >= pendAgainMs) this.#pend(block);
   }
 
   #choose(): Block | undefined {
@@ -78,7 +93,7 @@ export class OriginDesk {
   }
 
   #isDue(block: Block): boolean {
-    const { now, options, links, lastPartAt } = this.#core;
+    const { now, options, links, lastPartAt, answerMs } = this.#core;
     if (block.atOrigin || block.checking || block.originAfter > now) return false;
     const isSilent = block.downloads.every((each) => now - each.progressAt > 2 * options.hedgeMs);
     if (!isSilent) return false;
@@ -89,10 +104,9 @@ export class OriginDesk {
       if (isFed && !block.urgent) return false;
       return block.pendUntil <= now && this.#expectUntil <= now && !this.#isAsked(block);
     }
-    const waitedMs = now - block.waitingSince;
-    const starvedMs = now - Math.max(block.waitingSince, lastPartAt);
-    if (!block.urgent) return starvedMs > options.patienceMs;
-    return starvedMs > options.patienceUrgentMs || waitedMs > urgentPatience * options.patienceUrgentMs;
+    if (!block.urgent) return now - Math.max(block.waitingSince, lastPartAt) > options.patienceMs;
+    const wantedMs = Math.min(patienceUrgentMsMax, patienceAnswers * answerMs);
+    return now - fedAt(block) > Math.max(options.patienceUrgentMs, wantedMs);
   }
 
   /** Some link has not yet said what it has of the block's files. */
@@ -147,10 +161,12 @@ export class OriginDesk {
   pend(link: Link, block: Block): void {
     const { now, options } = this.#core;
     const isLimited = options.defences.pendLimits;
-    if (isLimited && (link.pends.has(block) || link.brokenPends >= brokenPendsMax)) return;
-    if (isLimited && link.pends.size >= limits.shardPendsMax) return;
-    const until = now + limits.shardPendMsMax;
-    link.pends.set(block, until);
+    if (isLimited && link.brokenPends >= brokenPendsMax) return;
+    const known = link.pends.get(block);
+    if (isLimited && !known && link.pends.size >= limits.shardPendsMax) return;
+    const since = known?.since ?? now;
+    const until = Math.min(now + limits.shardPendMsMax, isLimited ? since + pendMsInAllMax : Infinity);
+    link.pends.set(block, { since, until });
     block.pendUntil = Math.max(block.pendUntil, until);
   }
 
@@ -166,13 +182,18 @@ export class OriginDesk {
   tick(): void {
     const { now, links } = this.#core;
     for (const link of links.values()) {
-      for (const [block, until] of link.pends) {
+      for (const [block, { since, until }] of link.pends) {
         if (until > now) continue;
         link.pends.delete(block);
-        // A block that has come another way is nobody's broken word.
-        if (!block.held) link.brokenPends++;
+        // A block that has come another way is nobody's broken word. A word that was given again is broken as often.
+        if (!block.held) link.brokenPends += Math.ceil((until - since) / limits.shardPendMsMax);
       }
     }
     this.look();
   }
+}
+
+/** When peers last brought anything of a file that the block is in, or when it began to wait. */
+function fedAt({ waitingSince, places }: Block): number {
+  return places.reduce((latest, { file }) => Math.max(latest, file.progressAt), waitingSince);
 }
