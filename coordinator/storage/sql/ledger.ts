@@ -158,13 +158,18 @@ export async function sharesOf(
   return rows.map(({ contributor, amount }) => ({ contributor, amount: BigInt(amount) }));
 }
 
-async function addRewards(db: Db, sealed: readonly SealedTransfer[]): Promise<void> {
+/** What transfers change of what contributors have. */
+export function rewardChanges(sealed: readonly SealedTransfer[]): Map<Hex, bigint> {
   const changes = new Map<Hex, bigint>();
   for (const [account, amount] of balanceChanges(sealed)) {
     const contributor = isCredit(account) ? holderOf(account) : null;
     if (contributor && amount !== 0n) changes.set(contributor, amount);
   }
-  for (const part of inParts([...changes])) {
+  return changes;
+}
+
+async function addRewards(db: Db, sealed: readonly SealedTransfer[]): Promise<void> {
+  for (const part of inParts([...rewardChanges(sealed)])) {
     const names = part.map(([contributor]) => contributor);
     const known = await db.selectFrom('rewards').selectAll().where('contributor', 'in', names).execute();
     const before = new Map(known.map(({ contributor, amount }) => [contributor, BigInt(amount)]));

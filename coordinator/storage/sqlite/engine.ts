@@ -9,6 +9,7 @@
 import type BetterSqlite3 from 'better-sqlite3';
 import { AtollError } from '#protocol/errors.ts';
 import type { Engine, Operation } from '../../record/view.ts';
+import { partsOf } from './parts.ts';
 import type { SqliteStore } from './store.ts';
 
 export interface EngineOptions {
@@ -22,8 +23,8 @@ export interface EngineOptions {
   settleMs?: number;
 }
 
-const settleMsDefault = 200;
-/** Rows that the tables may lack. */
+const settleMsDefault = 2_000;
+/** Rows that the tables may lack: what happens to a row until they follow is written once, and writing so many takes some 50 ms. */
 const pendingMax = 8_192;
 
 interface Caller {
@@ -82,7 +83,6 @@ export class SqliteEngine implements Engine {
     const done = this.#taken.then(async () => {
       this.#isTaken = true;
       try {
-        this.#settleNow();
         return await work();
       } finally {
         this.#isTaken = false;
@@ -102,20 +102,37 @@ export class SqliteEngine implements Engine {
     return new Promise((done, failed) => this.#await([{ done, failed }]));
   }
 
-  /** Brings the tables up to what the batches have made of them. Throws `storage_failed`. */
-  settle(): void {
-    // Who has the connection found them so.
-    if (!this.#isTaken) this.#settleNow();
+  /** `alone`, in a transaction, for what needs one turn only. Throws `storage_failed`. */
+  transaction<T>(work: () => T): Promise<T> {
+    return this.alone(async () => this.#inTransaction(work));
   }
 
-  #settleNow(): void {
+  /** Brings the tables up to what the batches have made of them. Throws `storage_failed`. */
+  settle(): void {
     if (this.#settling) clearTimeout(this.#settling);
     this.#settling = null;
-    if (this.#store.isSettled) return;
+    if (!this.#store.isSettled) this.#inTransaction(() => this.#store.settle());
+  }
+
+  /**
+   * The same as far as a statement of others needs it. One that writes finds the journal empty: what is in there comes up again after a crash, and
+   * must be older than what others wrote. Throws `storage_failed`.
+   */
+  settleFor(text: string): void {
+    const { parts, writes } = partsOf(text);
+    if (parts.length === 0) return;
+    if (writes) this.settle();
+    else if (this.#store.lacks(parts)) this.#inTransaction(() => this.#store.settle(parts));
+  }
+
+  /** A transaction of its own, or part of one that is under way: then whoever began that sees to it when it is lost. */
+  #inTransaction<T>(work: () => T): T {
+    if (this.#db.inTransaction) return work();
     try {
       this.#statements.begin.run();
-      this.#store.settle();
+      const value = work();
       this.#statements.commit.run();
+      return value;
     } catch (cause) {
       this.#undo();
       throw storageFailed(cause);
@@ -152,7 +169,7 @@ export class SqliteEngine implements Engine {
     if (this.#settling) clearTimeout(this.#settling);
     this.#settling = setTimeout(() => {
       this.#settling = null;
-      if (this.#isTaken) return;
+      if (this.#isTaken) return this.#settleSoon(this.#options.flushMs);
       try {
         this.settle();
         if (this.#store.isFull) this.#store.trim();

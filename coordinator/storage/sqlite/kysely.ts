@@ -18,11 +18,11 @@ class Dialect extends SqliteDialect {
   }
 }
 
-/** Closing it leaves the connection open. `before`: called before each statement. */
-export function kyselyOn(db: BetterSqlite3.Database, before: () => void = () => undefined): Db {
+/** Closing it leaves the connection open. `before`: called with the text of each statement before it runs. */
+export function kyselyOn(db: BetterSqlite3.Database, before: (text: string) => void = () => undefined): Db {
   const prepared = new Map<string, BetterSqlite3.Statement>();
   const prepare = (text: string) => {
-    before();
+    before(text);
     const known = prepared.get(text);
     if (known) return known;
     if (prepared.size >= statementsMax) prepared.clear();

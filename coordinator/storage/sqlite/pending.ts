@@ -90,6 +90,11 @@ export class PendingList<E> {
     return put;
   }
 
+  /** The oldest, up to so many, to be written by the caller. */
+  take(most: number): E[] {
+    return this.#journaled.splice(0, most);
+  }
+
   write(one: (entry: E) => void): void {
     for (const entry of this.#journaled) one(entry);
     this.#journaled = [];

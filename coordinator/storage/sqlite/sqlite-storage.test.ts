@@ -7,8 +7,10 @@ import { newContributor } from '../../record/accounts.ts';
 import { temporaryFolder } from '../../testing/harness.ts';
 import { cidOf, hex, job, unit } from '../../testing/units.ts';
 import { addJob, agree, granted, lease, storageCompliance } from '../../testing/storage-compliance.ts';
-import { calm, type Operation } from '../../record/view.ts';
+import type { NewTransfer } from '../../record/rows.ts';
+import { calm, type Operation, type View } from '../../record/view.ts';
 import type { Storage } from '../port.ts';
+import { seal } from '../sql/ledger.ts';
 import { migrateToLatest } from '../sql/migrations.ts';
 import { SqliteEngine } from './engine.ts';
 import { kyselyOn } from './kysely.ts';
@@ -228,6 +230,65 @@ describe('a batch that is committed', () => {
     ]);
     expect(all("SELECT balance FROM accounts WHERE id = 'credit:x'")).toEqual([[String(2n ** 70n + 11n)]]);
     expect([after.count('journal'), after.count('blocks')]).toEqual([0, 1]);
+  });
+});
+
+describe('the tables', () => {
+  test('follow for a statement as far as it reads, and wholly before it writes: the journal must not undo that after a crash', async () => {
+    const folder = await temporaryFolder();
+    const { engine, db } = await openEngine(join(folder, 'db.sqlite'));
+    const [agreed, entries] = ['SELECT agreed FROM contributors', 'SELECT count(*) FROM journal'].map(
+      (text) => () => db.prepare(text).pluck().get(),
+    ) as [() => unknown, () => unknown];
+    await engine.run(putContributor(1));
+    engine.settleFor('select * from "slots"');
+    expect([agreed(), entries()]).toEqual([undefined, 1]);
+    engine.settleFor('select * from "slots" inner join "contributors" on true');
+    expect([agreed(), entries()]).toEqual([0, 1]);
+    const write = 'update "contributors" set "agreed" = 5';
+    engine.settleFor(write);
+    db.exec(write);
+    for (const end of ['', '-wal']) {
+      await copyFile(join(folder, `db.sqlite${end}`), join(folder, `after.sqlite${end}`));
+    }
+    const after = await openEngine(join(folder, 'after.sqlite'));
+    expect(after.count('contributors')).toBe(1);
+    expect(after.db.prepare('SELECT agreed FROM contributors').pluck().get()).toBe(5);
+  });
+
+  test('have the same chain and sums whether transfers are sealed on their way or afterwards', async () => {
+    const post = (kind: NewTransfer['kind'], debit: string, credit: string, amount: bigint) => ({
+      hints: {},
+      run: (view: View) =>
+        view.post({
+          ...{ kind, debit, credit, amount, job: kind === 'released' ? null : 'job' },
+          ...{ unit: 'unit', assignment: hex(9), reason: 'why' },
+        }),
+    });
+    const [ann, bob] = [hex(1, 20), hex(2, 20)];
+    const operations = [
+      post('earned', 'issued', `escrow:${ann}`, 100n),
+      post('earned', 'issued', `credit:${bob}`, 2n ** 70n),
+      post('released', `escrow:${ann}`, `credit:${ann}`, 100n),
+      post('clawback', `credit:${bob}`, 'forfeit', 2n ** 69n),
+      post('fine', `credit:${ann}`, 'forfeit', 7n),
+    ];
+    const [way, after] = [await openEngine(), await openEngine()];
+    for (const { engine } of [way, after]) {
+      for (const operation of operations) await engine.run(operation);
+    }
+    const sealed = () => way.engine.transaction(() => way.store.seal(2));
+    after.engine.settle();
+    expect(await after.engine.transaction(() => after.store.seal(2))).toBeNull();
+    for (const count of [2, 2, 1, 0]) {
+      expect(await sealed()).toBe(count);
+      expect(await seal(kyselyOn(after.db), 2)).toBe(count);
+    }
+    way.engine.settle();
+    const tablesOf = ({ db }: typeof way) =>
+      ['transfers', 'rewards', 'shares'].map((table) => db.prepare(`SELECT * FROM ${table}`).all());
+    expect(tablesOf(way)).toEqual(tablesOf(after));
+    expect(tablesOf(way).map((rows) => rows.length)).toEqual([5, 2, 2]);
   });
 });
 

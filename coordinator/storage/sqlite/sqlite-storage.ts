@@ -48,8 +48,8 @@ const checkpointPages = 16_384;
 /** Throws `bad_config` when the file cannot be opened or written. */
 export async function openSqliteStorage(options: SqliteOptions): Promise<Storage> {
   const { connection, log } = await openDatabase(options.path);
-  // Whatever is read by other ways than the record's finds the tables up to date.
-  const db = kyselyOn(connection, () => engine.settle());
+  // Whatever is read by other ways than the record's finds what it reads up to date.
+  const db = kyselyOn(connection, (text) => engine.settleFor(text));
   const now = options.now ?? Date.now;
   const rules = { ...defaultRecordRules, ...options.rules };
   const store = new SqliteStore(new Statements(connection), calm, options.keptMax);
@@ -91,7 +91,8 @@ export async function openSqliteStorage(options: SqliteOptions): Promise<Storage
       ...unitMethods(ports),
       ...garbageMethods(ports),
       ...keptReads(store, engine, new Statements(connection)),
-      seal: (most: number) => ports.write((trx) => seal(trx, most)),
+      seal: async (most: number) =>
+        (await engine.transaction(() => store.seal(most))) ?? ports.write((trx) => seal(trx, most)),
       check: (at: number) => noteCheck(ports, at),
       suspects: (most: number) => suspects(db, most),
       survey: async (online: readonly Presence[], at: number) => {

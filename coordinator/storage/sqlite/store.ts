@@ -13,8 +13,10 @@ import { isOpen } from '../../record/units.ts';
 import type { Climate, Operation, Search, View } from '../../record/view.ts';
 import { DueIndex, QueueIndex } from '../memory/indexes.ts';
 import { Kept } from './kept.ts';
+import { allParts, type Part } from './parts.ts';
 import { type Change, type Fields, fieldsOf, PendingList, PendingRows } from './pending.ts';
 import { RowIo } from './row-io.ts';
+import { insertSealed, insertTransfer, type PlacedTransfer } from './sealing.ts';
 import type { Statements } from './statements.ts';
 
 /** Units that are kept with their replicas, and twice as many contributors: those in use, and as many that are not. */
@@ -23,9 +25,6 @@ const keptDefault = 20_000;
 const aheadMax = 64;
 
 type Effect = { kind: 'attach'; unit: Cid; blocks: readonly Cid[] } | { kind: 'publish'; unit: Cid };
-
-/** With its place, given when its batch ends. */
-type PlacedTransfer = NewTransfer & { id: number; at: number };
 
 /** What the journal holds. */
 type Entry =
@@ -142,6 +141,16 @@ export class SqliteStore implements View {
     }
   }
 
+  /** One of these parts is not in its table as it is committed. */
+  lacks(parts: readonly Part[]): boolean {
+    return this.#behind || parts.some((part) => this.#pendingOf(part).size > 0);
+  }
+
+  #pendingOf(part: Part): { readonly size: number } {
+    if (part === 'transfers') return this.#transfers;
+    return part === 'effects' ? this.#effects : this.#pending[part];
+  }
+
   /** Rows and entries that the tables lack. */
   get pending(): number {
     return this.#allPending().reduce((sum, { size }) => sum + size, 0);
@@ -184,12 +193,25 @@ export class SqliteStore implements View {
     this.#changes = [];
   }
 
-  /** Brings the tables up to date and empties the journal, inside a transaction of the caller. */
-  settle(): void {
+  /** Brings the tables up to date, inside a transaction of the caller; once all of them are, it empties the journal. */
+  settle(parts: readonly Part[] = allParts): void {
     this.#recover();
-    this.#writeTables();
+    for (const part of parts) this.#write(part);
+    if (parts !== allParts) return;
     if (this.#entries > 0) this.#sql.run(deleteEntries);
     this.#entries = 0;
+  }
+
+  /**
+   * Chains up to `most` transfers on their way into their table, inside a transaction of the caller, so that each is written once. Null when some
+   * are there already and wait to be sealed: they come first.
+   */
+  seal(most: number): number | null {
+    this.#recover();
+    if (this.#sql.get(selectUnsealed)) return null;
+    const transfers = this.#transfers.take(most);
+    if (transfers.length > 0) insertSealed(this.#sql, transfers);
+    return transfers.length;
   }
 
   #collect(): void {
@@ -201,10 +223,10 @@ export class SqliteStore implements View {
     for (const effect of this.#effects.collect()) this.#changes.push(['effect', effect]);
   }
 
-  #writeTables(): void {
-    for (const pending of Object.values(this.#pending)) pending.write();
-    this.#transfers.write((transfer) => this.#writeTransfer(transfer));
-    this.#effects.write((effect) => this.#apply(effect));
+  #write(part: Part): void {
+    if (part === 'transfers') this.#transfers.write((transfer) => insertTransfer(this.#sql, transfer));
+    else if (part === 'effects') this.#effects.write((effect) => this.#apply(effect));
+    else this.#pending[part].write();
   }
 
   /** Takes in what an earlier life, or a batch before one that was lost, has left in the journal. */
@@ -224,7 +246,7 @@ export class SqliteStore implements View {
   }
 
   #replay([kind, what]: Entry): void {
-    if (kind === 'transfer') this.#writeTransfer({ ...what, amount: BigInt(what.amount) });
+    if (kind === 'transfer') insertTransfer(this.#sql, { ...what, amount: BigInt(what.amount) });
     else if (kind === 'effect') this.#apply(what);
     else this.#replayRow(kind, what);
   }
@@ -239,12 +261,6 @@ export class SqliteStore implements View {
 
   #findLastTransfer(): number {
     return this.#sql.get<{ id: number | null }>('SELECT max(id) AS id FROM transfers')?.id ?? 0;
-  }
-
-  #writeTransfer(transfer: PlacedTransfer): void {
-    const { id, kind, debit, credit, amount, job, unit, assignment, reason, at } = transfer;
-    const values = [id, kind, debit, credit, String(amount), job, unit, assignment, reason, at];
-    this.#sql.run(insertTransfer, ...values);
   }
 
   #apply(effect: Effect): void {
@@ -262,7 +278,7 @@ export class SqliteStore implements View {
         return this.#due.before(search.before, search.most);
       case 'touched':
         this.#collect();
-        this.#writeTables();
+        for (const part of ['units', 'replicas'] as const) this.#write(part);
         return this.#sql
           .all<{ unit: Cid }>(selectTouched, search.contributor, search.after, search.most)
           .map((row) => row.unit);
@@ -439,8 +455,7 @@ const selectEntries = 'SELECT changes FROM journal ORDER BY id';
 const deleteEntries = 'DELETE FROM journal';
 const whereAhead = 'WHERE queue >= ? AND wanted > 0 AND paused = 0 ORDER BY queue';
 const whereUnits = 'WHERE unit IN (SELECT value FROM json_each(?)) ORDER BY attempt, rowid';
-const insertTransfer =
-  'INSERT INTO transfers (id, kind, debit, credit, amount, job, unit, assignment, reason, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING';
+const selectUnsealed = 'SELECT 1 FROM transfers WHERE seq IS NULL LIMIT 1';
 const insertOutput = 'INSERT OR IGNORE INTO outputs (unit, cid) VALUES (?, ?)';
 const publishOutputs = 'INSERT OR IGNORE INTO blocks (cid) SELECT cid FROM outputs WHERE unit = ?';
 const selectUnitOf = 'SELECT unit FROM replicas WHERE assignment = ?';
