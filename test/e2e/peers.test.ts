@@ -5,45 +5,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RunOutcome } from '#coordinator/planner/run-job.ts';
 import type { Cid } from '#protocol/codec/cid.ts';
-import { AtollError } from '#protocol/errors.ts';
-import type { SwarmAsker } from '#protocol/http/swarm.ts';
-import { createRuntime } from '#workers/runtime/contributor.ts';
-import type { OriginSource } from '#workers/runtime/ports.ts';
-import type { ContributorControl } from '#workers/runtime/view.ts';
-import { endWebRtc, openNodeTransport } from '#workers/node/p2p-transport.ts';
-import { exchanging } from '#workers/p2p/swarm-member.ts';
-import { contributorPorts, honestRun, job, type Network, openNetwork, temporaryDir, text } from './rig.ts';
+import { endWebRtc } from '#workers/node/p2p-transport.ts';
+import { joinMember, joinSpoiler, type Member } from './members.ts';
+import { honestRun, job, metric, type Network, openNetwork, temporaryDir, text, tokenBytes } from './rig.ts';
 
-/** Bytes of the tokens of one unit, of training and of evaluation alike: nothing else has this size. */
-const tokenBytes = job.training.steps * job.training.batch * (job.model.T + 1);
-const roundsMax = 9;
-
-/** The coordinator's gateway as one contributor sees it. */
-class Gateway implements OriginSource {
-  /** Only what units bring with them is given out: whatever was computed has to come from peers. */
-  tokensOnly = false;
-  bytes = 0;
-  readonly #source: OriginSource;
-
-  constructor(source: OriginSource) {
-    this.#source = source;
-  }
-
-  async fetch(cid: Cid, signal: AbortSignal, asker?: SwarmAsker): Promise<Uint8Array> {
-    const bytes = await this.#source.fetch(cid, signal, asker);
-    if (this.tokensOnly && bytes.byteLength !== tokenBytes) {
-      throw new AtollError('unavailable', 'The blocks of this coordinator are switched off.');
-    }
-    this.bytes += bytes.byteLength;
-    return bytes;
-  }
-}
-
-interface Member {
-  control: ContributorControl;
-  gateway: Gateway;
-  ports: ReturnType<typeof exchanging>;
-}
+const roundsMax = 4;
+/** Nobody has its first checkpoint, and there is a unit of it for everybody at once. */
+const otherJob = { ...job, name: 'end to end, spoilt', seed: 18, training: { ...job.training, lanes: 4 } };
 
 const members: Member[] = [];
 let place: Awaited<ReturnType<typeof temporaryDir>>;
@@ -52,25 +20,9 @@ let honest: RunOutcome;
 let id: Cid;
 let rounds = 1;
 
-/** A contributor with peers. What it keeps is spoilt on the way out when it is hostile. */
-async function join(isHostile = false): Promise<Member> {
-  const { url } = network.coordinator;
-  const plain = contributorPorts(url);
-  const gateway = new Gateway(plain.source);
-  const { signer, cache } = plain;
-  const find = cache.find.bind(cache);
-  if (isHostile) {
-    cache.find = async (cid) => {
-      const bytes = await find(cid);
-      return bytes && bytes.map((byte, i) => (i === 0 ? byte ^ 1 : byte));
-    };
-  }
-  const ports = exchanging({ ...plain, source: gateway, cache }, (network) =>
-    openNodeTransport({ url, network, signer, choice: 'direct' }),
-  );
-  const member = { control: createRuntime(ports), gateway, ports };
+async function join(): Promise<Member> {
+  const member = await joinMember(network.coordinator.url);
   members.push(member);
-  await member.control.start();
   return member;
 }
 
@@ -120,29 +72,34 @@ describe('training among peers', () => {
   });
 
   it('is not touched by a peer that spoils every block: it is dropped, and complained of', async () => {
-    const hostile = await join(true);
-    // It is after every file that anybody needs, units or not, so that it has something to spoil.
-    for (const { ports } of members.slice(0, 3)) {
-      const files = ports.swarm.files.bind(ports.swarm);
-      ports.swarm.files = (root, named) => {
-        hostile.ports.swarm.files(root, named);
-        files(root, named);
-      };
+    const { coordinator } = network;
+    const honestOnes = new Set(members);
+    const hostile = await joinSpoiler(coordinator.url, otherJob);
+    members.push(hostile);
+    await until(() => [...honestOnes].every(({ ports }) => ports.swarm.view().direct === 3));
+    // The gateway is slow: whoever needs the checkpoint has nobody else to ask, until all have found out.
+    const { promise, resolve } = Promise.withResolvers<void>();
+    for (const { gateway } of honestOnes) gateway.tokensOnly = false;
+    for (const { gateway } of honestOnes) gateway.held = { cids: hostile.blocks, until: promise };
+    const complaints = () => metric(coordinator.url, 'atoll_peer_complaints_total', 'fault="bad_block"');
+    const other = await coordinator.ensureJob(otherJob, text, { stopAfterRounds: 1 });
+    await until(async () => (await complaints()) === honestOnes.size);
+    await until(() => hostile.ports.swarm.view().direct === 0);
+    resolve();
+    await coordinator.settled(other, 1, AbortSignal.timeout(90_000));
+    const status = await coordinator.status(other);
+    expect(status.rounds.map(({ checkpoint }) => checkpoint)).toEqual(
+      (await honestRun(1, otherJob)).checkpoints,
+    );
+    for (const { ports } of honestOnes) {
+      expect(ports.swarm.exchange.stats().blocksRefused).toBe(1);
+      expect(ports.swarm.view().direct).toBe(2);
     }
-    await until(() => hostile.ports.swarm.view().direct > 0);
-    const refused = () =>
-      members.slice(0, 3).reduce((sum, { ports }) => sum + ports.swarm.exchange.stats().blocksRefused, 0);
-    // Whom a block is asked of is chance: it goes on until the hostile one has been asked.
-    do await run(++rounds);
-    while (refused() === 0 && rounds < roundsMax - 1);
-    expect(refused()).toBeGreaterThan(0);
-    const status = await network.coordinator.status(id);
-    expect(status.rounds.map(({ checkpoint }) => checkpoint)).toEqual(honest.checkpoints.slice(0, rounds));
+    expect(await complaints()).toBe(honestOnes.size);
     await hostile.control.stop();
   });
 
   it('goes on when somebody leaves in the middle of everything', async () => {
-    for (const { gateway } of members) gateway.tokensOnly = false;
     const leaving = members[0] as Member;
     id = await network.coordinator.ensureJob(job, text, { stopAfterRounds: ++rounds });
     await until(async () =>
