@@ -9,6 +9,7 @@ import { information } from '../rig/duel.ts';
 import { dialRows } from './dials.ts';
 import { memoryRows } from './memory.ts';
 import { originRows } from './origin.ts';
+import { returningRows } from './returning.ts';
 import { streamRows } from './stream.ts';
 import { swarmRows } from './swarm.ts';
 
@@ -22,6 +23,7 @@ const groups: Record<string, RowGroup> = {
   'stream against raw data channel': streamRows,
   'memory over joins and leaves': memoryRows,
   'bytes from the origin': originRows,
+  'bytes of who comes back': returningRows,
   'simulated swarm': swarmRows,
 };
 
