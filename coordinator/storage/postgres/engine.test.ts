@@ -272,29 +272,71 @@ describe('what an engine knows', () => {
     expect(await engine.run(read)).toBe('committed');
   });
 
-  test('of the work that nobody has begun each process is shown its slice, of the rest everything', async (context) => {
+  test('each process is shown its slice of the work, and another slice of what somebody has begun', async (context) => {
     const { engine, open } = await rig(context);
-    const units = Array.from({ length: 64 }, (_, n) => planned(n));
-    const begun = units.slice(0, 8);
+    const units = Array.from({ length: 96 }, (_, n) => planned(n));
     await engine.run(plan(units));
-    for (const [n, { cid }] of begun.entries()) {
-      const begin: Operation<void> = {
-        hints: { units: [cid] },
-        run: (view) => view.put('replicas', replicaOf(cid, hex(n))),
-      };
-      await engine.run(begin);
-    }
     const look: Operation<readonly string[]> = {
       hints: {
-        search: { kind: 'work', contributor: hex(1, 20), owner: hex(1, 20), random: 0, window: 64, most: 64 },
+        search: { kind: 'work', contributor: hex(1, 20), owner: hex(1, 20), random: 0, window: 96, most: 96 },
       },
       run: (_view, offered) => offered,
     };
     const slices = [0, 1].map((index) => open({ slice: () => ({ index, count: 2 }) }));
-    const [first, second] = await Promise.all(slices.map(async (one) => (await one).run(look)));
-    const both = (first as readonly string[]).filter((cid) => second?.includes(cid));
-    expect(both.sort()).toEqual(begun.map((unit) => unit.cid).sort());
-    expect(new Set([...(first ?? []), ...(second ?? [])]).size).toBe(64);
+    const [one, other] = (await Promise.all(slices)) as [PostgresEngine, PostgresEngine];
+    const before = await one.run(look);
+    for (const [n, { cid }] of units.slice(0, 48).entries()) {
+      const begin: Operation<void> = {
+        hints: { units: [cid] },
+        run: (view) => view.put('replicas', replicaOf(cid, hex(n))),
+      };
+      await (before.includes(cid) ? one : other).run(begin);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 250)); // what a process has seen of the queue is fresh for so long
+    const [first, second] = await Promise.all([one.run(look), other.run(look)]);
+    expect(first.filter((cid) => second.includes(cid))).toEqual([]);
+    expect(new Set([...first, ...second]).size).toBe(96);
+    const begun = new Set<string>(units.slice(0, 48).map((unit) => unit.cid));
+    // Who is shown a unit that one process has begun does not depend on which.
+    for (const shown of [first, second]) {
+      expect(shown.some((cid) => begun.has(cid) && before.includes(cid))).toBe(true);
+      expect(shown.some((cid) => begun.has(cid) && !before.includes(cid))).toBe(true);
+      expect(shown.filter((cid) => !begun.has(cid))).toEqual(
+        units
+          .map(({ cid }) => cid)
+          .filter((cid) => !begun.has(cid) && before.includes(cid) === (shown === first)),
+      );
+    }
+    let all: readonly string[] = [];
+    while (![...begun].every((cid) => all.includes(cid))) {
+      await new Promise((resolve) => setTimeout(resolve, 250));
+      all = await one.run(look);
+    }
+  });
+
+  test('who finds nothing in the slice of its process is shown all', async (context) => {
+    const { engine, open } = await rig(context);
+    const units = Array.from({ length: 16 }, (_, n) => planned(n));
+    await engine.run(plan(units));
+    const one = await open({ slice: () => ({ index: 0, count: 2 }) });
+    const search = {
+      kind: 'work',
+      contributor: hex(1, 20),
+      owner: hex(1, 20),
+      window: 16,
+      most: 16,
+    } as const;
+    let turns = 0;
+    const look: Operation<readonly string[]> = {
+      hints: { search: { ...search, random: 0 } },
+      run(view, offered) {
+        turns++;
+        for (const cid of offered) view.unit(cid);
+        return offered;
+      },
+    };
+    expect((await one.run(look)).length).toBe(16);
+    expect(turns).toBe(2);
   });
 });
 

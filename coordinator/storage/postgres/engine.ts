@@ -160,10 +160,11 @@ export class PostgresEngine implements Engine {
   /** One transaction, run again when it meets another one. */
   async #transact(client: pg.Client, pending: readonly Pending[]): Promise<Outcome[]> {
     for (let collisions = 0; ; collisions++) {
+      const now = (this.#options.now ?? Date.now)();
       const shared = { cache: this.#cache, window: this.#window, climate: this.#options.climate() };
       const transaction = new BatchTransaction(client, pending, shared);
       try {
-        const outcomes = await transaction.run((this.#options.now ?? Date.now)(), this.#careful > 0);
+        const outcomes = await transaction.run(now, this.#careful > 0, collisions > 0);
         this.#noteSuccess();
         return outcomes;
       } catch (error) {

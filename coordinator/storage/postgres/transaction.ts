@@ -46,6 +46,8 @@ export class BatchTransaction {
   /** Its number, once it has begun. */
   #xid: Promise<string> | null = null;
   #secured = false;
+  /** It was refused before: nothing is taken to be as it was. */
+  #again = false;
 
   constructor(
     client: pg.Client,
@@ -62,7 +64,8 @@ export class BatchTransaction {
   }
 
   /** Resolves once what the operations did is durable. Without `careful` it may fail as stale, and is to be run again. */
-  async run(now: number, careful: boolean): Promise<Outcome[]> {
+  async run(now: number, careful: boolean, again = false): Promise<Outcome[]> {
+    this.#again = again;
     const offers = await this.#prepare();
     const known = careful || this.#xid ? null : await this.#runUnlocked(offers, now);
     if (known) return known;
@@ -81,7 +84,7 @@ export class BatchTransaction {
     const { batch } = this;
     for (let rounds = 0; rounds < unlockedMax; rounds++) {
       const { outcomes, misses, hungryAt } = this.#pass(offers);
-      if (hungryAt > this.#window.at && rounds === 0) {
+      if (this.#window.isShortFor(hungryAt) && rounds === 0) {
         await this.#lookAgain(offers);
         continue;
       }
@@ -145,7 +148,7 @@ export class BatchTransaction {
     if (this.#asks.length > 0 && this.#window.isSpent(this.#size))
       await this.#window.renew(this.#client, this.#size);
     const work = this.#shown();
-    wanted.add({ units: work });
+    wanted.add({ units: this.#again ? work : work.filter((cid) => this.#window.mayDiffer(cid)) });
     await this.#loader.prefetch(wanted);
     const overdue = dueOf(this.#searches());
     const xid = overdue && this.#begin();
@@ -180,7 +183,7 @@ export class BatchTransaction {
     let renewed = false;
     for (let rounds = 0; rounds < roundsMax; rounds++) {
       const { outcomes, misses, hungryAt } = this.#pass(offers);
-      if (hungryAt > this.#window.at && !renewed) {
+      if (this.#window.isShortFor(hungryAt) && !renewed) {
         renewed = true;
         await this.#lookAgain(offers);
         continue;
@@ -215,7 +218,7 @@ export class BatchTransaction {
   async #lookAgain(offers: Offers): Promise<void> {
     this.batch.reset();
     this.batch.unload();
-    await this.#window.renew(this.#client, this.#size);
+    await this.#window.renew(this.#client, this.#size, true);
     offers.work = this.#shown();
     const wanted = new Keys();
     wanted.add({ units: offers.work });

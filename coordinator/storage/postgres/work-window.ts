@@ -1,9 +1,10 @@
 /**
  * The head of the queue as this process last saw it, for those who ask for work: the ids of units that want replicas, in the order of the queue.
  *
- * Processes on one database share the queue without fighting for it: of units that nobody has a replica of yet, each takes those of its own slice,
- * and looks that much further down the queue, so that its window is as wide as if it were alone. A unit that has a replica is for all: who
- * computes it second must not depend on where the first was connected. Near the end of the queue slices do not count.
+ * Processes on one database share the queue without fighting for it: each takes those units of a slice of its own, and looks that much further down the
+ * queue, so that its window is as wide as if it were alone. The slice of a unit that somebody has begun is another one, independent of the first:
+ * who computes a unit second must not depend on where the first was connected. One that nobody of its slice takes is shown by all after a while,
+ * and near the end of the queue, and for whoever finds nothing, slices do not count.
  *
  * What is shown here may be taken already; whoever takes it finds out.
  */
@@ -11,13 +12,15 @@ import type pg from 'pg';
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { RowCache } from './cache.ts';
 
-/** Which part of the units that nobody has begun is this process's. */
+/** Which part of the queue is this process's. */
 export interface Slice {
   index: number;
   count: number;
 }
 
 const freshMs = 200;
+/** A unit that somebody has begun and that nobody of its slice takes for so long is shown by all. */
+const lateMs = 1_000;
 /** Longer windows are shown in stretches, so that no more of them is read than is asked for. */
 const wholeMax = 1_024;
 const stretchMin = 64;
@@ -36,15 +39,20 @@ export class WorkWindow {
   #size = 0;
   #taken = 0;
   #at = -Infinity;
+  /** Units of others' slices that somebody has begun, and since when they have been seen to wait. */
+  #foreign = new Map<Cid, number>();
+  /** All of the queue's head, which others are shown as well. */
+  #isWhole = false;
+  #isAlone = true;
 
   constructor(cache: RowCache, slice: () => Slice) {
     this.#cache = cache;
     this.#slice = slice;
   }
 
-  /** When it was looked at, by the monotonic clock. */
-  get at(): number {
-    return this.#at;
+  /** It shows nothing of what there is to who came at that moment, and should be looked at again, whole: it is older, or only a part. */
+  isShortFor(cameAt: number): boolean {
+    return cameAt > this.#at || (cameAt > -Infinity && !this.#isWhole);
   }
 
   /** Half of it is taken, or somebody asks for a longer one, or it is old. */
@@ -57,22 +65,39 @@ export class WorkWindow {
     this.#taken += count;
   }
 
-  async renew(client: pg.Client, size: number): Promise<void> {
+  /** `all`: somebody found nothing in what was this process's part. */
+  async renew(client: pg.Client, size: number, all = false): Promise<void> {
     const at = performance.now();
     const { index, count } = this.#slice();
     const query = { ...(count === 1 ? alone : among), values: [size * count], rowMode: 'array' };
     const found = (await client.query<[Cid, string, boolean]>(query)).rows;
     const own: Cid[] = [];
+    const foreign = new Map<Cid, number>();
     for (const [cid, version, isUntouched] of found) {
       const known = this.#cache.unit(cid);
       if (known && known.version !== version) this.#cache.dropUnit(cid);
-      if (!isUntouched || sliceOf(cid, count) === index) own.push(cid);
+      const isOwn = sliceOf(cid, count, isUntouched ? 0 : slicesApart) === index;
+      if (!isOwn && !isUntouched) foreign.set(cid, this.#foreign.get(cid) ?? at);
+      if (isOwn || at - (foreign.get(cid) ?? at) > lateMs) own.push(cid);
     }
-    const isEnd = own.length < Math.min(size, found.length) / 4;
+    this.#foreign = foreign;
+    const isEnd = all || own.length < Math.min(size, found.length) / 4;
     this.#units = (isEnd ? found.map(([cid]) => cid) : own).slice(0, size);
+    this.#isWhole = isEnd || count === 1;
+    this.#isAlone = count === 1;
     this.#size = size;
     this.#taken = 0;
     this.#at = at;
+  }
+
+  /**
+   * Whether another process may have changed a unit since this one last saw it: one that waits for a commitment, or that others are shown as well. Of
+   * the others a process knows what it has made of them itself.
+   */
+  mayDiffer(cid: Cid): boolean {
+    const known = this.#cache.unit(cid);
+    if (!known || this.#foreign.has(cid) || (this.#isWhole && !this.#isAlone)) return true;
+    return known.replicas.some(({ state }) => state === 'leased');
   }
 
   /** All of it, or of a long one a random stretch that is long enough for so many who ask. */
@@ -85,10 +110,11 @@ export class WorkWindow {
   }
 }
 
+/** How far from each other in a CID the characters are that the two slices go by. */
+const slicesApart = 4;
+
 /** The end of a CID is as good as random. */
-function sliceOf(cid: Cid, count: number): number {
-  const { length } = cid;
-  return (
-    (cid.charCodeAt(length - 2) * 31 + cid.charCodeAt(length - 3) * 7 + cid.charCodeAt(length - 4)) % count
-  );
+function sliceOf(cid: Cid, count: number, back: number): number {
+  const at = cid.length - 2 - back;
+  return (cid.charCodeAt(at) * 31 + cid.charCodeAt(at - 1) * 7 + cid.charCodeAt(at - 2)) % count;
 }
