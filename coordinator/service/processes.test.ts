@@ -5,9 +5,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import pg from 'pg';
-import { expect, onTestFinished, test, type TestContext } from 'vitest';
+import { expect, onTestFinished, test, type TestContext, vi } from 'vitest';
 import { cborCode, cidOfSync } from '#protocol/codec/cid.ts';
 import type { JobStatus } from '#protocol/http/api.ts';
+import { toHex } from '#protocol/messages/hex.ts';
+import { peerIdOfKey, signPeerRecord } from '#protocol/p2p/record.ts';
 import { createCoordinator } from '../main.ts';
 import type { S3Options } from '../storage/blobs-s3.ts';
 import { TestContributor } from '../testing/contributor.ts';
@@ -25,6 +27,24 @@ function contributorsOf(urls: readonly string[]): TestContributor[] {
     for (const contributor of contributors) contributor.stop();
   });
   return contributors;
+}
+
+/** The peer id that it has announced. */
+async function announce(contributor: TestContributor): Promise<string> {
+  await contributor.frame('welcome');
+  const peer = peerIdOfKey(toHex(crypto.getRandomValues(new Uint8Array(32))));
+  const expires = Date.now() + 3_600_000;
+  const record = await signPeerRecord(contributor.signer, contributor.network ?? '0x', peer, expires);
+  contributor.send({ t: 'announce', record, addresses: [`/memory/${peer}`] });
+  return peer;
+}
+
+/** Other tests share the machine. */
+const patience = { timeout: 20_000 };
+
+function neighboursOf(contributor: TestContributor): string[] {
+  const last = contributor.received.findLast((frame) => frame.t === 'peers');
+  return last?.t === 'peers' ? last.peers.map(({ peer }) => peer) : [];
 }
 
 async function inProcess(
@@ -64,6 +84,39 @@ test.for(['postgres', 'nats'] as const)(
     }
   },
 );
+
+test('peers of two processes are nobody to each other, and a word about one is heard without harm', async (context) => {
+  const url = await (await postgres(context)).createDatabase();
+  const dataDir = await temporaryFolder();
+  const first = await inProcess(url, dataDir, 1);
+  const second = await inProcess(url, dataDir, 1);
+  const all = contributorsOf([first.url, first.url, second.url]);
+  const peers = await Promise.all(all.map((each) => announce(each)));
+  const [one, two, far] = all as [TestContributor, TestContributor, TestContributor];
+  await vi.waitFor(() => {
+    expect(neighboursOf(one)).toEqual([peers[1]]);
+    expect(neighboursOf(two)).toEqual([peers[0]]);
+  }, patience);
+  const about = peers[0] as string;
+  far.send({ t: 'report', peer: about, fault: 'stall' });
+  far.send({ t: 'swarm', holds: [], wants: [], direct: 0, relayed: 0, failed: [about] });
+  const sizes = async () =>
+    Promise.all(
+      [first, second].map(async (each) => {
+        const { swarm } = (await (await fetch(`${each.url}/v1/peers`)).json()) as {
+          swarm: { peers: number };
+        };
+        return swarm.peers;
+      }),
+    );
+  await vi.waitFor(async () => expect(await sizes()).toEqual([2, 1]), patience);
+  expect(neighboursOf(far)).toEqual([]);
+  expect(far.received.filter(({ t }) => t === 'problem')).toEqual([]);
+  // Work goes on as ever: its replicas meet in the database.
+  const job = await first.ensureJob(testJob(), testText(), { stopAfterRounds: 1 });
+  await second.settled(job, 1);
+  expect(neighboursOf(one)).toEqual([peers[1]]);
+});
 
 test('a second coordinator that keeps its blocks elsewhere is refused; one on S3 shares them without a disk', async (context) => {
   const url = await (await postgres(context)).createDatabase();

@@ -2,7 +2,7 @@
 import { generateKeyPair } from '@libp2p/crypto/keys';
 import type { Connection, Stream } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { limits } from '#protocol/limits.ts';
 import { encodePeerRecord, signPeerRecord } from '#protocol/p2p/record.ts';
 import { createKey, signerFromKey } from '#protocol/signer.ts';
@@ -224,6 +224,24 @@ describe('links', () => {
     expect(a.links).toEqual([before]);
     const c = await startPeer();
     expect((await c.dial({ peer: b.peer, addresses: b.addresses })).peer).toBe(b.peer);
+  });
+
+  it('are not made through a relay that does not know the other, which costs the ones there are nothing', async () => {
+    const elsewhere = await startRelayServer();
+    onTestFinished(() => elsewhere.close());
+    const stranger = await startNodePeer(elsewhere.url);
+    peers.push(stranger);
+    const [a, b] = [await startPeer(), await startPeer()];
+    const link = await a.dial({ peer: b.peer, addresses: [] });
+    await expect(a.dial({ peer: stranger.peer, addresses: [] })).rejects.toMatchObject({
+      code: 'unavailable',
+    });
+    // Another process behind the same address has another key.
+    const relay = relayAddress(server.url, elsewhere.p2p.ice('test', 0).relay as string);
+    const mistaken = { peer: stranger.peer, addresses: [`${relay}/p2p-circuit/webrtc/p2p/${stranger.peer}`] };
+    await expect(a.dial(mistaken)).rejects.toMatchObject({ code: 'unavailable' });
+    expect(a.links).toEqual([link]);
+    await stranger.stop();
   });
 
   it('are not made with one that is banned, nor where addresses would be told against the choice', async () => {
