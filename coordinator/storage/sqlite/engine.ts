@@ -46,6 +46,8 @@ export class SqliteEngine implements Engine {
   #queue: Pending[] = [];
   #timer: NodeJS.Timeout | null = null;
   #settling: NodeJS.Timeout | null = null;
+  /** Since when the tables lag behind, by the clock of the process. */
+  #behindSince = 0;
   /** Those whose transaction has been committed, and not synced yet. */
   #unsynced: Caller[] = [];
   #syncing: Promise<void> | null = null;
@@ -102,9 +104,19 @@ export class SqliteEngine implements Engine {
     return new Promise((done, failed) => this.#await([{ done, failed }]));
   }
 
-  /** `alone`, in a transaction, for what needs one turn only. Throws `storage_failed`. */
+  /** `alone`, in a transaction, for what needs one turn only; the tables follow with it if they will soon anyway. Throws `storage_failed`. */
   transaction<T>(work: () => T): Promise<T> {
-    return this.alone(async () => this.#inTransaction(work));
+    return this.alone(async () =>
+      this.#inTransaction(() => {
+        const value = work();
+        if (performance.now() - this.#behindSince > this.#settleMs / 2) this.settle();
+        return value;
+      }),
+    );
+  }
+
+  get #settleMs(): number {
+    return this.#options.settleMs ?? settleMsDefault;
   }
 
   /** Brings the tables up to what the batches have made of them. Throws `storage_failed`. */
@@ -151,7 +163,7 @@ export class SqliteEngine implements Engine {
     this.#options.onBatch?.(batch.length, performance.now() - startedAt);
     this.#await(callers);
     if (this.#store.pending > pendingMax || this.#store.isFull) this.#settleSoon(0);
-    else if (!this.#store.isSettled) this.#settleSoon(this.#options.settleMs ?? settleMsDefault);
+    else if (!this.#store.isSettled) this.#settleSoon(this.#settleMs);
   }
 
   /** What was asked before is done; what is asked from now on is refused. */
@@ -167,6 +179,7 @@ export class SqliteEngine implements Engine {
   #settleSoon(ms: number): void {
     if (this.#settling && ms > 0) return;
     if (this.#settling) clearTimeout(this.#settling);
+    else this.#behindSince = performance.now();
     this.#settling = setTimeout(() => {
       this.#settling = null;
       if (this.#isTaken) return this.#settleSoon(this.#options.flushMs);

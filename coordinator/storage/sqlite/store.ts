@@ -287,8 +287,11 @@ export class SqliteStore implements View {
 
   #hasActive(cid: Cid, contributor: Hex, owner: Hex): boolean {
     if (this.#lists.find(cid) === undefined) this.#readAhead(cid);
+    const list = this.replicas(cid);
+    // As most of the queue: nobody has had it.
+    if (list.length === 0) return false;
     const attempt = this.unit(cid)?.attempt;
-    return this.replicas(cid).some(
+    return list.some(
       (replica) =>
         replica.attempt === attempt &&
         (replica.contributor === contributor || replica.owner === owner) &&
