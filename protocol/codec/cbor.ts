@@ -10,9 +10,19 @@ import * as v from 'valibot';
 import { AtollError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { type Cid, isOurs } from './cid.ts';
+import { encodeFlat } from './flat-map.ts';
 
 /** Always a plain `Uint8Array` on memory of its own: the library may return a Node `Buffer`, or a view of a shared pool. */
 export function encodeCanonical(value: unknown): Uint8Array {
+  return (isPlain(value) ? encodeFlat(value) : null) ?? encodeWhole(value);
+}
+
+function isPlain(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+}
+
+/** `encodeCanonical` by the general codec, whatever the value. */
+export function encodeWhole(value: unknown): Uint8Array {
   const bytes = dagCbor.encode(value);
   const own = bytes.constructor === Uint8Array && bytes.byteLength === bytes.buffer.byteLength;
   return own ? bytes : new Uint8Array(bytes);

@@ -1,6 +1,6 @@
 /**
- * Canonical DAG-CBOR of the plain case in one pass: a map from short ASCII keys to ASCII text, integers from 0 to 2^32 - 1, or bytes. Most frames are
- * that, and a server handles a dozen for every replica.
+ * Canonical DAG-CBOR of the plain case in one pass: a map from short ASCII keys to ASCII text, integers from 0 to 2^32 - 1, or bytes; written, also to
+ * null and to larger integers. Most frames are that, and a server handles a dozen for every replica.
  *
  * Both directions know their limits: `null` means that the general codec has to look, never that something is wrong. A test holds both to it.
  */
@@ -8,13 +8,21 @@
 export type FlatValue = string | number | Uint8Array;
 
 const major = { integer: 0, bytes: 2, text: 3, map: 5 } as const;
+const nullByte = 0xf6;
 const entriesMax = 23;
 const textMax = 512;
 /** Key names come from a few schemas; anybody could send others. */
 const keysMax = 256;
 
 function headSize(argument: number): number {
-  return argument < 24 ? 1 : argument < 0x100 ? 2 : argument < 0x10000 ? 3 : 5;
+  if (argument < 24) return 1;
+  if (argument < 0x100) return 2;
+  if (argument < 0x10000) return 3;
+  return argument < 2 ** 32 ? 5 : 9;
+}
+
+function writeWord(out: Uint8Array, at: number, word: number): void {
+  for (let i = 0; i < 4; i++) out[at + i] = word >>> (24 - 8 * i);
 }
 
 function writeHead(out: Uint8Array, at: number, kind: number, argument: number): number {
@@ -34,8 +42,14 @@ function writeHead(out: Uint8Array, at: number, kind: number, argument: number):
     out[at + 2] = argument;
     return at + 3;
   }
+  if (argument >= 2 ** 32) {
+    out[at] = top | 27;
+    writeWord(out, at + 1, Math.floor(argument / 2 ** 32));
+    writeWord(out, at + 5, argument >>> 0);
+    return at + 9;
+  }
   out[at] = top | 26;
-  for (let i = 0; i < 4; i++) out[at + 1 + i] = argument >>> (24 - 8 * i);
+  writeWord(out, at + 1, argument);
   return at + 5;
 }
 
@@ -49,13 +63,14 @@ function keyOrder(a: string, b: string): number {
   return a.length - b.length || (a < b ? -1 : a > b ? 1 : 0);
 }
 
-function isFlat(value: unknown): value is FlatValue {
+function isFlat(value: unknown): value is FlatValue | null {
   if (typeof value === 'string') return value.length <= textMax && isAscii(value);
-  if (typeof value === 'number') return value >>> 0 === value && !Object.is(value, -0);
-  return value instanceof Uint8Array;
+  if (typeof value === 'number') return Number.isSafeInteger(value) && value >= 0 && !Object.is(value, -0);
+  return value === null || value instanceof Uint8Array;
 }
 
-function sizeOf(value: FlatValue): number {
+function sizeOf(value: FlatValue | null): number {
+  if (value === null) return 1;
   if (typeof value === 'number') return headSize(value);
   return headSize(value.length) + value.length;
 }
@@ -66,7 +81,11 @@ function writeText(out: Uint8Array, at: number, text: string): number {
   return from + text.length;
 }
 
-function writeValue(out: Uint8Array, at: number, value: FlatValue): number {
+function writeValue(out: Uint8Array, at: number, value: FlatValue | null): number {
+  if (value === null) {
+    out[at] = nullByte;
+    return at + 1;
+  }
   if (typeof value === 'string') return writeText(out, at, value);
   if (typeof value === 'number') return writeHead(out, at, major.integer, value);
   const from = writeHead(out, at, major.bytes, value.length);
@@ -81,13 +100,14 @@ export function encodeFlat(map: Readonly<Record<string, unknown>>): Uint8Array |
   let size = 1;
   for (const key of keys) {
     const value = map[key];
-    if (!isFlat(value) || !isFlat(key)) return null;
+    // By the key `/` the codec tells links.
+    if (!isFlat(value) || !isFlat(key) || key === '/') return null;
     size += sizeOf(key) + sizeOf(value);
   }
   keys.sort(keyOrder);
   const out = new Uint8Array(size);
   let at = writeHead(out, 0, major.map, keys.length);
-  for (const key of keys) at = writeValue(out, writeText(out, at, key), map[key] as FlatValue);
+  for (const key of keys) at = writeValue(out, writeText(out, at, key), map[key] as FlatValue | null);
   return out;
 }
 

@@ -1,5 +1,6 @@
 /** Every frame arrives as it was sent; whatever else arrives is an AtollError. */
 import * as fc from 'fast-check';
+import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
 import { encodeCanonical } from '../codec/cbor.ts';
 import { cidOfSync, rawCode } from '../codec/cid.ts';
@@ -68,6 +69,31 @@ describe('frames', () => {
         expect(() => decodeFromContributor(encodeFrame(frame))).toThrow(AtollError);
       }),
     );
+  });
+
+  it('that are read without the schema are what the schema makes of them, and nothing that it refuses', () => {
+    const { ask, commit, reveal } = fromContributorArbs;
+    const odd = fc.oneof(
+      fc.constantFrom(0, 1, '', 'ask', 'commit', `0x${'AB'.repeat(32)}`, `0x${'ab'.repeat(32)}\n`),
+      fc.constantFrom(`0x${'ab'.repeat(32)}`, `0x${'ab'.repeat(65)}`, new Uint8Array(1 << 17)),
+      fc.string(),
+    );
+    const key = fc.constantFrom('t', 'assignment', 'commitment', 'salt', 'result', 'signature', 'more');
+    const spoilt = fc.tuple(fc.oneof(ask, commit, reveal), fc.option(key), odd, fc.boolean());
+    let refused = 0;
+    fc.assert(
+      fc.property(spoilt, ([frame, name, value, drop]) => {
+        const map: Record<string, unknown> = { ...frame, ...(name === null ? {} : { [name]: value }) };
+        if (drop && name !== null) delete map[name];
+        const parsed = v.safeParse(fromContributorSchema, map);
+        const bytes = encodeCanonical(map);
+        if (parsed.success) expect(decodeFromContributor(bytes)).toEqual(parsed.output);
+        else expect(() => decodeFromContributor(bytes)).toThrow(AtollError);
+        if (!parsed.success) refused++;
+      }),
+      { numRuns: 2_000 },
+    );
+    expect(refused).toBeGreaterThan(200);
   });
 
   it('made of garbage throw nothing but AtollError', () => {

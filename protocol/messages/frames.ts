@@ -5,9 +5,10 @@
  * Frames are not hashed, so CIDs travel as strings. A change is additive or a new `v`.
  */
 import * as v from 'valibot';
+import type { Hex } from 'viem';
 import { decodeCanonical, encodeCanonical, parseValue } from '../codec/cbor.ts';
 import { cidSchema } from '../codec/cid.ts';
-import { decodeFlat, encodeFlat } from '../codec/flat-map.ts';
+import { decodeFlat } from '../codec/flat-map.ts';
 import { AtollError, problemSchema } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { addressSchema, bytes32Schema, signatureSchema } from './hex.ts';
@@ -23,6 +24,7 @@ const bytesUpTo = (max: number) =>
     v.check((bytes) => bytes.byteLength <= max, `expected at most ${max} bytes`),
   );
 
+const resultBytesMax = 64 << 10;
 const cids = (max: number) => v.pipe(v.array(cidSchema), v.maxLength(max));
 /** Multiaddrs at which a peer is found; none means by way of the coordinator's relay. */
 const addresses = v.pipe(
@@ -107,7 +109,7 @@ export const fromContributorSchema = v.variant('t', [
     assignment: bytes32Schema,
     salt: bytes32Schema,
     /** Canonical bytes of the `Result`; its CID is the digest that was committed to. */
-    result: bytesUpTo(64 << 10),
+    result: bytesUpTo(resultBytesMax),
     signature: signatureSchema,
   }),
   v.object({ t: v.literal('release'), assignment: bytes32Schema, reason }),
@@ -180,7 +182,7 @@ export type FromCoordinator = v.InferOutput<typeof fromCoordinatorSchema>;
 export type FrameOf<F extends { t: string }, T extends F['t']> = Extract<F, { t: T }>;
 
 export function encodeFrame(frame: FromContributor | FromCoordinator): Uint8Array {
-  const bytes = encodeFlat(frame) ?? encodeCanonical(frame);
+  const bytes = encodeCanonical(frame);
   if (bytes.byteLength > limits.frameBytesMax) {
     throw new AtollError('too_large', `The ${frame.t} frame has ${bytes.byteLength} bytes.`);
   }
@@ -189,7 +191,32 @@ export function encodeFrame(frame: FromContributor | FromCoordinator): Uint8Arra
 
 /** Throws `too_large` or `bad_frame`. */
 export function decodeFromContributor(bytes: Uint8Array): FromContributor {
-  return decodeFrame(fromContributorSchema, bytes);
+  return decodeFrame(fromContributorSchema, bytes, usualFrame);
+}
+
+const bytes32 = /^0x[0-9a-f]{64}$/;
+const signatureForm = /^0x[0-9a-f]{130}$/;
+const isBytes32 = (value: unknown): value is Hex => typeof value === 'string' && bytes32.test(value);
+const isSignature = (value: unknown): value is Hex =>
+  typeof value === 'string' && signatureForm.test(value);
+
+/**
+ * The three frames that a contributor sends for every replica, checked as the schema does and with nothing in them that it would leave out, in a tenth
+ * of its time. Null for anything else: then the schema has to look. A test compares the two.
+ */
+function usualFrame(map: Readonly<Record<string, unknown>>): FromContributor | null {
+  const count = Object.keys(map).length;
+  const { t, assignment, signature } = map;
+  if (t === 'ask') return count === 1 ? { t } : null;
+  if (!isBytes32(assignment) || !isSignature(signature)) return null;
+  if (t === 'commit' && count === 4) {
+    const { commitment } = map;
+    return isBytes32(commitment) ? { t, assignment, commitment, signature } : null;
+  }
+  if (t !== 'reveal' || count !== 5) return null;
+  const { salt, result } = map;
+  if (!isBytes32(salt) || !(result instanceof Uint8Array) || result.byteLength > resultBytesMax) return null;
+  return { t, assignment, salt, result, signature };
 }
 
 /** Throws `too_large` or `bad_frame`. */
@@ -197,9 +224,16 @@ export function decodeFromCoordinator(bytes: Uint8Array): FromCoordinator {
   return decodeFrame(fromCoordinatorSchema, bytes);
 }
 
-function decodeFrame<S extends v.GenericSchema>(schema: S, bytes: Uint8Array): v.InferOutput<S> {
+/** `usual`: the frame in a flat map where that is plain to see. */
+function decodeFrame<S extends v.GenericSchema>(
+  schema: S,
+  bytes: Uint8Array,
+  usual: (map: Readonly<Record<string, unknown>>) => v.InferOutput<S> | null = () => null,
+): v.InferOutput<S> {
   try {
     const flat = bytes.byteLength > limits.frameBytesMax ? null : decodeFlat(bytes);
+    const known = flat && usual(flat);
+    if (known) return known;
     return parseValue(schema, flat ?? decodeCanonical(bytes, limits.frameBytesMax));
   } catch (error) {
     if (!(error instanceof AtollError) || error.code === 'too_large') throw error;
