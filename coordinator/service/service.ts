@@ -32,6 +32,7 @@ import type { Metrics } from './metrics.ts';
 import { pause } from './pause.ts';
 import type { Clock, Logger, Random, Timing } from './ports.ts';
 import { networkPrefix } from './network-prefix.ts';
+import { startPings } from './pings.ts';
 import { ToldStates } from './public-state.ts';
 import { Pulls } from './pulls.ts';
 import { Queries } from './queries.ts';
@@ -221,11 +222,7 @@ export class Service {
     this.#timers.push(setInterval(() => this.#sweep(), timing.sweepMs));
     this.#timers.push(setInterval(() => this.#showChanges(), timing.eventMs));
     if (this.#fellows.areThere) this.#timers.push(setInterval(() => this.#resync(), timing.resyncMs));
-    this.#timers.push(
-      setInterval(() => {
-        for (const session of this.#sessions) session.ping();
-      }, timing.pingMs),
-    );
+    this.#timers.push(startPings(this.#sessions, timing.pingMs));
   }
 
   /**

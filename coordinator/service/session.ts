@@ -46,6 +46,10 @@ export interface SessionPorts {
 /** Connections of this process so far: their number tells log lines apart. */
 let connections = 0;
 
+/** Frames that end something: whoever gets them has nothing to do. They may wait so long for company. */
+const unhurried: ReadonlySet<string> = new Set(['revealed', 'verdict']);
+const companyMs = 50;
+
 const queueResume = 8;
 const queuePause = 16;
 /** Small frames that may arrive in one network read before the pause takes hold; more is a flood. */
@@ -61,13 +65,17 @@ export class Session {
   readonly #socket: WebSocket;
   /** What the WebSocket writes to. */
   readonly #wire: Duplex;
-  #gathering = false;
+  /** Frames are held back until the end of the turn, or until `#late` goes off. */
+  #holding = false;
+  #leaving = false;
+  #late: NodeJS.Timeout | null = null;
   readonly #ports: SessionPorts;
   readonly #nonce: Hex;
   readonly #queue: Uint8Array[] = [];
   readonly #helloTimer: NodeJS.Timeout;
   #peer: Peer | null = null;
-  readonly #connection = ++connections;
+  /** Counts up over all connections. */
+  readonly connection = ++connections;
   #working: Promise<void> | null = null;
   #draining = false;
   #alive = true;
@@ -212,20 +220,33 @@ export class Session {
       this.#ports.log.warn(this.#facts(), 'A connection that reads too slowly was ended.');
       return this.#socket.terminate();
     }
-    this.#gather();
+    this.#gather(unhurried.has(frame.t));
     this.#socket.send(encodeFrame(frame));
   }
 
-  /** What is sent in one turn goes out in one write: an answer often comes with the news that it caused. */
-  #gather(): void {
-    if (this.#gathering) return;
-    this.#gathering = true;
-    this.#wire.cork();
-    process.nextTick(() => {
-      this.#gathering = false;
-      this.#wire.uncork();
-    });
+  /**
+   * What is sent in one turn goes out in one write: an answer often comes with the news that it caused. What nobody waits for goes with the next that
+   * somebody does wait for, since a write costs as much as handling a frame.
+   */
+  #gather(canWait: boolean): void {
+    if (!this.#holding) this.#wire.cork();
+    this.#holding = true;
+    if (canWait) {
+      this.#late ??= setTimeout(this.#release, companyMs);
+    } else if (!this.#leaving) {
+      this.#leaving = true;
+      process.nextTick(this.#release);
+    }
   }
+
+  readonly #release = (): void => {
+    if (this.#late) clearTimeout(this.#late);
+    this.#late = null;
+    this.#leaving = false;
+    if (!this.#holding) return;
+    this.#holding = false;
+    this.#wire.uncork();
+  };
 
   #sendProblem(error: unknown, frame?: FromContributor): void {
     const problem = toProblem(error);
@@ -240,7 +261,7 @@ export class Session {
 
   /** What every log line of this connection carries; never an address of the network. */
   #facts() {
-    return { connection: this.#connection, contributor: this.#peer?.contributor };
+    return { connection: this.connection, contributor: this.#peer?.contributor };
   }
 
   /** Says why, then closes. */
@@ -252,6 +273,7 @@ export class Session {
 
   #end(code: number, reason = ''): void {
     this.#ended = true;
+    this.#release();
     this.#queue.length = 0;
     if (this.#socket.isPaused) this.#socket.resume(); // the close handshake must be read
     this.#socket.close(code, reason);
@@ -260,6 +282,7 @@ export class Session {
   #onClose(): void {
     this.#ended = true;
     clearTimeout(this.#helloTimer);
+    this.#release();
     if (!this.#peer) return;
     this.#ports.log.debug(this.#facts(), 'A contributor has left.');
     this.#ports.directory.leave(this.#peer);
