@@ -6,6 +6,7 @@ import { limits } from '#protocol/limits.ts';
 import { createKey, signerFromKey } from '#protocol/signer.ts';
 import { connectionsLeft, openPageTransport } from '../../browser/p2p-transport.ts';
 import type { AddressChoice } from '../libp2p/reach.ts';
+import './page-exchange.ts';
 import type { Libp2pTransport } from '../libp2p/transport.ts';
 import type { Link } from '../ports.ts';
 
