@@ -52,7 +52,7 @@ export function decide(standing: Standing, climate: Climate, random: number, rul
 export function quorumAsked(climate: Climate, rules: TrustRules): number {
   if (climate.online < rules.smallOnline) return 2;
   if (!hasAnchors(climate, rules)) return strangersAsked(climate, rules);
-  return levelOf(climate, rules) <= 2 ? 2 : 3;
+  return ([2, 2, 3, 4] as const)[levelOf(climate, rules) - 1] as number;
 }
 
 /**
