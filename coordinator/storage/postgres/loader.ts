@@ -9,7 +9,7 @@
 import type pg from 'pg';
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
-import type { ReplicaRow, Rows } from '../../record/rows.ts';
+import type { ReplicaRow, Rows, UnitRow } from '../../record/rows.ts';
 import { type Table, tables } from '../../record/tables.ts';
 import type { Search } from '../../record/view.ts';
 import { type Batch, Keys } from './batch.ts';
@@ -35,13 +35,15 @@ const replicas = {
 /** Keys and the transactions that are known to have written their rows, 0 for none: what was written by another one. */
 const known = 'unnest($1::text[], $2::xid[]) v(known, version)';
 const changed = {
-  units: `SELECT ${versioned(tables.units)} FROM ${known} JOIN units t ON t.cid = known WHERE t.xmin <> version`,
-  replicas: `SELECT ${columnList(tables.replicas, 'r')} FROM ${known} JOIN units u ON u.cid = known JOIN replicas r ON r.unit = u.cid
-    WHERE u.xmin <> version ORDER BY r.attempt, r.leased_at, r.assignment`,
+  /** Units, each as often as it has replicas, which come behind its own columns. */
+  units: `SELECT ${versioned(tables.units)}, ${columnList(tables.replicas, 'r')} FROM ${known} JOIN units t ON t.cid = known
+    LEFT JOIN replicas r ON r.unit = t.cid WHERE t.xmin <> version ORDER BY r.attempt, r.leased_at, r.assignment`,
   contributors: `SELECT ${versioned(tables.contributors)} FROM ${known} JOIN contributors t ON t.address = known WHERE t.xmin <> version`,
   devices: `SELECT ${versioned(tables.devices)} FROM unnest($1::text[]) a JOIN devices t ON t.contributor = a
     WHERE NOT EXISTS (SELECT FROM unnest($2::text[], $3::text[], $4::xid[]) v(c, d, x) WHERE c = t.contributor AND d = t.device AND x = t.xmin)`,
 };
+/** Columns of a unit, `xmin` with them, before those of its replica. */
+const unitFields = tables.units.columns.length + 1;
 const contributors = {
   decode: decoder('contributors'),
   text: `SELECT ${versioned(tables.contributors)} FROM contributors t WHERE address = ANY($1::text[])`,
@@ -96,15 +98,18 @@ export class Loader {
     const cache = this.#cache;
     const versions = cids.map((cid) => cache.unit(cid)?.version ?? '0');
     const values = [textArray(cids), textArray(versions)];
-    const [unitRows, replicaRows] = await Promise.all([
-      this.#rows('changed units', changed.units, values),
-      this.#rows('changed replicas', changed.replicas, values),
-    ]);
-    const ofUnit = groupBy(replicaRows.map(replicas.decode), (row) => row.unit);
-    for (const found of unitRows.map((fields) => withVersion(fields, units.decode))) {
-      const { cid } = found.row;
-      cache.keepUnit(cid, { ...found, replicas: ofUnit.get(cid) ?? [], writtenAt: 0 });
+    const rows = await this.#rows('changed units', changed.units, values);
+    const found = new Map<Cid, Versioned<UnitRow> & { replicas: ReplicaRow[] }>();
+    for (const fields of rows) {
+      const cid = fields[0] as Cid;
+      let unit = found.get(cid);
+      if (!unit) {
+        unit = { ...withVersion(fields.slice(0, unitFields), units.decode), replicas: [] };
+        found.set(cid, unit);
+      }
+      if (fields[unitFields] !== null) unit.replicas.push(replicas.decode(fields.slice(unitFields)));
     }
+    for (const [cid, unit] of found) cache.keepUnit(cid, { ...unit, writtenAt: 0 });
   }
 
   async #refreshContributors(addresses: readonly Hex[]): Promise<void> {
