@@ -14,7 +14,6 @@ import type { Presence, Storage, StorageOptions } from '../port.ts';
 import { garbageMethods } from '../sql/garbage.ts';
 import { jobMethods } from '../sql/jobs.ts';
 import { ledgerReads } from '../sql/ledger-reads.ts';
-import { seal } from '../sql/ledger.ts';
 import { lineageSource } from '../sql/lineage.ts';
 import { recordReads } from '../sql/records.ts';
 import { fixed, noteCheck } from '../sql/meta.ts';
@@ -29,6 +28,7 @@ import { PostgresEngine } from './engine.ts';
 import { kyselyOn } from './kysely.ts';
 import { tryLock } from './locks.ts';
 import { Presences } from './presences.ts';
+import { sealAll } from './sealing.ts';
 import { UnitReader } from './unit-reader.ts';
 
 export interface PostgresOptions extends StorageOptions {
@@ -85,7 +85,7 @@ async function assemble(db: Db, options: PostgresOptions): Promise<Storage> {
       agreed: async (cid: Cid) => engine.agreed(cid) ?? onlyAgreed(await units.read(cid)),
       seal: (most: number) =>
         // Another process is at it: what there is gets sealed.
-        ports.write(async (trx) => ((await tryLock(trx, 'sealer')) ? seal(trx, most) : 0)),
+        ports.write(async (trx) => ((await tryLock(trx, 'sealer')) ? sealAll(trx, most) : 0)),
       check: (at: number) => noteCheck(ports, at),
       suspects: (most: number) => suspects(db, most),
       survey: async (online: readonly Presence[], at: number) => {

@@ -28,8 +28,11 @@ const columns = [
   ...(['at', 'hash'] as const),
 ];
 
-/** Chains up to `most` transfers; resolves with how many there were. */
-export async function seal(db: Db, most: number): Promise<number> {
+/** A transfer with its place in the table. */
+export type PlacedSeal = SealedTransfer & { id: number };
+
+/** Up to `most` transfers that are not sealed yet, oldest first, as they will be; nothing is written. */
+export async function chained(db: Db, most: number): Promise<PlacedSeal[]> {
   const tip = await tipOf(db);
   const open = await db
     .selectFrom('transfers')
@@ -42,8 +45,13 @@ export async function seal(db: Db, most: number): Promise<number> {
     tip,
     open.map((row, i) => transferOf({ ...row, seq: tip.seq + 1 + i })),
   );
-  const rows = open.map(({ id }, i) => ({ id, ...(sealed[i] as SealedTransfer) }));
-  for (const part of inParts(rows)) {
+  return sealed.map((transfer, i) => ({ id: Number(open[i]?.id), ...transfer }));
+}
+
+/** Chains up to `most` transfers; resolves with how many there were. */
+export async function seal(db: Db, most: number): Promise<number> {
+  const sealed = await chained(db, most);
+  for (const part of inParts(sealed)) {
     const values = part.map(({ id, seq, hash }) => sql`(${whole(id)}, ${whole(seq)}, ${hash})`);
     await sql`UPDATE transfers SET seq = v.column2, hash = v.column3
       FROM (VALUES ${sql.join(values)}) AS v WHERE transfers.id = v.column1`.execute(db);
