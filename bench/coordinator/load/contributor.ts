@@ -4,6 +4,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { createRequire } from 'node:module';
+import type { Duplex } from 'node:stream';
 import type * as secp256k1 from 'secp256k1';
 import { WebSocket } from 'ws';
 import { fromHex, toHex } from '#protocol/messages/contribution.ts';
@@ -52,6 +53,9 @@ export class LoadContributor {
   readonly held = new Map<Hex, Held>();
   #network: Hex = '0x';
   #socket: WebSocket | null = null;
+  /** What the WebSocket writes to. */
+  #wire: Duplex | null = null;
+  #gathering = false;
   #askedAt = 0;
   #welcomed: (() => void) | null = null;
 
@@ -79,13 +83,29 @@ export class LoadContributor {
   }
 
   #send(frame: Uint8Array): void {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(frame);
+    if (this.#socket?.readyState !== WebSocket.OPEN) return;
+    this.#gather();
+    this.#socket.send(frame);
+  }
+
+  /** Answers to what came together go out together, in one write. */
+  #gather(): void {
+    const wire = this.#wire;
+    if (!wire || this.#gathering) return;
+    this.#gathering = true;
+    wire.cork();
+    process.nextTick(() => {
+      this.#gathering = false;
+      wire.uncork();
+    });
   }
 
   #open(): void {
     if (this.#context.stopped) return;
     const socket = new WebSocket(this.#url, { perMessageDeflate: false, skipUTF8Validation: true });
     this.#socket = socket;
+    this.#wire = null;
+    socket.on('upgrade', ({ socket: wire }) => (this.#wire = wire));
     socket.on('message', (data: Buffer) => this.#receive(data));
     socket.on('error', () => undefined);
     socket.on('close', () => {
