@@ -42,19 +42,21 @@ function run(strategy: Strategy, change: Partial<SimOptions> = {}, tune?: Tune):
   return { report, own: report.strategies[strategy] as StrategyReport };
 }
 
-type Totals = Pick<StrategyReport, 'outlawed' | 'standing' | 'profit' | 'credit' | 'falseResults'> & {
-  wrongEver: number;
-};
+type Totals = Pick<StrategyReport, 'outlawed' | 'standing' | 'profit' | 'credit' | 'falseResults'> &
+  Pick<SimReport, 'wrongEver' | 'wrongStanding'>;
 
-/** Two histories, where one is too much of chance. */
-function both(play: (seed: number) => Outcome): Totals {
-  const [one, two] = [play(1), play(2)];
-  const sum = (key: keyof Omit<Totals, 'wrongEver'>) => one.own[key] + two.own[key];
-  return {
-    ...{ outlawed: sum('outlawed'), standing: sum('standing'), profit: sum('profit') },
-    ...{ credit: sum('credit'), falseResults: sum('falseResults') },
-    wrongEver: one.report.wrongEver + two.report.wrongEver,
+/** Several histories, where one is too much of chance. */
+function over(seeds: readonly number[], play: (seed: number) => Outcome): Totals {
+  const totals: Totals = {
+    ...{ outlawed: 0, standing: 0, profit: 0, credit: 0, falseResults: 0 },
+    ...{ wrongEver: 0, wrongStanding: 0 },
   };
+  for (const { own, report } of seeds.map(play)) {
+    for (const key of ['outlawed', 'standing', 'profit', 'credit', 'falseResults'] as const)
+      totals[key] += own[key];
+    for (const key of ['wrongEver', 'wrongStanding'] as const) totals[key] += report[key];
+  }
+  return totals;
 }
 
 /** Share of the honest whom proven liars have outvoted often enough to have them outlawed. */
@@ -95,13 +97,15 @@ describe('each defence against the adversary that it is for', () => {
   test('occasional: samples and canaries find one lie in ten; without, they stand', () => {
     const options = { liars: 0.1, contributors: 100, units: 8_000 };
     // Without the climate, which would have nobody work alone among so many, on both sides.
-    const on = trust({}, { climate: false });
+    // Ten liars tell a dozen lies here: half of all is looked at, so that none of them is a matter of chance.
+    const on = trust({ samplingFloor: 0.5, canaryChance: 0.5 }, { climate: false });
     const off = trust({ samplingFloor: 0, samplingSlope: 0 }, { canaries: false, climate: false });
     const [guarded, open] = [on, off].map((tune) =>
-      both((seed) => run('occasional', { ...options, seed }, tune)),
+      over([1, 2], (seed) => run('occasional', { ...options, seed }, tune)),
     ) as [Totals, Totals];
     expect(guarded.outlawed).toBeGreaterThan(open.outlawed);
-    expect(2 * guarded.standing).toBeLessThan(open.standing);
+    expect(guarded.standing).toBe(0);
+    expect(open.standing).toBeGreaterThan(0);
     expect(guarded.profit).toBeLessThan(0);
   });
 
@@ -154,8 +158,8 @@ describe('each defence against the adversary that it is for', () => {
   test('equivocator: two signed commitments for one lease outlaw it', () => {
     const options = { liars: 0.1 };
     const off = trust({}, { outlaw: false });
-    const guarded = both((seed) => run('equivocator', { ...options, seed }));
-    const open = both((seed) => run('equivocator', { ...options, seed }, off));
+    const guarded = over([1, 2], (seed) => run('equivocator', { ...options, seed }));
+    const open = over([1, 2], (seed) => run('equivocator', { ...options, seed }, off));
     expect(guarded.wrongEver).toBe(0);
     expect(guarded.credit).toBe(0);
     expect(guarded.outlawed).toBeGreaterThan(10);
@@ -170,11 +174,12 @@ describe('each defence against the adversary that it is for', () => {
   });
 
   test('canary-hunter: replays look like open units; where results are shown at once, it knows when not to lie', () => {
-    const guarded = run('canary-hunter', { liars: 0.1 }, canariesOnly);
-    const open = run('canary-hunter', { liars: 0.1, isSealed: false }, canariesOnly);
-    expect(guarded.report.wrongStanding).toBe(0);
-    expect(guarded.own.profit).toBeLessThan(0);
-    expect(open.report.wrongEver).toBeGreaterThan(1.3 * guarded.report.wrongEver);
+    const [guarded, open] = [true, false].map((isSealed) =>
+      over([1, 2, 3], (seed) => run('canary-hunter', { liars: 0.1, isSealed, seed }, canariesOnly)),
+    ) as [Totals, Totals];
+    expect(guarded.wrongStanding).toBe(0);
+    expect(guarded.profit).toBeLessThan(0);
+    expect(open.wrongEver).toBeGreaterThan(1.3 * guarded.wrongEver);
   });
 });
 
