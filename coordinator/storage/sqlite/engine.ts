@@ -109,7 +109,9 @@ export class SqliteEngine implements Engine {
     return this.alone(async () =>
       this.#inTransaction(() => {
         const value = work();
-        if (performance.now() - this.#behindSince > this.#settleMs / 2) this.settle();
+        // What the sealer has yet to get to stays in the journal, to be written once.
+        const isDue = performance.now() - this.#behindSince > this.#settleMs / 2;
+        if (isDue && !this.#store.lacks(['transfers'])) this.settle();
         return value;
       }),
     );

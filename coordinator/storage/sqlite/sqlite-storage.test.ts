@@ -42,7 +42,8 @@ async function openEngine(path = ':memory:', sync?: () => Promise<void>) {
   await migrateToLatest(kyselyOn(db), 'sqlite');
   const store = new SqliteStore(new Statements(db), calm);
   const engine = new SqliteEngine(db, store, {
-    ...{ flushMs: 1, batchMax: 10, now: () => 7 },
+    // The tables follow when a test says so, however slow the machine.
+    ...{ flushMs: 1, batchMax: 10, settleMs: 600_000, now: () => 7 },
     ...(sync ? { sync } : {}),
   });
   const count = (table: string) => {
