@@ -57,7 +57,7 @@ describe('the exchange asks', () => {
     rig.feed({ t: 'want', file });
     rig.peer(1, file, range(40));
     for (let i = 0; i < 40; i++) {
-      rig.now += 3_000;
+      rig.pass(3_000);
       const { index = 0, offset = 0, length = 0 } = rig.sent(1, 'req')[i] ?? {};
       for (let at = 0; at < length; at += 32 * kib) rig.part(1, file, index, offset + at, 32 * kib);
     }
@@ -311,6 +311,24 @@ describe('the origin is asked', () => {
     expect(waiter.of('origin')).toHaveLength(0);
     waiter.pass(limits.shardPendMsMax);
     expect(waiter.of('origin')).toHaveLength(1);
+  });
+
+  it('for nothing after a time in which this side itself did not get its turn, nor is anybody blamed for it', () => {
+    const file = manifest(2, mib);
+    const rig = new MachineRig();
+    rig.feed({ t: 'expect', ms: 1_000 });
+    rig.feed({ t: 'want', file, urgent: true });
+    rig.peer(1, file, range(2));
+    const trickle = trickling(rig, file);
+    trickle(4, 100);
+    rig.now += 30_000;
+    rig.feed({ t: 'tick' });
+    expect(rig.of('drop')).toEqual([]);
+    expect(rig.of('origin')).toEqual([]);
+    trickle(4, 100);
+    rig.pass(limits.shardStallMsMax + 500);
+    expect(rig.of('origin')).not.toEqual([]);
+    expect(rig.dropped(1)).toBe('stall');
   });
 
   it('no more once nobody can have the block', () => {

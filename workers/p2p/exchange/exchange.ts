@@ -16,6 +16,8 @@ import { Uploads } from './uploads.ts';
 
 /** While something is under way the machine wants to be called so often. */
 const busyTickMs = 100;
+/** A turn that comes so much later than it was wanted: the thread computed, or the machine slept. A hidden page has a turn a second. */
+const absentMs = 2_000;
 /** Names that a peer asked in vain about and that are remembered for it. */
 const asksAfterMax = 256;
 
@@ -27,6 +29,10 @@ export class Exchange {
   readonly #uploads: Uploads;
   readonly #choker: Choker;
   readonly #origin: OriginDesk;
+  #wakeAt = Infinity;
+  #lastAt = 0;
+  /** Time in which this side did not get its turn. It counts for nothing: what peers sent meanwhile waits to be heard. */
+  #absentMs = 0;
 
   constructor(options: ExchangeOptions, now: number) {
     this.#core = new Core(options, now);
@@ -44,15 +50,24 @@ export class Exchange {
   /** What is to be done about `event`, in order. `now` in milliseconds, never going back. */
   handle(now: number, event: ExchangeEvent): Effect[] {
     const core = this.#core;
-    core.now = now;
+    // A tick that was due before anything was under way is not missed.
+    const dueAt = Math.max(this.#wakeAt, this.#lastAt);
+    if (now - dueAt > absentMs) this.#absentMs += now - dueAt;
+    this.#lastAt = now;
+    core.now = now - this.#absentMs;
     core.effects = [];
     this.#dispatch(event);
     for (const link of core.links.values()) core.tellNeeds(link);
+    this.#wakeAt = this.#dueAt() + this.#absentMs;
     return core.effects;
   }
 
   /** When `tick` is due at the latest; `Infinity` while there is nothing to wait for. */
   get wakeAt(): number {
+    return this.#wakeAt;
+  }
+
+  #dueAt(): number {
     const { links, files, now } = this.#core;
     if (files.open.length > 0 || this.#uploads.isQueued) return now + busyTickMs;
     return links.size > 0 ? this.#choker.nextAt : Infinity;
