@@ -1,9 +1,9 @@
 /** README's table is the committed results', whatever they are. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, it } from 'vitest';
 import type { BenchDocument } from './bench.ts';
-import { benchSection, readmeWith } from './bench-readme.ts';
+import { benchSection, readmeWith, resultsDir } from './bench-readme.ts';
 import { root } from './run-tool.ts';
 
 const document: BenchDocument = {
@@ -39,4 +39,12 @@ it('shows a failed measurement as failed', () => {
 it('finds README as `npm run bench -- readme` writes it', () => {
   const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
   expect(readme).toBe(readmeWith(readme, benchSection()));
+});
+
+it('leaves no suite with results out', () => {
+  const section = benchSection();
+  for (const file of readdirSync(resultsDir)) {
+    const { suite } = JSON.parse(readFileSync(path.join(resultsDir, file), 'utf8')) as BenchDocument;
+    expect(section).toContain(`\`${suite}\`, `);
+  }
 });

@@ -14,7 +14,7 @@ const [begin, end] = ['<!-- bench: begin (npm run bench -- readme) -->', '<!-- b
 /** The newest document of each suite, by name of the suite. */
 function newest(): BenchDocument[] {
   if (!existsSync(resultsDir)) return [];
-  const files = readdirSync(resultsDir).filter((name) => /^[a-z-]+-\d{4}-\d\d-\d\d\.json$/.test(name));
+  const files = readdirSync(resultsDir).filter((name) => /^[a-z][a-z\d-]*-\d{4}-\d\d-\d\d\.json$/.test(name));
   const bySuite = new Map<string, string>();
   for (const name of files.sort()) bySuite.set(name.slice(0, -'-yyyy-mm-dd.json'.length), name);
   return [...bySuite.values()].map(
