@@ -32,12 +32,12 @@ export class Metrics {
     const steps = 'Steps of the consensus on units, by kind.';
     this.transition = tally(registers, 'atoll_unit_transitions_total', steps, 'type');
     this.verdict = tally(registers, 'atoll_replica_verdicts_total', 'How replicas ended.', 'outcome');
-    this.#problems = new Counter({
-      name: 'atoll_problems_total',
-      help: 'Problems reported to contributors and HTTP clients, by code.',
-      labelNames: ['code'],
+    this.#problems = counter(
       registers,
-    });
+      'atoll_problems_total',
+      'Problems reported to contributors and HTTP clients, by code.',
+      ['code'],
+    );
     this.#batches = new Histogram({
       name: 'atoll_storage_batch_operations',
       help: 'Operations that one database transaction made durable.',
@@ -51,42 +51,42 @@ export class Metrics {
       registers,
     });
     this.#rounds = new Counter({ name: 'atoll_rounds_total', help: 'Rounds closed.', registers });
-    this.#requests = new Counter({
-      name: 'atoll_http_requests_total',
-      help: 'HTTP requests answered, by method, route of the table and status.',
-      labelNames: ['method', 'route', 'status'],
+    this.#requests = counter(
       registers,
-    });
+      'atoll_http_requests_total',
+      'HTTP requests answered, by method, route of the table and status.',
+      ['method', 'route', 'status'],
+    );
     this.#requestSeconds = new Histogram({
       name: 'atoll_http_request_seconds',
       help: 'Time until the head of an answer was there.',
       buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5],
       registers,
     });
-    this.#gatewayBytes = new Counter({
-      name: 'atoll_gateway_bytes_total',
-      help: 'Bytes of blocks that left over HTTP, by the form in which they were asked for.',
-      labelNames: ['format'],
+    this.#gatewayBytes = counter(
       registers,
-    });
-    this.#originLeases = new Counter({
-      name: 'atoll_origin_leases_total',
-      help: 'Fetches that named their swarm: granted, or told to wait for a neighbour.',
-      labelNames: ['outcome'],
+      'atoll_gateway_bytes_total',
+      'Bytes of blocks that left over HTTP, by the form in which they were asked for.',
+      ['format'],
+    );
+    this.#originLeases = counter(
       registers,
-    });
-    this.#complaints = new Counter({
-      name: 'atoll_peer_complaints_total',
-      help: 'Complaints of contributors about their neighbours that counted, by what was wrong.',
-      labelNames: ['fault'],
+      'atoll_origin_leases_total',
+      'Fetches that named their swarm: granted, or told to wait for a neighbour.',
+      ['outcome'],
+    );
+    this.#complaints = counter(
       registers,
-    });
-    this.#pins = new Counter({
-      name: 'atoll_pins_total',
-      help: 'Checkpoints handed to the IPFS node that pins them, by how that ended.',
-      labelNames: ['outcome'],
+      'atoll_peer_complaints_total',
+      'Complaints of contributors about their neighbours that counted, by what was wrong.',
+      ['fault'],
+    );
+    this.#pins = counter(
       registers,
-    });
+      'atoll_pins_total',
+      'Checkpoints handed to the IPFS node that pins them, by how that ended.',
+      ['outcome'],
+    );
     gauge(registers, 'atoll_contributors_online', 'Contributors connected now.', sources.contributorsOnline);
     gauge(registers, 'atoll_event_streams', 'Event streams open now.', sources.eventStreams);
     const { relayConnections, relayReservations } = sources;
@@ -150,6 +150,10 @@ function tally(registers: Registry[], name: string, help: string, label: string)
     },
   });
   return (value) => void counts.set(value, (counts.get(value) ?? 0) + 1);
+}
+
+function counter(registers: Registry[], name: string, help: string, labelNames: string[]): Counter {
+  return new Counter({ name, help, labelNames, registers });
 }
 
 function gauge(registers: Registry[], name: string, help: string, value: () => number): void {

@@ -197,8 +197,7 @@ export function decodeFromContributor(bytes: Uint8Array): FromContributor {
 const bytes32 = /^0x[0-9a-f]{64}$/;
 const signatureForm = /^0x[0-9a-f]{130}$/;
 const isBytes32 = (value: unknown): value is Hex => typeof value === 'string' && bytes32.test(value);
-const isSignature = (value: unknown): value is Hex =>
-  typeof value === 'string' && signatureForm.test(value);
+const isSignature = (value: unknown): value is Hex => typeof value === 'string' && signatureForm.test(value);
 
 /**
  * The three frames that a contributor sends for every replica, checked as the schema does and with nothing in them that it would leave out, in a tenth
