@@ -17,7 +17,7 @@ import {
   windowSize,
 } from '../scheduler/scheduler.ts';
 import type { Change, LeaseOutcome, LeaseRequest } from '../storage/port.ts';
-import { decide, mayTake, seatOf } from '../trust/decide.ts';
+import { decide, isSeatFree, isSerial, mayTake, seatOf } from '../trust/decide.ts';
 import { standingOf, weightOf } from '../trust/standing.ts';
 import type { Standing } from '../trust/types.ts';
 import { contributorOf, deviceOf, nowhere, type Origin } from './accounts.ts';
@@ -180,12 +180,15 @@ function candidateOf(view: View, cid: Cid, asking: Asking): Candidate | null {
   if (!met || (met.neighbour && view.climate.prefixesOnline >= prefixesMin)) return null;
   // The rows have all that is asked of a state here; this is looked at for every unit of an offer.
   const unit = { phase, target, quorum, replicas };
-  const seat = seatOf(unit, view.climate, request.now - met.since, rules.trust, rules.consensus);
+  const spare = row.spare && isSpare(row, replicas, rules);
+  if (!spare && !isSeatFree(unit, view.climate, rules.trust)) return null;
+  const since = isSerial(view.climate, rules.trust) ? met.dueAt : met.since;
+  const seat = seatOf(unit, view.climate, request.now - since, rules.trust, rules.consensus);
   if (!mayTake(seat, standing, rules.trust)) return null;
   return candidate(row, request, {
     lostBefore: met.lostBefore,
     alike: met.neighbour || met.sameVendor,
-    spare: row.spare && isSpare(row, replicas, rules),
+    spare,
   });
 }
 
@@ -193,21 +196,29 @@ interface Met {
   lostBefore: boolean;
   neighbour: boolean;
   sameVendor: boolean;
-  /** When a replica was last leased. */
+  /** When a replica was last leased, and when the last was to be back at the latest. */
   since: number;
+  dueAt: number;
 }
 
 /** What the replicas of a unit have to do with who asks; null when one of them is its own. */
 function lookAt(replicas: readonly ReplicaRow[], plannedAt: number, asking: Asking): Met | null {
   const { account, origin, rules } = asking;
   const { ownerOnce } = rules.consensus.defences;
-  const met: Met = { lostBefore: false, neighbour: false, sameVendor: false, since: plannedAt };
+  const met: Met = {
+    lostBefore: false,
+    neighbour: false,
+    sameVendor: false,
+    since: plannedAt,
+    dueAt: plannedAt,
+  };
   for (const replica of replicas) {
     const own = replica.contributor === account.address || (ownerOnce && replica.owner === account.owner);
     const over = mayTryAgain(replica.state);
     if (own && !over) return null;
     if (own) met.lostBefore = true;
     if (replica.leasedAt > met.since) met.since = replica.leasedAt;
+    if (replica.deadline > met.dueAt) met.dueAt = replica.deadline;
     if (over) continue;
     if (origin.prefix !== '' && replica.prefix === origin.prefix) met.neighbour = true;
     if (origin.vendor !== '' && replica.vendor === origin.vendor) met.sameVendor = true;

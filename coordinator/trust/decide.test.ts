@@ -7,6 +7,7 @@ import {
   auditUnanimous,
   decide,
   levelOf,
+  isSeatFree,
   mayTake,
   quorumAsked,
   strangersAsked,
@@ -25,7 +26,7 @@ const outlaw: Standing = { ...proven, outlawed: true };
 
 const good: Climate = { judged: 5_000, liars: 20, online: 1_000, provenOnline: 500, refereesOnline: 0 };
 const fair: Climate = { ...good, liars: 225 };
-const poor: Climate = { ...good, liars: 400 };
+const poor: Climate = { ...good, liars: 500 };
 const bad: Climate = { ...good, liars: 1_500 };
 const strangers: Climate = { judged: 0, liars: 0, online: 1_000, provenOnline: 0, refereesOnline: 0 };
 const few: Climate = { ...strangers, online: 3 };
@@ -44,7 +45,7 @@ describe('the plan of a unit', () => {
     ['a proven one in a good climate works alone', proven, good, { target: 1, quorum: 1 }],
     ['and in a fair one', proven, fair, { target: 1, quorum: 1 }],
     ['in a poor one nobody does', proven, poor, { target: 3, quorum: 3 }],
-    ['nor in a bad one, where they vote by four', proven, bad, { target: 4, quorum: 4 }],
+    ['nor in a bad one', proven, bad, { target: 3, quorum: 3 }],
     ['a newcomer is paired', newcomer, good, { target: 2, quorum: 2 }],
     ['strangers vote in larger groups', newcomer, strangers, { target: 5, quorum: 5 }],
     ['a handful by two, as there is no choice', newcomer, few, { target: 2, quorum: 2 }],
@@ -76,7 +77,7 @@ describe('the plan of a unit', () => {
 
   test('what a vote needs by now follows the network as it is now', () => {
     const asked = (climate: Climate) => quorumAsked(climate, rules);
-    expect([few, good, fair, poor, bad, strangers].map(asked)).toEqual([2, 2, 2, 3, 4, 5]);
+    expect([few, good, fair, poor, bad, strangers].map(asked)).toEqual([2, 2, 2, 3, 3, 5]);
     const unanchored = (climate: Climate) => strangersAsked(climate, rules);
     expect([few, good, fair, poor, bad, strangers].map(unanchored)).toEqual([2, 4, 4, 5, 5, 5]);
   });
@@ -120,11 +121,21 @@ describe('seats', () => {
 
   test('the last seat of newcomers is kept for a proven one, until it has waited long', () => {
     expect(seat(new UnitBench(), good)).toBe('any');
-    expect(seat(vote(1), good)).toBe('proven');
-    expect(seat(vote(4), good)).toBe('any');
-    expect(seat(vote(1), good, rules.seatMs + 1)).toBe('any');
-    expect(seat(vote(1), strangers)).toBe('any');
+    const committed = (weight: number) => vote(weight).commit('a');
+    expect(seat(committed(1), good)).toBe('proven');
+    expect(seat(committed(4), good)).toBe('any');
+    expect(seat(committed(1), good, rules.seatMs + 1)).toBe('any');
+    expect(seat(committed(1), strangers)).toBe('any');
     expect(seat(vote(1), good, 0, without('anchors'))).toBe('any');
+  });
+
+  test('a seat is given once the one before has committed, where there are proven ones enough', () => {
+    const free = (bench: UnitBench, climate: Climate, own = rules) => isSeatFree(bench.unit, climate, own);
+    expect(free(new UnitBench(), good)).toBe(true);
+    expect(free(vote(4), good)).toBe(false);
+    expect(free(vote(4).commit('a'), good)).toBe(true);
+    expect(free(vote(4), strangers)).toBe(true);
+    expect(free(vote(4), good, without('serial'))).toBe(true);
   });
 
   test('after a split only the proven are asked', () => {

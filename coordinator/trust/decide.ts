@@ -52,7 +52,7 @@ export function decide(standing: Standing, climate: Climate, random: number, rul
 export function quorumAsked(climate: Climate, rules: TrustRules): number {
   if (climate.online < rules.smallOnline) return 2;
   if (!hasAnchors(climate, rules)) return strangersAsked(climate, rules);
-  return ([2, 2, 3, 4] as const)[levelOf(climate, rules) - 1] as number;
+  return levelOf(climate, rules) <= 2 ? 2 : 3;
 }
 
 /**
@@ -70,13 +70,27 @@ function worksAlone(standing: Standing, climate: Climate, rules: TrustRules): bo
   return levelOf(climate, rules) <= 2 && isProven(standing, rules);
 }
 
+/**
+ * The seats of a vote are given one after another, each once the one before has committed: who holds one cannot wait until a friend holds another
+ * before it chooses between a lie and the truth. Only where there are proven contributors enough that units are not scarce.
+ */
+export function isSerial(climate: Climate, rules: TrustRules): boolean {
+  return rules.defences.serial && hasAnchors(climate, rules);
+}
+
+/** The next seat of a unit is to be had. Checks are no votes: their seats are all of the proven. */
+export function isSeatFree(unit: Seated, climate: Climate, rules: TrustRules): boolean {
+  if (unit.phase !== 'gathering' || !isSerial(climate, rules)) return true;
+  return unit.replicas.every(({ state }) => state !== 'leased');
+}
+
 /** Who may take the next replica of a unit. */
 export type Seat = 'any' | 'proven' | 'referee';
 
 /**
  * The last seat of a vote that has no proven contributor yet is kept for one; so are all seats after a split and those of checks. A dispute
- * is a referee's where one is there. `waitedMs` is the time since a replica of the unit was last leased: a vote whose kept seat finds no
- * taker for `seatMs` takes anybody. Checks wait: nothing but the end of a round depends on them.
+ * is a referee's where one is there. `waitedMs` is the time since a replica of the unit was last leased, or was to be back where seats are given
+ * one by one: a vote whose kept seat finds no taker for `seatMs` takes anybody. Checks wait: nothing but the end of a round depends on them.
  */
 export function seatOf(
   unit: Seated,

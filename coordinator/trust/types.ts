@@ -128,6 +128,8 @@ export interface TrustRules {
     climate: boolean;
     /** Votes of newcomers need a proven one among them. */
     anchors: boolean;
+    /** The seats of a vote are given one by one. */
+    serial: boolean;
     /** Accepted units are replayed. */
     canaries: boolean;
     /** What strangers decided, or one that left unchecked, is looked at later. */
@@ -161,8 +163,7 @@ export const defaultTrustRules: TrustRules = {
   priorLiars: 2,
   priorJudged: 20,
   // Of a third that lie, one in thirteen of the judged is known when the first are proven (10,000 contributors): nobody may work alone by then.
-  // Above a tenth a ring of one in forty still got three of its own into the same vote now and then: those vote by four.
-  levels: [0.03, 0.05, 0.1],
+  levels: [0.03, 0.05, 0.15],
   smallOnline: 8,
   anchorsMin: 12,
   onlinePerReplica: 3,
@@ -173,7 +174,15 @@ export const defaultTrustRules: TrustRules = {
   weightMax: 8,
   stakeUnit: 10n ** 18n,
   defences: {
-    ...{ adaptive: true, climate: true, anchors: true, canaries: true, lateLooks: true, audits: true },
+    ...{
+      adaptive: true,
+      climate: true,
+      anchors: true,
+      serial: true,
+      canaries: true,
+      lateLooks: true,
+      audits: true,
+    },
     ...{ secondLooks: true, outlaw: true, independent: true, escrow: true },
   },
 };

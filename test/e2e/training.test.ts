@@ -22,7 +22,7 @@ import { contributorPorts, honestRun, job, type Network, openNetwork, temporaryD
 
 /** Who gets which unit is random: the run goes on, up to a limit, until both cheats have had a unit to cheat on and all the honest one that was agreed. */
 const roundsMin = 3;
-const roundsMax = 24;
+const roundsMax = 40;
 
 let browser: Browser;
 let dist: string;

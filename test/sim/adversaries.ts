@@ -123,8 +123,9 @@ export function createTactic(strategy: Strategy, sight: Sight, rings: Rings): Ta
     case 'canary-hunter':
       return canaryHunter(sight);
     case 'sybil':
+      return colluder(sight, rings.of(strategy), 0);
     case 'colluder':
-      return colluder(sight, rings.of(strategy));
+      return colluder(sight, rings.of(strategy), gambleChance);
   }
 }
 
@@ -222,7 +223,10 @@ export class Rings {
   }
 }
 
-function colluder({ contents }: Sight, ring: Ring): Tactic {
+/** A member that is alone with a unit lies all the same so often, and takes it back if it stays alone: where seats are given one by one nobody waits beside it. */
+const gambleChance = 0.03;
+
+function colluder({ contents, dice }: Sight, ring: Ring, gamble: number): Tactic {
   /** What each open task is: not yet committed, or committed honestly, or to the lie. */
   const stages = new Map<Hex, 'waiting' | 'honest' | 'lied'>();
   const noteOf = (unit: Cid) => {
@@ -242,7 +246,7 @@ function colluder({ contents }: Sight, ring: Ring): Tactic {
     },
     answer({ assignment, unit }) {
       const note = noteOf(unit);
-      const lie = wouldLie(unit, note);
+      const lie = wouldLie(unit, note) || (gamble > 0 && note.honest === 0 && dice.chance(gamble));
       note.waiting--;
       if (lie) note.lying++;
       else note.honest++;
