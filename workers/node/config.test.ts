@@ -37,6 +37,8 @@ describe('parseConfig', () => {
       keyFile: '/x/atoll/contributor.key',
     });
     expect(parseConfig(['--url', url, '--key-file', 'k'], env)).toMatchObject({ keyFile: 'k' });
+    const capped = parseConfig(['--url', url, '--upload-max', '100000'], { ATOLL_DOWNLOAD_MAX: '2000000' });
+    expect(capped).toMatchObject({ uploadMax: 100_000, downloadMax: 2_000_000 });
   });
 
   it('knows help before anything else', () => {
@@ -54,6 +56,8 @@ describe('parseConfig', () => {
     [['--url', url, '--threads', '17'], /--threads takes a whole number from 1 to 16/],
     [['--url', url, '--threads', 'all'], /--threads takes/],
     [['--url', url, '--name', '../../etc/passwd'], /--name takes/],
+    [['--url', url, '--upload-max', '1000'], /--upload-max takes a number of bytes a second, 65536 or more/],
+    [['--url', url, '--download-max', 'much'], /--download-max takes/],
     [['--url', url, '--log-level', 'loud'], /--log-level must be/],
     [['--url', url, '--nope'], /--nope/],
     [['--url', url, 'stray'], /stray/],

@@ -36,6 +36,9 @@ Contributes this machine to an Atoll network until it is stopped.
   --peers CHOICE         blocks from other contributors: relay-only (through the     (ATOLL_PEERS, relay-only)
                          network's TURN server, if it has one), direct (faster;
                          others then see this machine's address) or off
+  --upload-max N         bytes a second that others are given at most, 64 KiB or     (ATOLL_UPLOAD_MAX, no cap)
+                         more; with --peers off nothing is given
+  --download-max N       the same of what comes from others                          (ATOLL_DOWNLOAD_MAX, no cap)
   --key-file FILE        the key itself; made with mode 0600 if it is missing        (ATOLL_KEY_FILE, DIR/LABEL.key)
   --log-level LEVEL      debug, info, warn, error or silent                          (ATOLL_LOG_LEVEL, info)
   --exit-with-parent     stop when standard input closes
@@ -59,6 +62,16 @@ const threadsWords = `--threads takes a whole number from 1 to ${threadsMax}`;
 function defaultThreads(): number {
   return Math.max(1, Math.min(8, availableParallelism() - 1));
 }
+
+const rateMin = 64 * 1024;
+
+/** A cap in bytes a second; none unless given. */
+const rateSchema = (flag: string) => {
+  const words = `${flag} takes a number of bytes a second, ${rateMin} or more`;
+  return v.optional(
+    v.pipe(v.string(), v.regex(/^\d{1,15}$/, words), v.transform(Number), v.minValue(rateMin, words)),
+  );
+};
 
 const labelSchema = v.pipe(
   v.string(),
@@ -92,6 +105,8 @@ const configSchema = v.object({
     v.transform(Number),
   ),
   peers: v.picklist(['off', 'relay-only', 'direct'], '--peers must be off, relay-only or direct'),
+  uploadMax: rateSchema('--upload-max'),
+  downloadMax: rateSchema('--download-max'),
   logLevel: v.picklist(
     ['debug', 'info', 'warn', 'error', 'silent'],
     '--log-level must be debug, info, warn, error or silent',
@@ -116,6 +131,8 @@ export function parseConfig(args: string[], env: NodeJS.ProcessEnv): Config | 'h
     cacheDir: flags.cache ?? env['ATOLL_CACHE'] ?? path.join(dataDir, 'blocks'),
     cacheBytes: flags['cache-bytes'] ?? env['ATOLL_CACHE_BYTES'] ?? String(limits.keptBytesMax),
     peers: flags.peers ?? env['ATOLL_PEERS'] ?? 'relay-only',
+    uploadMax: flags['upload-max'] ?? env['ATOLL_UPLOAD_MAX'],
+    downloadMax: flags['download-max'] ?? env['ATOLL_DOWNLOAD_MAX'],
     tuningFile: path.join(dataDir, 'gpu-tuning.json'),
     logLevel: flags['log-level'] ?? env['ATOLL_LOG_LEVEL'] ?? 'info',
     exitWithParent: flags['exit-with-parent'] ?? false,
@@ -140,6 +157,8 @@ function parseFlags(args: string[]) {
         cache: { type: 'string' },
         'cache-bytes': { type: 'string' },
         peers: { type: 'string' },
+        'upload-max': { type: 'string' },
+        'download-max': { type: 'string' },
         'log-level': { type: 'string' },
         'exit-with-parent': { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },

@@ -6,7 +6,7 @@
 import pino from 'pino';
 import { AtollError, codeOf, type Problem, toProblem } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
-import { exchanging } from '../p2p/swarm-member.ts';
+import { type Caps, exchanging } from '../p2p/swarm-member.ts';
 import { createRuntime } from '../runtime/contributor.ts';
 import type { ContributorControl, ContributorView } from '../runtime/view.ts';
 import { KeptBlockCache } from '../storage/kept-cache.ts';
@@ -57,7 +57,11 @@ async function contribute(config: Config, log: pino.Logger): Promise<number> {
   const control = createRuntime(
     peers === 'off'
       ? alone
-      : exchanging(alone, (network) => openNodeTransport({ url, network, signer, choice: peers })),
+      : exchanging(
+          alone,
+          (network) => openNodeTransport({ url, network, signer, choice: peers }),
+          capsOf(config),
+        ),
   );
   const ended = Promise.withResolvers<number>();
   await control.subscribe(viewLogger(log));
@@ -76,6 +80,13 @@ async function contribute(config: Config, log: pino.Logger): Promise<number> {
   await cache.close();
   log.info({ code }, 'Stopped.');
   return code;
+}
+
+function capsOf({ uploadMax, downloadMax }: Config): Caps {
+  return {
+    ...(uploadMax ? { upBytesPerSecond: uploadMax } : {}),
+    ...(downloadMax ? { downBytesPerSecond: downloadMax } : {}),
+  };
 }
 
 function stopOnRequest(

@@ -24,7 +24,7 @@ import type {
   SwarmSession,
   SwarmView,
 } from '../runtime/ports.ts';
-import type { Manifest, Offence } from './exchange/events.ts';
+import type { ExchangeOptions, Manifest, Offence } from './exchange/events.ts';
 import { manifestOfFiles } from './exchange/manifest.ts';
 import { ExchangedCache } from './exchanged-cache.ts';
 import type { Link, PeerTransport } from './ports.ts';
@@ -47,7 +47,11 @@ export interface MemberPorts {
   log: Logger;
   /** What `view` says has changed. */
   changed?: () => void;
+  caps?: Caps;
 }
+
+/** What goes to other contributors and comes from them at most, in bytes a second; no cap unless given. */
+export type Caps = Partial<Pick<ExchangeOptions, 'upBytesPerSecond' | 'downBytesPerSecond'>>;
 
 /** Between looks at record, addresses and links, and between `swarm` frames. */
 const tickMs = 1_000;
@@ -103,10 +107,8 @@ export class SwarmMember implements SwarmPort, BlockSource {
     const origin: ExchangePorts['origin'] = {
       fetch: (cid, signal, onPart) => this.#askOrigin(cid, signal, onPart),
     };
-    this.exchange = new ShardExchange({
-      ...{ shelf: cache, origin, clock, random, log },
-      report: (contributor, offence) => this.#report(contributor, offence),
-    });
+    const report: ExchangePorts['report'] = (contributor, offence) => this.#report(contributor, offence);
+    this.exchange = new ShardExchange({ shelf: cache, origin, clock, random, log, report }, ports.caps);
     this.cache = new ExchangedCache(cache, this.exchange);
   }
 
@@ -367,9 +369,10 @@ function watched(link: Link, onClose: () => void): Link {
 export function exchanging(
   ports: RuntimePorts,
   open: MemberPorts['open'],
+  caps: Caps = {},
 ): RuntimePorts & { swarm: SwarmMember; cache: BlockCache } {
   const { cache, source: origin, clock, log, randomBytes } = ports;
   const random = () => randomBytes(4).reduce((sum, byte) => sum * 256 + byte, 0) / 2 ** 32;
-  const swarm = new SwarmMember({ open, cache, origin, clock, random, log });
+  const swarm = new SwarmMember({ open, cache, origin, clock, random, log, caps });
   return { ...ports, swarm, cache: swarm.cache, source: swarm };
 }
