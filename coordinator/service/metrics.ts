@@ -16,27 +16,27 @@ export class Metrics {
   readonly transition: (type: string) => void;
   /** How a replica ended. */
   readonly verdict: (outcome: string) => void;
-  readonly #problems: Counter;
+  readonly problem: (code: string) => void;
+  readonly originLease: (outcome: 'granted' | 'wait') => void;
+  readonly complaint: (fault: PeerFault) => void;
+  readonly pin: (outcome: 'pinned' | 'failed' | 'dropped') => void;
   readonly #batches: Histogram;
   readonly #commits: Histogram;
   readonly #rounds: Counter;
   readonly #requests: Counter;
   readonly #requestSeconds: Histogram;
   readonly #gatewayBytes: Counter;
-  readonly #originLeases: Counter;
-  readonly #complaints: Counter;
-  readonly #pins: Counter;
 
   constructor(sources: MetricSources) {
     const registers = [this.registry];
     const steps = 'Steps of the consensus on units, by kind.';
     this.transition = tally(registers, 'atoll_unit_transitions_total', steps, 'type');
     this.verdict = tally(registers, 'atoll_replica_verdicts_total', 'How replicas ended.', 'outcome');
-    this.#problems = counter(
+    this.problem = tally(
       registers,
       'atoll_problems_total',
       'Problems reported to contributors and HTTP clients, by code.',
-      ['code'],
+      'code',
     );
     this.#batches = new Histogram({
       name: 'atoll_storage_batch_operations',
@@ -69,38 +69,25 @@ export class Metrics {
       'Bytes of blocks that left over HTTP, by the form in which they were asked for.',
       ['format'],
     );
-    this.#originLeases = counter(
+    this.originLease = tally(
       registers,
       'atoll_origin_leases_total',
       'Fetches that named their swarm: granted, or told to wait for a neighbour.',
-      ['outcome'],
+      'outcome',
     );
-    this.#complaints = counter(
+    this.complaint = tally(
       registers,
       'atoll_peer_complaints_total',
       'Complaints of contributors about their neighbours that counted, by what was wrong.',
-      ['fault'],
+      'fault',
     );
-    this.#pins = counter(
+    this.pin = tally(
       registers,
       'atoll_pins_total',
       'Checkpoints handed to the IPFS node that pins them, by how that ended.',
-      ['outcome'],
+      'outcome',
     );
-    gauge(registers, 'atoll_contributors_online', 'Contributors connected now.', sources.contributorsOnline);
-    gauge(registers, 'atoll_event_streams', 'Event streams open now.', sources.eventStreams);
-    const { relayConnections, relayReservations } = sources;
-    gauge(registers, 'atoll_relay_connections', 'Peers connected to the relay now.', relayConnections);
-    gauge(
-      registers,
-      'atoll_relay_reservations',
-      'Peers that can be found through the relay now.',
-      relayReservations,
-    );
-  }
-
-  problem(code: string): void {
-    this.#problems.inc({ code });
+    gaugeSources(registers, sources);
   }
 
   batch(size: number, ms: number): void {
@@ -119,21 +106,22 @@ export class Metrics {
     this.#gatewayBytes.inc({ format }, bytes);
   }
 
-  originLease(outcome: 'granted' | 'wait'): void {
-    this.#originLeases.inc({ outcome });
-  }
-
-  complaint(fault: PeerFault): void {
-    this.#complaints.inc({ fault });
-  }
-
-  pin(outcome: 'pinned' | 'failed' | 'dropped'): void {
-    this.#pins.inc({ outcome });
-  }
-
   round(): void {
     this.#rounds.inc();
   }
+}
+
+function gaugeSources(registers: Registry[], sources: MetricSources): void {
+  const { contributorsOnline, eventStreams, relayConnections, relayReservations } = sources;
+  gauge(registers, 'atoll_contributors_online', 'Contributors connected now.', contributorsOnline);
+  gauge(registers, 'atoll_event_streams', 'Event streams open now.', eventStreams);
+  gauge(registers, 'atoll_relay_connections', 'Peers connected to the relay now.', relayConnections);
+  gauge(
+    registers,
+    'atoll_relay_reservations',
+    'Peers that can be found through the relay now.',
+    relayReservations,
+  );
 }
 
 /** Counts by one label for what happens thousands of times a second: the counter is told when somebody looks. */
