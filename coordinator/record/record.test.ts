@@ -39,6 +39,37 @@ describe('replication', () => {
     expect(checked.length / draws.length).toBeLessThan(0.04);
   });
 
+  test('where there are proven ones enough a seat is given once the one before has committed', () => {
+    for (const serial of [true, false]) {
+      const defences = { ...trust.defences, serial };
+      const bench = new RecordBench({ trust: { ...trust, defences } });
+      bench.plan();
+      const first = bench.leased(bench.person('a'));
+      const second = bench.person('p', 1_000);
+      expect(bench.lease(second).type).toBe(serial ? 'none' : 'lease');
+      if (!serial) continue;
+      bench.commit(first);
+      expect(bench.lease(second).type).toBe('lease');
+    }
+  });
+
+  test('strangers whose kept seat no proven one took need more of them, and a proven one among them ends it', () => {
+    const vote = (verified: number) => {
+      const bench = new RecordBench();
+      const unit = bench.plan();
+      for (const name of ['a', 'b', 'c']) {
+        const person = bench.person(name, name === 'c' ? verified : 0);
+        const assignment = bench.leased(person);
+        bench.commit(assignment);
+        for (const { assignment: open } of bench.store.replicas(unit)) bench.reveal(open, 'x');
+        bench.now = bench.replica(assignment).deadline + trust.seatMs + 1;
+      }
+      return bench.unit(unit);
+    };
+    expect(vote(0)).toMatchObject({ phase: 'gathering', wanted: 1 });
+    expect(vote(1_000)).toMatchObject({ phase: 'agreed' });
+  });
+
   test('a network that has become too small for a plan makes do with two', () => {
     const bench = new RecordBench({}, climateOf({ judged: 10, provenOnline: 0 }));
     const unit = bench.plan();
