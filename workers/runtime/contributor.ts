@@ -23,6 +23,7 @@ class Contributor implements ContributorControl {
     bytesDown: 0,
     bytesUp: 0,
     blockBytesDown: 0,
+    connections: 0,
   };
   #run: Run | null = null;
   #stopping: Promise<void> | null = null;

@@ -19,6 +19,7 @@ import { describe, sentence, type Situation } from './wording.ts';
 /** What outlives a run: the figures a person sees. */
 export type Figures = Pick<ContributorView, 'agreed' | 'rejected' | 'credit' | 'bytesDown' | 'bytesUp'> & {
   blockBytesDown: number;
+  connections: number;
 };
 
 type Introduction = Pick<FrameOf<FromContributor, 'hello'>, 'device' | 'probe' | 'programs'>;
@@ -123,6 +124,7 @@ export class Run {
       problem: this.#failure ?? this.#keeper.problem,
       contributor: this.#ports.signer.address,
       device: device ? tidyInfo(device.info) : null,
+      checks: { conforming: this.#keeper.stage === 'ready', connected: this.#session !== null },
       ...(device?.why ? { why: device.why } : {}),
       unit: hand?.program ? { program: hand.program, done: hand.done, total: hand.total } : null,
       pending: this.#settlement.size,
@@ -219,6 +221,7 @@ export class Run {
 
   #onReady(session: Session, welcome: FrameOf<FromCoordinator, 'welcome'>): void {
     this.#session = session;
+    this.figures.connections++;
     this.#ports.swarm?.connected({
       network: session.network,
       send: (frame) => void session.send(frame),

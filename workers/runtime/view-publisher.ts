@@ -55,6 +55,7 @@ export class ViewPublisher {
 function isNotable(a: ContributorView, b: ContributorView): boolean {
   if (a.phase !== b.phase || a.problem?.detail !== b.problem?.detail) return true;
   if (b.unit === null && a.reason !== b.reason) return true; // with a unit it counts steps
+  if (a.connections !== b.connections || a.checks?.connected !== b.checks?.connected) return true;
   if (a.unit?.program !== b.unit?.program || a.device?.label !== b.device?.label) return true;
   return (['contributor', 'pending', 'agreed', 'rejected', 'credit'] as const).some(
     (key) => a[key] !== b[key],

@@ -25,6 +25,10 @@ export interface ContributorView {
   notice?: string;
   contributor: string | null;
   device: DeviceInfo | null;
+  /** What holds at this moment, whatever the phase; not there while nothing runs. */
+  checks?: { conforming: boolean; connected: boolean };
+  /** How often the coordinator has said welcome. */
+  connections?: number;
   /** What computes and why nothing better does, in full sentences. */
   why?: string;
   /** The unit in hand. */
