@@ -1,7 +1,8 @@
 /** Settings of the headless contributor: what wins, and what is refused in which words. */
 import { availableParallelism } from 'node:os';
 import { describe, expect, it } from 'vitest';
-import { help, parseConfig } from './config.ts';
+import { parseConfig } from './config.ts';
+import { commandHelp } from './help.ts';
 
 const url = 'http://127.0.0.1:8080';
 
@@ -19,11 +20,26 @@ describe('parseConfig', () => {
       allowSoftware: false,
       threads: 3,
       name: 'local-1',
+      referee: false,
+      acceptIdentity: false,
+      gpu: null,
+      gpus: null,
+      nvrtc: null,
+      dataDir: '/data',
       keyFile: '/data/local-1.key',
       tuningFile: '/data/gpu-tuning.json',
+      kernelsDir: '/data/kernels',
       cacheDir: '/data/blocks',
       cacheBytes: 1 << 30,
       peers: 'relay-only',
+      uploadMax: null,
+      downloadMax: null,
+      schedule: null,
+      powerMax: null,
+      duty: 100,
+      drainMs: 30_000,
+      healthPort: 0,
+      updateCheck: true,
       logLevel: 'info',
       exitWithParent: false,
     });
@@ -44,7 +60,7 @@ describe('parseConfig', () => {
   it('knows help before anything else', () => {
     expect(parseConfig(['--help'], {})).toBe('help');
     for (const flag of ['--url', '--backend', '--name', '--data-dir', '--key-file', '--exit-with-parent']) {
-      expect(help).toContain(flag);
+      expect(commandHelp('run')).toContain(flag);
     }
   });
 
@@ -52,7 +68,19 @@ describe('parseConfig', () => {
     [[], /--url is missing/],
     [['--url', 'nonsense'], /not a URL/],
     [['--url', 'ws://host'], /http:\/\/ or https:\/\//],
-    [['--url', url, '--backend', 'cuda'], /--backend must be/],
+    [['--url', url, '--backend', 'cupid'], /--backend must be/],
+    [['--url', url, '--backend', 'wasm', '--gpu', '0'], /for --backend cuda/],
+    [['--url', url, '--gpu', '0', '--gpus', 'all'], /not both/],
+    [['--url', url, '--gpu', 'first'], /--gpu takes an index/],
+    [['--url', url, '--gpus', '0,1,0'], /--gpus names a graphics processor twice/],
+    [['--url', url, '--schedule', 'Mon 9-5'], /--schedule takes hours such as/],
+    [['--url', url, '--power-max', '5'], /--power-max takes a number of watts/],
+    [['--url', url, '--duty', '0'], /--duty takes a whole number from 1 to 100/],
+    [['--url', url, '--health-port', '65536'], /--health-port takes/],
+    [['--url', url, '--update-check', 'hourly'], /--update-check must be on or off/],
+    [['--url', url, '--drain-seconds', '-1'], /--drain-seconds/],
+    [['--url', url, '--thread', '3'], /--thread'.* Did you mean --threads\?/],
+    [['--url', url, '--no-refree'], /Did you mean --referee\?/],
     [['--url', url, '--threads', '17'], /--threads takes a whole number from 1 to 16/],
     [['--url', url, '--threads', 'all'], /--threads takes/],
     [['--url', url, '--name', '../../etc/passwd'], /--name takes/],

@@ -1,178 +1,183 @@
-/** The headless contributor's settings: flags, then environment, then defaults; parsed once and frozen. */
-import { availableParallelism, homedir } from 'node:os';
+/** The headless contributor's settings: flags, then environment, then the config file, then defaults; parsed once and frozen. */
 import path from 'node:path';
-import { parseArgs } from 'node:util';
-import * as v from 'valibot';
-import { threadsMax } from '#kernels/index.ts';
-import { AtollError } from '#protocol/errors.ts';
-import { limits } from '#protocol/limits.ts';
-import { contributeUrl } from '../transport/web-socket.ts';
+import type { AddressChoice } from '../p2p/libp2p/reach.ts';
+import type { KernelBackend } from '../runtime/kernel-compute.ts';
+import { type CommandLine, type FlagSpec, parseCommandLine } from './command-line.ts';
+import { readConfigFile } from './config-file.ts';
+import { badConfig } from './option-kinds.ts';
+import { type OptionName, optionNames, specOf, type Values } from './options.ts';
 
-export const exitCodes = {
-  stopped: 0,
-  unexpected: 1,
-  badConfig: 2,
-  noDevice: 3,
-  nonconforming: 4,
-  refused: 5,
-  deviceFailed: 6,
-} as const;
+export type Config = Readonly<{
+  /** The coordinator's http(s) address. */
+  url: string;
+  /** The label; `null` is nobody's in particular. */
+  name: string | null;
+  referee: boolean;
+  acceptIdentity: boolean;
+  backend: KernelBackend | 'cuda';
+  /** The GPU of this process, by index or UUID; null is the first. */
+  gpu: string | null;
+  /** The GPUs that get a process each; `['all']`, or null where this process computes itself. */
+  gpus: readonly string[] | null;
+  /** Where NVRTC is; null looks for it. */
+  nvrtc: string | null;
+  threads: number;
+  allowSoftware: boolean;
+  dataDir: string;
+  keyFile: string;
+  tuningFile: string;
+  /** Compiled CUDA kernels. */
+  kernelsDir: string;
+  cacheDir: string;
+  cacheBytes: number;
+  peers: AddressChoice | 'off';
+  /** Caps in bytes a second; null is none. */
+  uploadMax: number | null;
+  downloadMax: number | null;
+  /** Hours as `ops/schedule.ts` reads them; null is always. */
+  schedule: string | null;
+  /** Watts; null is no cap. */
+  powerMax: number | null;
+  /** Percent of the time, 1 to 100. */
+  duty: number;
+  drainMs: number;
+  /** 0 serves none. */
+  healthPort: number;
+  updateCheck: boolean;
+  logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent';
+  exitWithParent: boolean;
+}>;
 
-export const help = `Usage: node --import ./scripts/raw-hooks.ts workers/node/main.ts --url URL [options]
+export type Source = 'flag' | 'env' | 'file' | 'default';
 
-Contributes this machine to an Atoll network until it is stopped.
-
-  --url URL              address of the coordinator, such as http://127.0.0.1:8080   (ATOLL_URL)
-  --backend NAME         auto (WebGPU on a graphics processor, else WebAssembly),    (ATOLL_BACKEND, auto)
-                         webgpu, wasm, or reference (to check with; slow);
-                         one that is named never falls back
-  --threads N            threads of WebAssembly, 1 to ${threadsMax}; a core is left free      (ATOLL_THREADS, by cores)
-  --allow-software       let WebGPU use a software adapter, for tests
-  --name LABEL           shown with the device, and names the key file               (ATOLL_NAME)
-  --data-dir DIR         where the key and a GPU's tuned shapes are kept             (ATOLL_DATA_DIR, ~/.local/share/atoll)
-  --cache DIR            downloaded blocks are kept here over restarts; contributors  (ATOLL_CACHE, DIR/blocks)
-                         of one machine may share it
-  --cache-bytes N        how much of that at most; 0 keeps them in memory only       (ATOLL_CACHE_BYTES, ${limits.keptBytesMax})
-  --peers CHOICE         blocks from other contributors: relay-only (through the     (ATOLL_PEERS, relay-only)
-                         network's TURN server, if it has one), direct (faster;
-                         others then see this machine's address) or off
-  --upload-max N         bytes a second that others are given at most, 64 KiB or     (ATOLL_UPLOAD_MAX, no cap)
-                         more; with --peers off nothing is given
-  --download-max N       the same of what comes from others                          (ATOLL_DOWNLOAD_MAX, no cap)
-  --key-file FILE        the key itself; made with mode 0600 if it is missing        (ATOLL_KEY_FILE, DIR/LABEL.key)
-  --log-level LEVEL      debug, info, warn, error or silent                          (ATOLL_LOG_LEVEL, info)
-  --exit-with-parent     stop when standard input closes
-  --help                 this text
-
-Logs are JSON lines on standard output. SIGINT or SIGTERM gives the unit in hand back and stops; a second one stops at once.
-
-Exit codes
-  0  stopped on request
-  1  an unexpected error; the log has it
-  2  a setting is not usable
-  3  no device: the backend that was asked for is not there
-  4  the device gave other bits than the reference in the conformance probe
-  5  the coordinator refused this contributor
-  6  the device was lost, is too small or too slow, or its programs kept failing
-`;
-
-const threadsWords = `--threads takes a whole number from 1 to ${threadsMax}`;
-
-/** Threads by default: one core is left to the rest of the machine, and beyond eight little is gained. */
-function defaultThreads(): number {
-  return Math.max(1, Math.min(8, availableParallelism() - 1));
+/** One setting and where it came from. */
+export interface Setting {
+  name: OptionName;
+  /** Null where there is neither a value nor a default. */
+  text: string | null;
+  source: Source;
 }
 
-const rateMin = 64 * 1024;
+export interface Settings {
+  values: Values;
+  settings: readonly Setting[];
+  /** The config file that was read, or the one that would be. */
+  file: { path: string; exists: boolean };
+  line: CommandLine;
+}
 
-/** A cap in bytes a second; none unless given. */
-const rateSchema = (flag: string) => {
-  const words = `${flag} takes a number of bytes a second, ${rateMin} or more`;
-  return v.optional(
-    v.pipe(v.string(), v.regex(/^\d{1,15}$/, words), v.transform(Number), v.minValue(rateMin, words)),
-  );
-};
+const defaultName = 'contributor';
 
-const labelSchema = v.pipe(
-  v.string(),
-  v.regex(
-    /^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$/,
-    '--name takes up to 60 letters, digits, dots, hyphens and underscores',
-  ),
-);
+/** What files of a node are called by. */
+export function labelOf({ name }: { name?: string | null | undefined }): string {
+  return name ?? defaultName;
+}
 
-const configSchema = v.object({
-  url: v.pipe(v.string('--url is missing'), v.minLength(1, '--url is missing')),
-  backend: v.picklist(
-    ['auto', 'webgpu', 'wasm', 'reference'],
-    '--backend must be auto, webgpu, wasm or reference',
-  ),
-  allowSoftware: v.boolean(),
-  threads: v.pipe(
-    v.string(),
-    v.regex(/^\d{1,2}$/, threadsWords),
-    v.transform(Number),
-    v.minValue(1, threadsWords),
-    v.maxValue(threadsMax, threadsWords),
-  ),
-  name: v.optional(labelSchema),
-  keyFile: v.string(),
-  tuningFile: v.string(),
-  cacheDir: v.string(),
-  cacheBytes: v.pipe(
-    v.string(),
-    v.regex(/^\d{1,15}$/, '--cache-bytes takes a number of bytes'),
-    v.transform(Number),
-  ),
-  peers: v.picklist(['off', 'relay-only', 'direct'], '--peers must be off, relay-only or direct'),
-  uploadMax: rateSchema('--upload-max'),
-  downloadMax: rateSchema('--download-max'),
-  logLevel: v.picklist(
-    ['debug', 'info', 'warn', 'error', 'silent'],
-    '--log-level must be debug, info, warn, error or silent',
-  ),
-  exitWithParent: v.boolean(),
-});
-export type Config = Readonly<v.InferOutput<typeof configSchema>>;
+/**
+ * The options in `only` (all unless given) from everywhere they may come from; `extra` flags are the command's own.
+ * Throws `bad_config`.
+ */
+export function readSettings(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  extra: Readonly<Record<string, FlagSpec>> = {},
+  only: readonly OptionName[] = optionNames,
+): Settings {
+  const line = parseCommandLine(args, { ...flagSpecs(only), ...extra });
+  const given = (name: OptionName) => {
+    const flag = line.flags.get(name);
+    if (flag !== undefined) return { text: flag, source: 'flag' as const };
+    const { env: variable } = specOf(name);
+    const text = variable === undefined ? undefined : env[variable];
+    return text === undefined || text === '' ? null : { text, source: 'env' as const };
+  };
+  const named = given('config')?.text;
+  const file = named ?? path.join(given('data-dir')?.text ?? defaultOf('data-dir', env) ?? '', 'node.json');
+  const inFile = readConfigFile(file);
+  if (named !== undefined && inFile === null) throw badConfig(`There is no config file ${named}`);
+  const settings = only.map((name): Setting => {
+    const found = given(name);
+    if (found) return { name, ...found };
+    const text = inFile?.get(name);
+    if (text !== undefined) return { name, text, source: 'file' };
+    return { name, text: defaultOf(name, env), source: 'default' };
+  });
+  const values = Object.fromEntries(
+    settings.map((setting) => [setting.name, valueOf(setting, file)]),
+  ) as Partial<Values> as Values;
+  return { values, settings, file: { path: file, exists: inFile !== null }, line };
+}
+
+/** All settings in their places. Throws `bad_config` when the address is missing, or two settings speak against each other. */
+export function configOf(values: Values): Config {
+  const { name, 'data-dir': dataDir } = values;
+  const { url } = values;
+  if (url === undefined) throw badConfig('--url is missing');
+  if (values.gpu !== undefined && values.gpus !== undefined)
+    throw badConfig('Give --gpu or --gpus, not both');
+  const forGpu = values.gpu ?? values.gpus;
+  if (forGpu !== undefined && !['auto', 'cuda'].includes(values.backend)) {
+    throw badConfig(`--gpu and --gpus are for --backend cuda, not ${values.backend}`);
+  }
+  return Object.freeze({
+    url,
+    name: name ?? null,
+    referee: values.referee,
+    acceptIdentity: values['accept-identity'],
+    backend: values.backend,
+    gpu: values.gpu ?? null,
+    gpus: values.gpus ?? null,
+    nvrtc: values.nvrtc ?? null,
+    threads: values.threads,
+    allowSoftware: values['allow-software'],
+    dataDir,
+    keyFile: values['key-file'] ?? path.join(dataDir, `${labelOf({ name })}.key`),
+    tuningFile: path.join(dataDir, 'gpu-tuning.json'),
+    kernelsDir: path.join(dataDir, 'kernels'),
+    cacheDir: values.cache ?? path.join(dataDir, 'blocks'),
+    cacheBytes: values['cache-bytes'],
+    peers: values.peers,
+    uploadMax: values['upload-max'] ?? null,
+    downloadMax: values['download-max'] ?? null,
+    schedule: values.schedule ?? null,
+    powerMax: values['power-max'] ?? null,
+    duty: values.duty,
+    drainMs: values['drain-seconds'] * 1000,
+    healthPort: values['health-port'],
+    updateCheck: values['update-check'] === 'on',
+    logLevel: values['log-level'],
+    exitWithParent: values['exit-with-parent'],
+  });
+}
 
 /** `help` when that was asked for. Throws `bad_config`. */
-export function parseConfig(args: string[], env: NodeJS.ProcessEnv): Config | 'help' {
-  const flags = parseFlags(args);
-  if (flags.help) return 'help';
-  const name = flags.name ?? env['ATOLL_NAME'];
-  const dataDir = flags['data-dir'] ?? env['ATOLL_DATA_DIR'] ?? defaultDataDir(env);
-  const parsed = v.safeParse(configSchema, {
-    url: flags.url ?? env['ATOLL_URL'],
-    backend: flags.backend ?? env['ATOLL_BACKEND'] ?? 'auto',
-    allowSoftware: flags['allow-software'] ?? false,
-    threads: flags.threads ?? env['ATOLL_THREADS'] ?? String(defaultThreads()),
-    name,
-    keyFile: flags['key-file'] ?? env['ATOLL_KEY_FILE'] ?? path.join(dataDir, `${name ?? 'contributor'}.key`),
-    cacheDir: flags.cache ?? env['ATOLL_CACHE'] ?? path.join(dataDir, 'blocks'),
-    cacheBytes: flags['cache-bytes'] ?? env['ATOLL_CACHE_BYTES'] ?? String(limits.keptBytesMax),
-    peers: flags.peers ?? env['ATOLL_PEERS'] ?? 'relay-only',
-    uploadMax: flags['upload-max'] ?? env['ATOLL_UPLOAD_MAX'],
-    downloadMax: flags['download-max'] ?? env['ATOLL_DOWNLOAD_MAX'],
-    tuningFile: path.join(dataDir, 'gpu-tuning.json'),
-    logLevel: flags['log-level'] ?? env['ATOLL_LOG_LEVEL'] ?? 'info',
-    exitWithParent: flags['exit-with-parent'] ?? false,
-  });
-  if (!parsed.success) throw badConfig(parsed.issues[0].message);
-  contributeUrl(parsed.output.url); // refuses what is no http(s) address
-  return Object.freeze(parsed.output);
+export function parseConfig(args: readonly string[], env: NodeJS.ProcessEnv): Config | 'help' {
+  const { help } = parseCommandLine(args, flagSpecs(optionNames));
+  return help ? 'help' : configOf(readSettings(args, env).values);
 }
 
-function parseFlags(args: string[]) {
+export function flagSpecs(names: readonly OptionName[]): Record<string, FlagSpec> {
+  return Object.fromEntries(
+    names.map((name) => {
+      const spec = specOf(name);
+      const takes = spec.takes ?? spec.kind.takes;
+      return [name, takes === undefined ? {} : { takes }];
+    }),
+  );
+}
+
+function defaultOf(name: OptionName, env: NodeJS.ProcessEnv): string | null {
+  const { initial } = specOf(name);
+  return typeof initial === 'function' ? initial(env) : (initial ?? null);
+}
+
+function valueOf({ name, text, source }: Setting, file: string): unknown {
+  if (text === null || (name === 'url' && text === '')) return undefined;
   try {
-    return parseArgs({
-      args,
-      options: {
-        url: { type: 'string' },
-        backend: { type: 'string' },
-        'allow-software': { type: 'boolean' },
-        threads: { type: 'string' },
-        name: { type: 'string' },
-        'data-dir': { type: 'string' },
-        'key-file': { type: 'string' },
-        cache: { type: 'string' },
-        'cache-bytes': { type: 'string' },
-        peers: { type: 'string' },
-        'upload-max': { type: 'string' },
-        'download-max': { type: 'string' },
-        'log-level': { type: 'string' },
-        'exit-with-parent': { type: 'boolean' },
-        help: { type: 'boolean', short: 'h' },
-      },
-    }).values;
+    return specOf(name).kind.parse(text, `--${name}`);
   } catch (error) {
-    throw badConfig((error as Error).message);
+    if (source === 'flag') throw error;
+    const from = source === 'file' ? `in ${file}` : `by ${specOf(name).env}`;
+    throw badConfig(`${(error as Error).message.replace(/ See --help\.$/, '')} (given ${from})`);
   }
-}
-
-function defaultDataDir(env: NodeJS.ProcessEnv): string {
-  return path.join(env['XDG_DATA_HOME'] || path.join(homedir(), '.local', 'share'), 'atoll');
-}
-
-function badConfig(message: string): AtollError {
-  return new AtollError('bad_config', `${message.replace(/\.$/, '')}. See --help.`);
 }

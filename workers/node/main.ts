@@ -11,8 +11,10 @@ import { createRuntime } from '../runtime/contributor.ts';
 import type { ContributorControl, ContributorView } from '../runtime/view.ts';
 import { KeptBlockCache } from '../storage/kept-cache.ts';
 import { openNodeShelf } from '../storage/node-shelf.ts';
-import { type Config, exitCodes, help, parseConfig } from './config.ts';
+import { type Config, parseConfig } from './config.ts';
 import { nodePorts } from './contributor.ts';
+import { exitCodeOf, exitCodes } from './exit-codes.ts';
+import { commandHelp } from './help.ts';
 import { loadSigner } from './key-file.ts';
 import { openNodeTransport } from './p2p-transport.ts';
 import { threadCompute } from './thread-compute.ts';
@@ -31,7 +33,7 @@ async function main(): Promise<number> {
     return exitCodes.badConfig;
   }
   if (config === 'help') {
-    process.stdout.write(help);
+    process.stdout.write(commandHelp('run'));
     return exitCodes.stopped;
   }
   const log = pino({ level: config.logLevel, base: null }, pino.destination({ sync: true }));
@@ -48,6 +50,9 @@ async function main(): Promise<number> {
 
 async function contribute(config: Config, log: pino.Logger): Promise<number> {
   const { url, backend, allowSoftware, threads, name, tuningFile } = config;
+  if (backend === 'cuda') {
+    throw new AtollError('no_device', 'This version computes by CUDA not yet: use --backend webgpu or wasm.');
+  }
   const signer = await loadSigner(config.keyFile);
   const named = name ? { name } : {};
   const compute = threadCompute({ backend, allowSoftware, threads, tuningFile, log, ...named });
@@ -121,25 +126,6 @@ function onFailed(
   const code = codeOf(problem) === 'internal' ? exitCodes.deviceFailed : exitCodeOf(problem);
   if (view.pending === 0) end(code);
   else if (!isKnown) setTimeout(() => end(code), settleMsMax).unref();
-}
-
-function exitCodeOf(problem: Problem): number {
-  switch (codeOf(problem)) {
-    case 'bad_config':
-      return exitCodes.badConfig;
-    case 'no_device':
-      return exitCodes.noDevice;
-    case 'nonconforming':
-      return exitCodes.nonconforming;
-    case 'device_lost':
-    case 'out_of_memory':
-    case 'unavailable': // units took longer than their leases
-      return exitCodes.deviceFailed;
-    case 'internal':
-      return exitCodes.unexpected;
-    default:
-      return exitCodes.refused;
-  }
 }
 
 /** One line for what a person would want to know; progress within a unit only at level debug. */
