@@ -2,12 +2,11 @@
  * Builds the page when its sources have changed since the last build: a hash of everything that goes into it is kept beside what came out.
  * A failed build leaves no stamp, so that the next start tries again.
  */
-import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { AtollError } from '#protocol/errors.ts';
 import { root, runTool } from './run-tool.ts';
-import { sourceFiles } from './source-files.ts';
+import { hashOfSources } from './source-files.ts';
 
 const parts = /^(web|workers|kernels|protocol|contracts\/abi)\//;
 const others = [
@@ -22,19 +21,9 @@ const stamp = path.join(root, 'node_modules/.atoll-page');
 /** Where the built page is. */
 export const pageDir = path.join(root, 'web/dist');
 
-function hashOfSources(): string {
-  const hash = createHash('sha256');
-  const files = sourceFiles(root).filter((file) => parts.test(file) && !/\.test\.ts$|\/e2e\//.test(file));
-  for (const file of [...files, ...others]) {
-    const full = path.join(root, file);
-    if (existsSync(full)) hash.update(`${file}\0`).update(readFileSync(full));
-  }
-  return hash.digest('hex');
-}
-
 /** Builds if needed and says whether it did. Throws `internal` with the builder's words when it fails. */
 export async function buildPage(onStart: () => void = () => {}): Promise<boolean> {
-  const wanted = hashOfSources();
+  const wanted = hashOfSources(root, parts, others);
   const built = existsSync(path.join(pageDir, 'index.html'));
   if (built && existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return false;
   onStart();
