@@ -40,6 +40,7 @@ export const errorCodes = {
   cancelled: { status: 499, retryable: true, title: 'Cancelled' },
   storage_failed: { status: 503, retryable: true, title: 'The storage failed' },
   port_busy: { status: 503, retryable: false, title: 'The port is taken' },
+  wrong_server: { status: 403, retryable: false, title: 'The server is not the one that is known' },
   bad_config: { status: 400, retryable: false, title: 'The configuration is not usable' },
 } as const satisfies Record<string, { status: number; retryable: boolean; title: string }>;
 

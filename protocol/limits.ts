@@ -65,8 +65,12 @@ export const limits = {
   keptNotesCharsMax: 8 << 20,
   /** Blocks of settled results that are still served while the cache has them. */
   publishedBlocksMax: 4096,
-  /** A computed unit without a verdict is forgotten after this time. */
+  /** A computed unit is forgotten after so long a time with a coordinator that says nothing of it. */
   pendingMsMax: 60 * 60_000,
+  /** Computed units of earlier lives, of any network, that are kept on disk; the oldest go beyond. */
+  keptReplicasMax: 64,
+  /** A clock that is so far from the coordinator's is worth a warning. */
+  clockSkewMsMax: 60_000,
   /** Units that may fail one after the other before the contributor stops itself. */
   unitFailuresMax: 3,
   /** Views and `progress` frames are not sent more often than this. */

@@ -25,6 +25,8 @@ export const networkSchema = v.object({
   version: v.string(),
   chain: v.nullable(chainSchema),
   contributorsOnline: count,
+  /** What contributors know the coordinator by: the address of the key that it signs its welcomes with. */
+  identity: v.optional(addressSchema),
 });
 export type NetworkInfo = v.InferOutput<typeof networkSchema>;
 

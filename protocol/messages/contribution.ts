@@ -1,5 +1,6 @@
 /**
- * What a contributor signs, as EIP-712 typed data so that a contract can check it too: hello, commit, reveal.
+ * What a contributor signs, as EIP-712 typed data so that a contract can check it too: hello, commit, reveal; and what a coordinator
+ * signs to be known by.
  *
  * The commitment is salted and bound to assignment and contributor: a copied one cannot be opened by the copier.
  */

@@ -92,6 +92,8 @@ export const fromContributorSchema = v.variant('t', [
     /** Digest of the conformance probe's outputs on this device. */
     probe: bytes32Schema,
     programs: v.pipe(v.array(programIdSchema), v.maxLength(limits.programsMax)),
+    /** Fresh and random: the server is to sign it, so that it can be known by its key. */
+    nonce: v.optional(bytes32Schema),
   }),
   v.object({
     t: v.literal('ask'),
@@ -137,6 +139,10 @@ export type FromContributor = v.InferOutput<typeof fromContributorSchema>;
 export const outcomeSchema = v.picklist(['agreed', 'rejected', 'void']);
 export type Outcome = v.InferOutput<typeof outcomeSchema>;
 
+/** Who the server is: the address of its key, and its signature (`Server`) over the nonce of the hello. */
+export const serverProofSchema = v.object({ address: addressSchema, signature: signatureSchema });
+export type ServerProof = v.InferOutput<typeof serverProofSchema>;
+
 export const fromCoordinatorSchema = v.variant('t', [
   v.object({
     t: v.literal('challenge'),
@@ -144,7 +150,16 @@ export const fromCoordinatorSchema = v.variant('t', [
     network: bytes32Schema,
     nonce: bytes32Schema,
   }),
-  v.object({ t: v.literal('welcome'), contributor: addressSchema, credit: count, agreed: count }),
+  v.object({
+    t: v.literal('welcome'),
+    contributor: addressSchema,
+    credit: count,
+    agreed: count,
+    /** To a hello with a nonce. */
+    server: v.optional(serverProofSchema),
+    /** The server's clock: milliseconds since 1970. */
+    now: v.optional(count),
+  }),
   v.object({
     t: v.literal('lease'),
     assignment: bytes32Schema,

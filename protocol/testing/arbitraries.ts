@@ -150,15 +150,22 @@ const t = <T extends string>(name: T) => fc.constant(name);
 export const fromContributorArbs: {
   [T in FromContributor['t']]: fc.Arbitrary<Extract<FromContributor, { t: T }>>;
 } = {
-  hello: fc.record({
-    t: t('hello'),
-    v: fc.constant(1 as const),
-    contributor: addressArb,
-    signature: signatureArb,
-    device: deviceArb,
-    probe: bytes32Arb,
-    programs: fc.array(programIdArb, { maxLength: limits.programsMax }),
-  }),
+  hello: fc.record(
+    {
+      t: t('hello'),
+      v: fc.constant(1 as const),
+      contributor: addressArb,
+      signature: signatureArb,
+      device: deviceArb,
+      probe: bytes32Arb,
+      programs: fc.array(programIdArb, { maxLength: limits.programsMax }),
+      nonce: bytes32Arb,
+    },
+    {
+      requiredKeys: ['t', 'v', 'contributor', 'signature', 'device', 'probe', 'programs'],
+      noNullPrototype: true,
+    },
+  ),
   ask: fc.record(
     { t: t('ask'), holds: fc.array(cidArb, { maxLength: limits.holdsMax }) },
     { requiredKeys: ['t'] },
@@ -212,7 +219,17 @@ export const fromCoordinatorArbs: {
     network: bytes32Arb,
     nonce: bytes32Arb,
   }),
-  welcome: fc.record({ t: t('welcome'), contributor: addressArb, credit: countArb, agreed: countArb }),
+  welcome: fc.record(
+    {
+      t: t('welcome'),
+      contributor: addressArb,
+      credit: countArb,
+      agreed: countArb,
+      server: fc.record({ address: addressArb, signature: signatureArb }, { noNullPrototype: true }),
+      now: countArb,
+    },
+    { requiredKeys: ['t', 'contributor', 'credit', 'agreed'], noNullPrototype: true },
+  ),
   lease: fc.record(
     {
       t: t('lease'),

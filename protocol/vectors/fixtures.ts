@@ -94,6 +94,7 @@ export const signed: { [K in SignedKind]: SignedMessages[K] } = {
   Reveal: { assignment, salt, digest: toHex(hash) },
   Link: { contributor, wallet: `0x${'12'.repeat(20)}`, nonce: bytes32(0x55) },
   Peer: { contributor, peerKey: bytes32(0x66), expires: '0x000001933b2e8c00' },
+  Server: { contributor, nonce: bytes32(0x77) },
 };
 
 const signature = `0x${'ab'.repeat(64)}1b` as Hex;
@@ -157,6 +158,16 @@ export const fromCoordinator: { [T in FromCoordinator['t']]: Extract<FromCoordin
   peers: { t: 'peers', peers: [{ peer, addresses: [], dial: true }] },
 };
 
+/** With what frames may carry besides. */
+export const fuller = {
+  hello: { ...fromContributor.hello, nonce: bytes32(0x77) },
+  welcome: {
+    ...fromCoordinator.welcome,
+    server: { address: contributor, signature },
+    now: 1_763_774_400_000,
+  },
+};
+
 /** A peer record as it travels, with its peer id in text. */
 async function peerRecord() {
   const record = await signPeerRecord(signerFromKey(key), network, peer, Number(signed.Peer.expires));
@@ -178,6 +189,10 @@ function frames() {
     ...Object.values(fromCoordinator).map((frame) => ({ from: 'coordinator', frame })),
   ];
   return all.map(({ from, frame }) => ({ from, t: frame.t, hex: toHex(encodeFrame(frame)) }));
+}
+
+function fullerFrames() {
+  return Object.values(fuller).map((frame) => ({ t: frame.t, hex: toHex(encodeFrame(frame)) }));
 }
 
 async function contribution() {
@@ -236,6 +251,7 @@ export async function goldenFiles(): Promise<Record<string, unknown>> {
   return {
     'documents.json': documents(),
     'frames.json': frames(),
+    'fuller-frames.json': fullerFrames(),
     'contribution.json': await contribution(),
     'merkle.json': merkle(),
     'rewards.json': rewards(),

@@ -42,6 +42,13 @@ describe('golden vectors', () => {
     }
   });
 
+  it('decode to the frames with what they may carry besides', async () => {
+    const frames = await committed<{ hex: Hex }[]>('fuller-frames.json');
+    const [hello, welcome] = frames.map(({ hex }) => hexToBytes(hex));
+    expect(decodeFromContributor(hello as Uint8Array)).toEqual(fixtures.fuller.hello);
+    expect(decodeFromCoordinator(welcome as Uint8Array)).toEqual(fixtures.fuller.welcome);
+  });
+
   it('decode to the fixed peer record, which verifies', async () => {
     const { record, hex } = await committed<{ record: SignedPeerRecord; hex: Hex }>('peer-record.json');
     expect(decodePeerRecord(hexToBytes(hex))).toEqual(record);
@@ -55,7 +62,7 @@ describe('golden vectors', () => {
     const { typed } = await committed<{ typed: { kind: 'Hello'; message: never; signature: Hex }[] }>(
       'contribution.json',
     );
-    expect(typed.length).toBe(5);
+    expect(typed.length).toBe(6);
     for (const { kind, message, signature } of typed) {
       await verifySignature(fixtures.network, kind, message, signature, fixtures.signed.Hello.contributor);
     }
