@@ -27,7 +27,7 @@ const binary =
   (a, b) =>
     math.toBits(f(math.fromBits(a), math.fromBits(b)));
 
-const references: Record<FunctionName, Reference> = {
+export const references: Record<FunctionName, Reference> = {
   add: binary(math.add),
   sub: binary(math.sub),
   mul: binary(math.mul),
@@ -48,7 +48,7 @@ const references: Record<FunctionName, Reference> = {
 const positive: readonly FunctionName[] = ['rsqrt', 'sqrt', 'ln'];
 
 /** The whole range once, then three dense stretches where functions change their recipe. */
-function inputsOf(name: FunctionName): Inputs {
+export function inputsOf(name: FunctionName): Inputs {
   const random = Random.of(`function/${name}`);
   if (name === 'round') return roundInputs(random);
   const high = name === 'recip' || positive.includes(name) ? 100 : 60;

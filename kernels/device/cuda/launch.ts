@@ -67,6 +67,9 @@ export interface LaunchContext {
 
 export type LaunchBuilder<A> = (args: A, context: LaunchContext) => Launch[];
 
+/** The same refusals as WebGPU's: kernels may read what they read as memory that nobody writes. */
+export { distinct } from '../webgpu-pass.ts';
+
 export const operand = (q: Quantized): CudaOperand => q as CudaOperand;
 
 /** One block's worth of threads in a line over `items`. */
