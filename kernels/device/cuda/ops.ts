@@ -1,5 +1,22 @@
 /** Every op's launches on CUDA. An op that is missing here is refused when it is recorded. */
+import { crossEntropyLaunches } from '../../ops/cross-entropy/cuda.ts';
+import {
+  combineGradLaunches,
+  combineLaunches,
+  gatherRowsLaunches,
+  routeGradLaunches,
+  routeLaunches,
+} from '../../ops/moe/cuda.ts';
+import { sampleLaunches } from '../../ops/sample/cuda.ts';
 import type { OpArgs } from '../device.ts';
 import type { LaunchBuilder } from './launch.ts';
 
-export const launchBuilders: { [K in keyof OpArgs]?: LaunchBuilder<OpArgs[K]> } = {};
+export const launchBuilders: { [K in keyof OpArgs]?: LaunchBuilder<OpArgs[K]> } = {
+  crossEntropy: crossEntropyLaunches,
+  route: routeLaunches,
+  routeGrad: routeGradLaunches,
+  gatherRows: gatherRowsLaunches,
+  combine: combineLaunches,
+  combineGrad: combineGradLaunches,
+  sample: sampleLaunches,
+};
