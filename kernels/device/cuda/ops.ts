@@ -7,6 +7,7 @@ import {
   routeGradLaunches,
   routeLaunches,
 } from '../../ops/moe/cuda.ts';
+import { decodeRowsLaunches, encodeRowsLaunches } from '../../ops/rows/cuda.ts';
 import { sampleLaunches } from '../../ops/sample/cuda.ts';
 import type { OpArgs } from '../device.ts';
 import type { LaunchBuilder } from './launch.ts';
@@ -18,5 +19,7 @@ export const launchBuilders: { [K in keyof OpArgs]?: LaunchBuilder<OpArgs[K]> } 
   gatherRows: gatherRowsLaunches,
   combine: combineLaunches,
   combineGrad: combineGradLaunches,
+  encodeRows: encodeRowsLaunches,
+  decodeRows: decodeRowsLaunches,
   sample: sampleLaunches,
 };
