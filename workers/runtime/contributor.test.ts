@@ -332,6 +332,39 @@ describe('pause and stop', () => {
     expect(rig.coordinator.got('release')).toEqual([]);
   });
 
+  it('drain finishes and commits the unit in hand, keeps settling and takes no more until it is resumed', async () => {
+    const rig = new Rig();
+    await rig.start();
+    const gate = Promise.withResolvers<void>();
+    rig.compute.gate = gate.promise;
+    const unit = await rig.unit(1);
+    const id = await rig.coordinator.lease(1, unit);
+    await rig.untilPhase('computing');
+    await rig.control.drain();
+    expect(rig.view).toMatchObject({ phase: 'computing' });
+    gate.resolve();
+    await rig.coordinator.commit(1);
+    rig.coordinator.send({ t: 'open', assignment: id });
+    await rig.coordinator.reveal(1);
+    rig.coordinator.verdict(id, workunitId(unit));
+    await rig.untilView((v) => v.agreed === 1, 'the verdict');
+    await rig.clock.advance(60_000);
+    expect(rig.view).toMatchObject({ phase: 'paused', pending: 0, reason: 'Takes no more units.' });
+    expect(rig.coordinator.got('ask')).toHaveLength(1);
+    expect(rig.coordinator.got('release')).toEqual([]);
+    await rig.control.resume();
+    await rig.coordinator.expect('ask', 2);
+  });
+
+  it('gives back a lease that arrives while it drains', async () => {
+    const rig = new Rig();
+    await rig.start();
+    await rig.coordinator.expect('ask');
+    await rig.control.drain();
+    await rig.coordinator.lease(1, await rig.unit(1));
+    expect(await rig.coordinator.expect('release')).toMatchObject({ assignment: assignment(1) });
+  });
+
   it('gives back a lease that arrives while it is paused', async () => {
     const rig = new Rig();
     await rig.start();

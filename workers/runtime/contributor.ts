@@ -7,12 +7,18 @@ import { Run, type Figures } from './run.ts';
 import type { ContributorControl, ContributorView } from './view.ts';
 import { ViewPublisher } from './view-publisher.ts';
 
+/** What a shell on this thread may ask besides. */
+export interface ShellControl extends ContributorControl {
+  /** Finishes the unit in hand and takes no more; undone by `resume`. */
+  drain(): Promise<void>;
+}
+
 /** `notice` is shown in every view. */
-export function createRuntime(ports: RuntimePorts, notice?: string): ContributorControl {
+export function createRuntime(ports: RuntimePorts, notice?: string): ShellControl {
   return new Contributor(ports, notice);
 }
 
-class Contributor implements ContributorControl {
+class Contributor implements ShellControl {
   readonly #ports: RuntimePorts;
   readonly #notice: string | undefined;
   readonly #publisher: ViewPublisher;
@@ -48,6 +54,10 @@ class Contributor implements ContributorControl {
 
   async pause(): Promise<void> {
     this.#run?.pause();
+  }
+
+  async drain(): Promise<void> {
+    this.#run?.drain();
   }
 
   async resume(): Promise<void> {

@@ -30,6 +30,7 @@ const expireEveryMs = 30_000;
 
 export class Run {
   paused = false;
+  draining = false;
   readonly figures: Figures;
   readonly #ports: RuntimePorts;
   readonly #changed: () => void;
@@ -92,8 +93,16 @@ export class Run {
     this.#changed();
   }
 
+  /** Finishes the unit in hand and takes no more; undone by `resume`. */
+  drain(): void {
+    this.paused = false;
+    this.draining = true;
+    this.#changed();
+  }
+
   resume(): void {
     this.paused = false;
+    this.draining = false;
     this.#changed();
     this.#pump();
   }
@@ -137,6 +146,7 @@ export class Run {
     return {
       failure: this.#failure,
       paused: this.paused,
+      draining: this.draining,
       device: this.#keeper.stage,
       replacing: this.#keeper.problem !== null,
       finishing: this.#deviceBusy,
@@ -313,7 +323,7 @@ export class Run {
   #pump(): void {
     const device = this.#keeper.stage === 'ready' ? this.#keeper.device : null;
     if (!device || !this.#session || this.paused || this.#failure || this.#abort.signal.aborted) return;
-    if (this.#hand || this.#deviceBusy || this.#asking || this.#cancelWait) return;
+    if (this.draining || this.#hand || this.#deviceBusy || this.#asking || this.#cancelWait) return;
     if (this.#isFull()) return;
     this.#asking = true;
     const holds = this.#checkpoints.filter((cid) => this.#ports.cache.has(cid));
@@ -370,7 +380,7 @@ export class Run {
 
   #whyNot(): string | null {
     if (this.#hand || this.#deviceBusy) return 'Another unit is in hand.';
-    if (this.paused) return 'The contributor is paused.';
+    if (this.paused || this.draining) return 'The contributor is paused.';
     if (this.#failure) return 'The contributor has failed.';
     return null;
   }

@@ -5,6 +5,8 @@ import type { Phase } from './view.ts';
 export interface Situation {
   failure: Problem | null;
   paused: boolean;
+  /** What is in hand is finished, and no more is taken. */
+  draining: boolean;
   device: 'starting' | 'probing' | 'ready' | 'closed';
   /** The last device was lost and a fresh one is being opened. */
   replacing: boolean;
@@ -39,6 +41,7 @@ export function describe(at: Situation): [Phase, string] {
   if (at.hand?.stage === 'fetching')
     return ['fetching', `Fetching the inputs of ${at.hand.program || 'a unit'}.`];
   if (at.hand) return ['computing', `Computing ${at.hand.program}${stepOf(at.hand)}.`];
+  if (at.draining) return ['paused', `Takes no more units.${settling}`];
   if (!at.connected) return ['connecting', at.downReason ?? 'Connecting to the coordinator.'];
   return ['waiting', waitingReason(at)];
 }

@@ -5,9 +5,9 @@ import { type Workunit, workunitId } from '#protocol/messages/workunit.ts';
 import { signerFromKey } from '#protocol/signer.ts';
 import type { Hex } from 'viem';
 import { MemoryBlockCache } from '../block-cache.ts';
-import { createRuntime } from '../contributor.ts';
+import { createRuntime, type ShellControl } from '../contributor.ts';
 import type { BlockSource, Logger, RuntimePorts } from '../ports.ts';
-import type { ContributorControl, ContributorView } from '../view.ts';
+import type { ContributorView } from '../view.ts';
 import { FakeClock, until } from './fake-clock.ts';
 import { FakeCompute, program } from './fake-compute.ts';
 import { ScriptedCoordinator } from './scripted-coordinator.ts';
@@ -48,7 +48,7 @@ export class Rig {
   readonly logged: { level: string; fields: object; message: string }[] = [];
   readonly salts: string[] = [];
   readonly ports: RuntimePorts;
-  readonly control: ContributorControl;
+  readonly control: ShellControl;
   #random = 1;
 
   constructor(cacheBytes?: number) {
