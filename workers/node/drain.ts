@@ -70,7 +70,7 @@ export async function drain(
   { allowedMs, clock, signal }: DrainOptions,
 ): Promise<number> {
   const beganAt = clock.now();
-  let start: (Start & { program: string }) | null = null;
+  let start = null as (Start & { program: string }) | null;
   let isGivenBack = false;
   await control.drain();
   while (!signal.aborted) {
