@@ -1,4 +1,5 @@
 /** Every op's launches on CUDA. An op that is missing here is refused when it is recorded. */
+import { clipScaleLaunches, sumSquaresLaunches } from '../../ops/clip/cuda.ts';
 import { crossEntropyLaunches } from '../../ops/cross-entropy/cuda.ts';
 import {
   combineGradLaunches,
@@ -19,6 +20,8 @@ export const launchBuilders: { [K in keyof OpArgs]?: LaunchBuilder<OpArgs[K]> } 
   gatherRows: gatherRowsLaunches,
   combine: combineLaunches,
   combineGrad: combineGradLaunches,
+  sumSquares: sumSquaresLaunches,
+  clipScale: clipScaleLaunches,
   encodeRows: encodeRowsLaunches,
   decodeRows: decodeRowsLaunches,
   sample: sampleLaunches,

@@ -59,4 +59,16 @@ __device__ __forceinline__ float row_sum(Term term, u32 count) {
   return tree(low, high);
 }
 
+// The same by all warps of a block that is a line of them: each takes blocks of 4096. `partials` has a word for each block of 4096. Every thread gets the sum.
+template <class Term>
+__device__ __forceinline__ float shared_row_sum(Term term, u32 count, float* partials) {
+  const u32 blocks = (count + 4095) / 4096;
+  for (u32 b = threadIdx.x >> 5; b < blocks; b += blockDim.x >> 5) {
+    const float partial = block_sum(term, b * 4096, min(count, (b + 1) * 4096));
+    if (lane() == 0) partials[b] = partial;
+  }
+  __syncthreads();
+  return blocks == 1 ? partials[0] : block_sum([&](u32 b) { return partials[b]; }, 0, blocks);
+}
+
 }  // namespace warp
