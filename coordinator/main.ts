@@ -179,6 +179,7 @@ function createService(options: CoordinatorOptions, parts: Parts): Service {
         const link = await storage.shelf.get('link', contributor, clock.now());
         return link ? (link.owner as Hex) : null;
       },
+      referees: new Set(options.referees),
       random: options.random ?? systemRandom,
       timing: { ...defaultTiming, ...options.timing },
       log,

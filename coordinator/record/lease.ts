@@ -17,7 +17,7 @@ import {
   windowSize,
 } from '../scheduler/scheduler.ts';
 import type { Change, LeaseOutcome, LeaseRequest } from '../storage/port.ts';
-import { decide, isSeatFree, isSerial, mayTake, seatOf } from '../trust/decide.ts';
+import { decide, isDuty, isSeatFree, isSerial, mayTake, type Seated, seatOf } from '../trust/decide.ts';
 import { standingOf, weightOf } from '../trust/standing.ts';
 import type { Standing } from '../trust/types.ts';
 import { contributorOf, deviceOf, nowhere, type Origin } from './accounts.ts';
@@ -29,6 +29,9 @@ import type { Operation, View } from './view.ts';
 
 /** Units looked at for one lease. */
 const candidatesMax = 16;
+/** A referee on duty looks further: most of what is open is not for it. */
+const dutyMax = 256;
+const dutyWindow = 2 ** 31;
 /** The search ends with so many that nothing speaks against: the pick is between them. One would favour the first unit of the queue. */
 const goodMax = 3;
 const outlawRetryMs = 60_000;
@@ -38,13 +41,16 @@ const prefixesMin = 3;
 const draws = { pick: 1, plan: 2 } as const;
 
 export function leaseOperation(request: LeaseRequest, rules: RecordRules): Operation<LeaseOutcome> {
-  const { contributor, online, random } = request;
+  const { contributor, online, random, duty = false } = request;
   const owner = request.origin?.owner ?? contributor;
+  const reach = duty
+    ? { window: dutyWindow, most: dutyMax }
+    : { window: windowSize(online), most: candidatesMax };
   return {
     hints: {
       contributors: [contributor],
       open: [contributor],
-      search: { kind: 'work', contributor, owner, random, window: windowSize(online), most: candidatesMax },
+      search: { kind: 'work', contributor, owner, random, ...reach },
     },
     run: (view, offered) => lease(view, offered, request, rules),
   };
@@ -52,6 +58,7 @@ export function leaseOperation(request: LeaseRequest, rules: RecordRules): Opera
 
 /** Who asks, as it stands. */
 interface Asking {
+  view: View;
   request: LeaseRequest;
   rules: RecordRules;
   account: ContributorRow;
@@ -105,7 +112,7 @@ function whoAsks(view: View, open: readonly ReplicaRow[], request: LeaseRequest,
     unsettled: open.length,
   };
   const standing = standingOf(account, device, rules.referees.has(contributor));
-  return { request, rules, account, origin, standing, applicant };
+  return { view, request, rules, account, origin, standing, applicant };
 }
 
 function grant(view: View, pick: Candidate, asking: Asking): LeaseOutcome {
@@ -173,8 +180,11 @@ function candidateOf(view: View, cid: Cid, asking: Asking): Candidate | null {
   if (!row || row.wanted === 0 || row.paused) return null;
   const every = view.replicas(cid);
   // Most of the window: nobody has had a replica, so nothing can stand against this one.
-  if (every.length === 0) return candidate(row, request, { lostBefore: false, alike: false, spare: false });
   const { attempt, phase, target, quorum } = row;
+  if (every.length === 0) {
+    if (!isForDuty({ phase, target, quorum, replicas: [] }, row.plannedAt, asking)) return null;
+    return candidate(row, request, { lostBefore: false, alike: false, spare: false });
+  }
   const replicas = attempt === 1 ? every : every.filter((replica) => replica.attempt === attempt);
   const met = lookAt(replicas, row.plannedAt, asking);
   if (!met || (met.neighbour && view.climate.prefixesOnline >= prefixesMin)) return null;
@@ -185,11 +195,18 @@ function candidateOf(view: View, cid: Cid, asking: Asking): Candidate | null {
   const since = isSerial(view.climate, rules.trust) ? met.dueAt : met.since;
   const seat = seatOf(unit, view.climate, request.now - since, rules.trust, rules.consensus);
   if (!mayTake(seat, standing, rules.trust)) return null;
+  if (seat === 'any' && !isForDuty(unit, since, asking)) return null;
   return candidate(row, request, {
     lostBefore: met.lostBefore,
     alike: met.neighbour || met.sameVendor,
     spare,
   });
+}
+
+/** True of everything for who is no referee, or asks for anything. */
+function isForDuty(unit: Seated, since: number, { request, rules, standing, view }: Asking): boolean {
+  if (!request.duty || !standing.referee) return true;
+  return isDuty(unit, view.climate, request.now - since, rules.trust);
 }
 
 interface Met {

@@ -131,6 +131,55 @@ describe('diversity', () => {
   });
 });
 
+describe('a referee on duty', () => {
+  const referee = addressOf('referee');
+  const rules = { referees: new Set([referee]) };
+  const crowd = climateOf({ refereesOnline: 1 });
+  const duty = { duty: true };
+
+  test('leaves to others what they can decide, and takes it when it asks for anything', () => {
+    const bench = new RecordBench(rules, crowd);
+    bench.person('referee');
+    bench.plan();
+    expect(bench.lease(referee, duty)).toMatchObject({ type: 'none' });
+    expect(bench.lease(referee)).toMatchObject({ type: 'lease' });
+  });
+
+  test('takes everything, and decides it alone, where only referees are', () => {
+    const bench = new RecordBench(rules, { ...crowd, online: 1, provenOnline: 0 });
+    bench.person('referee');
+    const unit = bench.plan();
+    bench.work(referee, 'right', duty);
+    expect(bench.unit(unit).digest).toBe('right');
+  });
+
+  test('takes the third replica where two differ', () => {
+    const bench = new RecordBench(rules, { ...small, refereesOnline: 1 });
+    bench.person('referee');
+    const unit = bench.plan();
+    const both = ['a', 'b'].map((name) => bench.leased(bench.person(name)));
+    expect(bench.lease(referee, duty)).toMatchObject({ type: 'none' });
+    for (const id of both) bench.commit(id);
+    both.forEach((id, i) => bench.reveal(id, `of ${i}`));
+    bench.work(referee, 'of 1', duty);
+    expect(bench.unit(unit).digest).toBe('of 1');
+  });
+
+  test('takes what nobody else has come for', () => {
+    const bench = new RecordBench(rules, crowd);
+    bench.person('referee');
+    bench.plan();
+    bench.now += bench.rules.trust.seatMs + 1;
+    expect(bench.lease(referee, duty)).toMatchObject({ type: 'lease' });
+  });
+
+  test('is nothing that a stranger can claim', () => {
+    const bench = new RecordBench(rules, crowd);
+    bench.plan();
+    expect(bench.lease(bench.person('stranger'), duty)).toMatchObject({ type: 'lease' });
+  });
+});
+
 describe('seals', () => {
   test('what is accepted is served only once it is unsealed, and not while it is being checked', () => {
     const bench = new RecordBench();

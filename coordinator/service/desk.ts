@@ -153,7 +153,7 @@ export class Desk {
     this.#ports.onUnit(change.unit, accepted);
   }
 
-  async #ask(peer: Peer, { holds }: FrameOf<FromContributor, 'ask'>): Promise<void> {
+  async #ask(peer: Peer, { holds, duty }: FrameOf<FromContributor, 'ask'>): Promise<void> {
     const { storage, directory, clock, random, log } = this.#ports;
     if (this.#stopping) return peer.send(stoppingFrame);
     const alone = directory.peersOf(peer.contributor).length === 1;
@@ -167,6 +167,7 @@ export class Desk {
       held: alone ? new Set(peer.granted.keys()) : null,
       origin: peer.origin,
       ...(holds ? { holds } : {}),
+      ...(duty ? { duty: true } : {}),
     });
     if (outcome.type === 'none') {
       if (outcome.change) this.publish(outcome.change);

@@ -60,6 +60,8 @@ export interface ServicePorts {
   probe: Hex | null;
   /** The wallet linked to a contributor. */
   ownerOf?: (contributor: Hex) => Promise<Hex | null>;
+  /** Contributors whose word is final; nobody unless given. */
+  referees?: ReadonlySet<Hex>;
   stopAfterRounds: number;
   /** Rounds in all of a job that says so itself; null for others. */
   roundsOf?: (job: Cid) => Promise<number | null>;
@@ -377,6 +379,7 @@ export class Service {
       probe,
       prefix: networkPrefix(address, storage.secret),
       ownerOf: async (contributor) => (await this.#ports.ownerOf?.(contributor)) ?? contributor,
+      isReferee: (contributor) => this.#ports.referees?.has(contributor) ?? false,
     });
     this.#sessions.add(session);
     socket.on('close', () => this.#sessions.delete(session));

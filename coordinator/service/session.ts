@@ -41,6 +41,7 @@ export interface SessionPorts {
   prefix: string;
   /** Who answers for a contributor: its linked wallet, or itself. */
   ownerOf: (contributor: Hex) => Promise<Hex>;
+  isReferee: (contributor: Hex) => boolean;
 }
 
 /** Connections of this process so far: their number tells log lines apart. */
@@ -194,7 +195,8 @@ export class Session {
     };
     this.#peer = peer;
     const credit = Number(account.credit < maxCredit ? account.credit : maxCredit);
-    this.#send({ t: 'welcome', contributor, credit, agreed: account.agreed });
+    const referee = this.#ports.isReferee(contributor) ? { referee: true as const } : {};
+    this.#send({ t: 'welcome', contributor, credit, agreed: account.agreed, ...referee });
     log.debug({ ...this.#facts(), device: origin.device }, 'A contributor has joined.');
     directory.join(peer);
     await desk.welcomeBack(peer);

@@ -183,6 +183,8 @@ export interface LeaseRequest {
   origin?: Origin;
   /** Checkpoints that it has at hand. */
   holds?: readonly Cid[];
+  /** From a referee: only what others cannot decide by themselves. */
+  duty?: boolean;
 }
 
 export type LeaseOutcome =

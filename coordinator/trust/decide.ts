@@ -128,6 +128,15 @@ export function mayTake(seat: Seat, standing: Standing, rules: TrustRules): bool
   return seat === 'proven' && isProven(standing, rules);
 }
 
+/**
+ * Whether a referee that leaves to others what they can decide takes a seat that anybody may have: where votes differ, in a dispute, where the seat has
+ * found no taker for `seatMs`, and everything when only referees are there. Seats that are kept for the proven are its anyway.
+ */
+export function isDuty(unit: Seated, climate: Climate, waitedMs: number, rules: TrustRules): boolean {
+  if (climate.online <= climate.refereesOnline) return true;
+  return unit.phase !== 'gathering' || isSplit(unit) || waitedMs > rules.seatMs;
+}
+
 /** Whether a vote that turns out unanimous is looked at once more before it counts (`Hints.audit`). */
 export function auditUnanimous(
   unit: UnitState,

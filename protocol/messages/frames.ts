@@ -99,6 +99,8 @@ export const fromContributorSchema = v.variant('t', [
     t: v.literal('ask'),
     /** Checkpoints it has at hand, the newest first: work on one of them costs no download. */
     holds: v.optional(v.pipe(v.array(cidSchema), v.maxLength(limits.holdsMax))),
+    /** A referee that leaves to others what they can decide: see `isDuty`. Nothing to who is no referee. */
+    duty: v.optional(v.literal('referee')),
   }),
   v.object({
     t: v.literal('commit'),
@@ -155,6 +157,8 @@ export const fromCoordinatorSchema = v.variant('t', [
     contributor: addressSchema,
     credit: count,
     agreed: count,
+    /** One of the operator's own, whose word is final. */
+    referee: v.optional(v.literal(true)),
     /** To a hello with a nonce. */
     server: v.optional(serverProofSchema),
     /** The server's clock: milliseconds since 1970. */

@@ -94,6 +94,23 @@ describe('a contributor', () => {
     expect(rig.coordinator.got('ask')[2]).toEqual({ t: 'ask' });
   });
 
+  it('asks as a referee where it is one, and does nothing where the coordinator says no such thing', async () => {
+    const rig = new Rig();
+    Object.assign(rig.ports, { referee: true });
+    await rig.control.start();
+    const { contributor } = await rig.coordinator.expect('hello');
+    rig.coordinator.send({ t: 'welcome', contributor, agreed: 0, credit: 0, referee: true });
+    expect(await rig.coordinator.expect('ask')).toEqual({ t: 'ask', duty: 'referee' });
+    await rig.control.stop();
+
+    const other = new Rig();
+    Object.assign(other.ports, { referee: true });
+    await other.start();
+    const { problem } = await other.untilView((v) => v.phase === 'failed', 'a failure');
+    expect(problem?.detail).toMatch(/add it to ATOLL_REFEREES/);
+    expect(other.coordinator.got('ask')).toEqual([]);
+  });
+
   it('stops taking work while unsettled outputs fill half the cache', async () => {
     const rig = new Rig(100); // one output has 64 bytes
     await rig.start();

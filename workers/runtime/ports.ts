@@ -166,4 +166,6 @@ export interface RuntimePorts {
   randomBytes: RandomBytes;
   log: Logger;
   swarm?: SwarmPort;
+  /** Works as the coordinator's referee, or not at all: what others can decide by themselves is left to them. */
+  referee?: boolean;
 }

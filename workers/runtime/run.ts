@@ -245,6 +245,7 @@ export class Run {
       this.figures.credit = welcome.credit;
     }
     this.#greeted = true;
+    if (this.#ports.referee && !welcome.referee) this.#fail(this.#noReferee());
     if (this.#hand && this.#hand.network !== session.network) {
       this.#hand.drop();
       this.#hand = null;
@@ -256,6 +257,16 @@ export class Run {
     this.#changed();
     this.#leaveIfDone();
     this.#pump();
+  }
+
+  #noReferee(): Problem {
+    const { address } = this.#ports.signer;
+    return toProblem(
+      new AtollError(
+        'bad_config',
+        `The coordinator does not know ${address} as a referee: add it to ATOLL_REFEREES there, or leave --referee out here.`,
+      ),
+    );
   }
 
   #onDown(cause: Problem, retryMs: number): void {
@@ -327,7 +338,11 @@ export class Run {
     if (this.#isFull()) return;
     this.#asking = true;
     const holds = this.#checkpoints.filter((cid) => this.#ports.cache.has(cid));
-    void this.#session.send(holds.length > 0 ? { t: 'ask', holds } : { t: 'ask' });
+    void this.#session.send({
+      t: 'ask',
+      ...(holds.length > 0 ? { holds } : {}),
+      ...(this.#ports.referee ? { duty: 'referee' } : {}),
+    });
   }
 
   /** Enough is computed and not settled. */
