@@ -34,6 +34,8 @@ export type Config = Readonly<{
   /** Caps in bytes a second; null is none. */
   uploadMax: number | null;
   downloadMax: number | null;
+  /** Caps as `ops/data-cap.ts` reads them; null is none. */
+  dataMax: string | null;
   /** Hours as `ops/schedule.ts` reads them; null is always. */
   schedule: string | null;
   /** Watts; null is no cap. */
@@ -45,6 +47,9 @@ export type Config = Readonly<{
   healthPort: number;
   updateCheck: boolean;
   logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent';
+  /** Null is standard output, or a file of the data folder beside a progress line. */
+  logFile: string | null;
+  progress: 'auto' | 'off';
   exitWithParent: boolean;
 }>;
 
@@ -113,9 +118,9 @@ export function configOf(values: Values): Config {
   const { name, 'data-dir': dataDir } = values;
   const { url } = values;
   if (url === undefined) throw badConfig('--url is missing');
-  if (values.gpu !== undefined && values.gpus !== undefined)
-    throw badConfig('Give --gpu or --gpus, not both');
-  const forGpu = values.gpu ?? values.gpus;
+  const gpus = values.gpus?.length ? values.gpus : null;
+  if (values.gpu !== undefined && gpus) throw badConfig('Give --gpu or --gpus, not both');
+  const forGpu = values.gpu ?? gpus ?? undefined;
   if (forGpu !== undefined && !['auto', 'cuda'].includes(values.backend)) {
     throw badConfig(`--gpu and --gpus are for --backend cuda, not ${values.backend}`);
   }
@@ -126,7 +131,7 @@ export function configOf(values: Values): Config {
     acceptIdentity: values['accept-identity'],
     backend: values.backend,
     gpu: values.gpu ?? null,
-    gpus: values.gpus ?? null,
+    gpus,
     nvrtc: values.nvrtc ?? null,
     threads: values.threads,
     allowSoftware: values['allow-software'],
@@ -139,6 +144,7 @@ export function configOf(values: Values): Config {
     peers: values.peers,
     uploadMax: values['upload-max'] ?? null,
     downloadMax: values['download-max'] ?? null,
+    dataMax: values['data-max'] ?? null,
     schedule: values.schedule ?? null,
     powerMax: values['power-max'] ?? null,
     duty: values.duty,
@@ -146,6 +152,8 @@ export function configOf(values: Values): Config {
     healthPort: values['health-port'],
     updateCheck: values['update-check'] === 'on',
     logLevel: values['log-level'],
+    logFile: values['log-file'] ?? null,
+    progress: values.progress,
     exitWithParent: values['exit-with-parent'],
   });
 }

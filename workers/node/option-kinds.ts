@@ -5,6 +5,8 @@
  */
 import { AtollError } from '#protocol/errors.ts';
 import { contributeUrl } from '../transport/web-socket.ts';
+import { parseDataMax } from './ops/data-cap.ts';
+import { parseSchedule } from './ops/schedule.ts';
 
 export interface Kind<T> {
   /** What help shows behind the flag; none for a switch. */
@@ -102,28 +104,39 @@ const gpuWords = 'an index such as 0, or a UUID as nvidia-smi -L shows it (GPU-.
 /** One graphics processor. */
 export const oneGpu = text('ID', gpuPattern, gpuWords);
 
-/** Several of them, none twice; `all` stands for itself. */
+/** With `0:1` for an instance of a processor. */
+const gpusPattern = /^(\d{1,3}(:\d{1,3})?|(GPU|MIG)-[0-9A-Za-z/-]{4,60})$/;
+
+/** Several of them, none twice; `all` stands for itself, and nothing is `none`. */
 export const manyGpus: Kind<readonly string[]> = {
   takes: 'LIST',
   json: 'list',
   parse(value, flag) {
     if (value === 'all') return ['all'];
+    if (value === 'none') return [];
     const ids = value.split(',').map((id) => id.trim());
-    if (ids.length > 64 || !ids.every((id) => gpuPattern.test(id))) {
-      throw badConfig(`${flag} takes all, or a list with commas, each ${gpuWords}`);
+    if (ids.length > 64 || !ids.every((id) => gpusPattern.test(id))) {
+      throw badConfig(`${flag} takes all, none, or a list with commas, each ${gpuWords}`);
     }
     if (new Set(ids).size < ids.length) throw badConfig(`${flag} names a graphics processor twice`);
     return ids;
   },
 };
 
-const day = '(Mo|Tu|We|Th|Fr|Sa|Su)';
-const time = '([01]\\d|2[0-3]):[0-5]\\d';
-const window = `(${day}(-${day})?(,${day}(-${day})?)* )?${time}-(${time}|24:00)`;
+/** Hours of work, in local time. */
+export const hours: Kind<string> = {
+  takes: 'HOURS',
+  parse(value) {
+    parseSchedule(value);
+    return value;
+  },
+};
 
-/** Hours of work, in local time; `ops/schedule.ts` reads them. */
-export const hours = text(
-  'HOURS',
-  new RegExp(`^(?=.{11,200}$)${window}(; ?${window})*$`),
-  'hours such as "19:00-07:00", "Mo-Fr 19:00-07:00" or "Mo-Fr 19:00-07:00; Sa,Su 00:00-24:00"',
-);
+/** Caps on data, by day or month. */
+export const dataCaps: Kind<string> = {
+  takes: 'CAPS',
+  parse(value) {
+    parseDataMax(value);
+    return value;
+  },
+};

@@ -10,6 +10,7 @@ import { limits } from '#protocol/limits.ts';
 import {
   address,
   choice,
+  dataCaps,
   file,
   toggle,
   hours,
@@ -107,7 +108,7 @@ export const options = {
     group: 'device',
     kind: manyGpus,
     env: 'ATOLL_GPUS',
-    help: 'a contributor of its own for each NVIDIA GPU: all, or a list of indices and UUIDs (MIG instances too)',
+    help: 'a contributor of its own for each NVIDIA GPU: all, or a list of indices and UUIDs (MIG instances too, as 0:1 or by UUID); none computes in this process',
   }),
   nvrtc: open({
     group: 'device',
@@ -179,12 +180,19 @@ export const options = {
     initially: 'no cap',
     help: 'the same of what comes from others',
   }),
+  'data-max': open({
+    group: 'sharing',
+    kind: dataCaps,
+    env: 'ATOLL_DATA_MAX',
+    initially: 'no cap',
+    help: 'bytes over the network, both ways and peers included, in a day, a month or both: 5GB/day,100GB/month; at a cap the node leaves the network until the next one begins',
+  }),
   schedule: open({
     group: 'operation',
     kind: hours,
     env: 'ATOLL_SCHEDULE',
     initially: 'always',
-    help: 'work in these hours only, in local time: "Mo-Fr 19:00-07:00; Sa,Su 00:00-24:00"',
+    help: 'work in these hours only, in local time: "Mo-Fr 19:00-07:00,Sa,Su"',
   }),
   'power-max': open({
     group: 'operation',
@@ -230,6 +238,20 @@ export const options = {
     env: 'ATOLL_LOG_LEVEL',
     initial: 'info',
     help: 'debug, info, warn, error or silent',
+  }),
+  'log-file': open({
+    group: 'operation',
+    kind: file('FILE'),
+    env: 'ATOLL_LOG_FILE',
+    initially: 'standard output; DATA/LABEL.log where that is a terminal with a progress line',
+    help: 'where JSON lines go; a file of more than 10 MiB is put aside at the start',
+  }),
+  progress: filled({
+    group: 'operation',
+    kind: choice('auto', 'off'),
+    env: 'ATOLL_PROGRESS',
+    initial: 'auto',
+    help: 'auto draws one line of progress where standard output is a terminal; NO_COLOR takes its colour away',
   }),
   'exit-with-parent': filled({
     ...off,
