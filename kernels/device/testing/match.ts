@@ -72,6 +72,7 @@ function firstDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
 
 async function outcome(device: Device, build: (b: Build) => void): Promise<Map<string, ArrayLike<number>>> {
   const compared: [string, Tensor | Quantized][] = [];
+  const runs: Promise<void>[] = [];
   const empty = (size: number) => device.tensor(size);
   build({
     empty,
@@ -82,10 +83,12 @@ async function outcome(device: Device, build: (b: Build) => void): Promise<Map<s
     },
     quantized: (batch, rows, cols, transposed) => device.quantized(batch, rows, cols, transposed),
     record(ops) {
-      void device.run(device.record(ops));
+      runs.push(device.run(device.record(ops)));
     },
     compare: (name, what) => compared.push([name, what]),
   });
+  // Some devices compile before a first run.
+  await Promise.all(runs);
   const out = new Map<string, ArrayLike<number>>();
   for (const [name, what] of compared) {
     if ('mantissas' in what) {
