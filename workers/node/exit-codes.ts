@@ -35,6 +35,8 @@ export function exitCodeOf(problem: Problem): number {
   switch (codeOf(problem)) {
     case 'bad_config':
       return exitCodes.badConfig;
+    case 'wrong_server':
+      return exitCodes.identityChanged;
     case 'no_device':
       return exitCodes.noDevice;
     case 'nonconforming':

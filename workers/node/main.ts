@@ -57,7 +57,9 @@ async function contribute(config: Config, log: pino.Logger): Promise<number> {
   const named = name ? { name } : {};
   const compute = threadCompute({ backend, allowSoftware, threads, tuningFile, log, ...named });
   const cache = new KeptBlockCache(await openNodeShelf(config.cacheDir, config.cacheBytes, log));
-  const alone = { ...nodePorts({ url, signer, compute, log, cache }), referee: config.referee };
+  const { keyFile, acceptIdentity, referee } = config;
+  const keeping = { keyFile, acceptIdentity };
+  const alone = { ...nodePorts({ url, signer, compute, log, cache, ...keeping }), referee };
   const { peers } = config;
   const control = createRuntime(
     peers === 'off'

@@ -3,7 +3,7 @@
  * again until told to stop or refused for good.
  *
  * The server is not trusted to speak well: frames that cannot be read are counted and skipped, a silent server is given up, a second
- * challenge is ignored.
+ * challenge is ignored. Where servers are pinned nothing that one says is heard before it has proven to be the one that was pinned.
  */
 import { AtollError, codeOf, type Problem, toProblem } from '#protocol/errors.ts';
 import {
@@ -14,6 +14,7 @@ import {
   type FromCoordinator,
 } from '#protocol/messages/frames.ts';
 import { limits } from '#protocol/limits.ts';
+import { toHex, verifySignature } from '#protocol/messages/contribution.ts';
 import type { Hex } from 'viem';
 import type { Link, RuntimePorts } from './ports.ts';
 import { fullJitterMs, sleep, withTimeLimit } from './timing.ts';
@@ -37,7 +38,7 @@ export interface ConnectionEvents {
   traffic(bytesDown: number, bytesUp: number): void;
 }
 
-export type ConnectionPorts = Pick<RuntimePorts, 'transport' | 'clock' | 'randomBytes' | 'log'>;
+export type ConnectionPorts = Pick<RuntimePorts, 'transport' | 'clock' | 'randomBytes' | 'log' | 'pins'>;
 
 type Ended = { kind: 'refused'; problem: Problem } | { kind: 'lost'; cause: Problem; readyMs: number };
 
@@ -59,6 +60,9 @@ export async function stayConnected(
   }
 }
 
+/** Frames that may come while the server's word is looked at: repeated verdicts and opens. */
+const heldMax = 256;
+
 /** Frames that the coordinator owes an answer. */
 const answered = new Set<FromContributor['t']>(['hello', 'ask', 'commit', 'reveal']);
 
@@ -69,6 +73,10 @@ class Conversation {
   readonly #signal: AbortSignal;
   #link: Link | null = null;
   #network: Hex | null = null;
+  #hello: FrameOf<FromContributor, 'hello'> | null = null;
+  /** What came while the server's word was looked at. */
+  #held: FromCoordinator[] | null = null;
+  #isOver = false;
   #readyAt: number | null = null;
   #refusal: Problem | null = null;
   #cause: Problem | null = null;
@@ -94,6 +102,7 @@ class Conversation {
     } catch (error) {
       this.#cause ??= toProblem(error);
     } finally {
+      this.#isOver = true;
       this.#unwatch();
       this.#signal.removeEventListener('abort', onAbort);
       await this.#link?.close();
@@ -121,6 +130,12 @@ class Conversation {
     } catch (error) {
       return this.#receiveBad(error);
     }
+    if (!this.#held) return this.#handle(frame);
+    this.#held.push(frame);
+    if (this.#held.length > heldMax) this.#hangUp(new AtollError('bad_frame', 'Too many frames at once.'));
+  }
+
+  #handle(frame: FromCoordinator): void {
     try {
       this.#dispatch(frame);
     } catch (error) {
@@ -141,11 +156,7 @@ class Conversation {
   #dispatch(frame: FromCoordinator): void {
     if (frame.t === 'challenge') return this.#onChallenge(frame);
     if (frame.t === 'welcome') return this.#onWelcome(frame);
-    if (frame.t === 'problem' && this.#isRefusal(frame)) {
-      this.#refusal = frame.problem;
-      void this.#link?.close();
-      return;
-    }
+    if (frame.t === 'problem' && this.#isRefusal(frame)) return this.#end(frame.problem);
     if (this.#readyAt === null) this.#watch(limits.helloMsMax);
     this.#events.frame(frame);
   }
@@ -155,17 +166,57 @@ class Conversation {
     this.#network = frame.network;
     this.#watch(limits.helloMsMax);
     this.#events.hello(frame).then(
-      (hello) => void this.#send(hello),
+      (hello) => this.#greet(hello),
       (error: unknown) => this.#hangUp(error),
     );
+  }
+
+  #greet(hello: FrameOf<FromContributor, 'hello'>): void {
+    const { pins, randomBytes } = this.#ports;
+    this.#hello = pins ? { ...hello, nonce: toHex(randomBytes(32)) } : hello;
+    void this.#send(this.#hello);
   }
 
   #onWelcome(frame: FrameOf<FromCoordinator, 'welcome'>): void {
     if (this.#network === null || this.#readyAt !== null) {
       return this.#ports.log.warn({}, 'A welcome out of turn was ignored.');
     }
+    if (!this.#ports.pins) return this.#begin(frame, this.#network);
+    this.#held = [];
+    const network = this.#network;
+    this.#prove(frame, network).then(
+      () => this.#begin(frame, network),
+      (error: unknown) =>
+        codeOf(error) === 'wrong_server' ? this.#end(toProblem(error)) : this.#hangUp(error),
+    );
+  }
+
+  #begin(frame: FrameOf<FromCoordinator, 'welcome'>, network: Hex): void {
+    const held = this.#held ?? [];
+    this.#held = null;
+    if (this.#isOver) return;
     this.#readyAt = this.#ports.clock.now();
-    this.#events.ready({ network: this.#network, send: (out) => this.#send(out) }, frame);
+    this.#events.ready({ network, send: (out) => this.#send(out) }, frame);
+    for (const each of held) this.#handle(each);
+  }
+
+  /** Throws `wrong_server` unless the server is the one that was talked to before, by the nonce that it has just been given. */
+  async #prove({ server }: FrameOf<FromCoordinator, 'welcome'>, network: Hex): Promise<void> {
+    const { contributor, nonce } = this.#hello ?? {};
+    if (!contributor || !nonce) throw new AtollError('bad_frame', 'A welcome came before the hello.');
+    if (server) {
+      const { address, signature } = server;
+      await verifySignature(network, 'Server', { contributor, nonce }, signature, address).catch((cause) => {
+        const message = `The server calls itself ${address} and cannot prove it. No work was taken from it.`;
+        throw new AtollError('wrong_server', message, { cause });
+      });
+    }
+    await this.#ports.pins?.check(network, server?.address ?? null);
+  }
+
+  #end(problem: Problem): void {
+    this.#refusal = problem;
+    void this.#link?.close();
   }
 
   /** No unit is meant and trying again cannot help: either the hello was refused or the device was. */

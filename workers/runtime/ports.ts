@@ -11,6 +11,7 @@ import type { Signer } from '#protocol/messages/contribution.ts';
 import type { BlockStore, File } from '#protocol/messages/file.ts';
 import type { DeviceInfo, FrameOf, FromContributor, Neighbour } from '#protocol/messages/frames.ts';
 import type { Result, Workunit } from '#protocol/messages/workunit.ts';
+import type { KeptReplica } from './kept-replica.ts';
 
 /** One connection to the coordinator, carrying whole encoded frames. */
 export interface Link {
@@ -111,6 +112,38 @@ export interface Clock {
   after(ms: number, run: () => void): () => void;
 }
 
+/** A replica from an earlier life, without its blocks. */
+export interface KeptEntry {
+  kept: KeptReplica;
+  /** Its salt may have left: what it has put is public. */
+  isRevealed: boolean;
+}
+
+/**
+ * Where replicas are that are committed to and not settled, so that a process which dies can reveal them in its next life. Absent (a page) they die with the process:
+ * the unit is then decided without this contributor, which loses the work and nothing else.
+ */
+export interface ReplicaStore {
+  /** Throws `storage_failed` while nothing could be kept. */
+  check(): Promise<void>;
+  /** When it resolves the replica outlives anything but the disk. Throws `storage_failed`: then it must not be committed to. */
+  keep(kept: KeptReplica, blocks: (cid: Cid) => Promise<Uint8Array>): Promise<void>;
+  /** Called before the salt leaves. Throws `storage_failed`. */
+  markRevealed(assignment: Hex): Promise<void>;
+  /** It is settled, or was never committed to. No error when it is not there. Never rejects. */
+  remove(assignment: Hex): Promise<void>;
+  /** What earlier lives of this contributor have left, oldest first; what cannot be read is left out. Never rejects. */
+  list(contributor: Hex): Promise<KeptEntry[]>;
+  /** The blocks of one of them, as they lie there, in their order; ends early where they cannot be read. */
+  blocks(assignment: Hex): AsyncIterable<Uint8Array>;
+}
+
+/** Which server is the one that was talked to before. */
+export interface ServerPins {
+  /** `address`: the key that has just been proven to be the server's; null for a server that says nothing of itself. Throws `wrong_server`. */
+  check(network: Hex, address: Hex | null): Promise<void>;
+}
+
 /** Cryptographically strong bytes: salts come from here. */
 export type RandomBytes = (count: number) => Uint8Array;
 
@@ -168,4 +201,10 @@ export interface RuntimePorts {
   swarm?: SwarmPort;
   /** Works as the coordinator's referee, or not at all: what others can decide by themselves is left to them. */
   referee?: boolean;
+  /** Pending replicas are kept in memory only unless given. */
+  replicas?: ReplicaStore;
+  /** Any server is taken unless given. */
+  pins?: ServerPins;
+  /** Milliseconds since 1970 as this machine has it, to be compared with the coordinator's. */
+  date?: () => number;
 }

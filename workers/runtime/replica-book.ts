@@ -24,9 +24,14 @@ export interface Replica {
   readonly salt: Hex;
   readonly commitment: Hex;
   readonly commitSignature: Hex;
-  /** Blocks the unit has put, pinned in the cache. */
-  readonly blocks: readonly Cid[];
-  readonly sinceMs: number;
+  /** Blocks the unit has put. */
+  blocks: readonly Cid[];
+  /** Whether they are pinned in the cache; of an earlier life, once they are back. */
+  isPinned: boolean;
+  /** How long a coordinator was there that said nothing of it. */
+  waitedMs: number;
+  /** From an earlier life, and not spoken of in this one. */
+  isRestored: boolean;
   state: ReplicaState;
   /** Whether the commit went out at least once. Before that nothing can be opened. */
   commitSent: boolean;
@@ -79,9 +84,9 @@ export class ReplicaBook {
     return this.all().some((replica) => replica.revealSent && replica.blocks.includes(cid));
   }
 
-  /** Replicas nobody has asked about for too long. */
-  expired(nowMs: number): Replica[] {
-    return this.all().filter((replica) => nowMs - replica.sinceMs > limits.pendingMsMax);
+  /** Replicas that a coordinator has said nothing about for too long. */
+  expired(): Replica[] {
+    return this.all().filter((replica) => replica.waitedMs > limits.pendingMsMax);
   }
 
   #publish(cids: readonly Cid[]): void {

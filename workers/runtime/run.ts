@@ -3,14 +3,14 @@
  * do next (`#pump`). Every way in is safe against any order of frames, because each checks what is held before it acts.
  */
 import { AtollError, type ErrorCode, type Problem, toProblem } from '#protocol/errors.ts';
-import type { FrameOf, FromContributor, FromCoordinator, Outcome } from '#protocol/messages/frames.ts';
+import type { FrameOf, FromContributor, FromCoordinator } from '#protocol/messages/frames.ts';
 import { limits } from '#protocol/limits.ts';
 import type { Cid } from '#protocol/codec/cid.ts';
 import type { Hex } from 'viem';
 import { type ConnectionEvents, type Session, stayConnected } from './connection.ts';
 import { DeviceKeeper, tidyInfo } from './device-keeper.ts';
 import type { ComputeDevice, RuntimePorts } from './ports.ts';
-import { Settlement } from './settlement.ts';
+import { type Settled, Settlement } from './settlement.ts';
 import { fullJitterMs, sleep } from './timing.ts';
 import { type HandOutcome, UnitInHand } from './unit-in-hand.ts';
 import type { ContributorView } from './view.ts';
@@ -27,6 +27,8 @@ type Introduction = Pick<FrameOf<FromContributor, 'hello'>, 'device' | 'probe' |
 /** Faults of this device or program build. Others (network, a bad unit) are waited out. */
 const ownFaults: readonly ErrorCode[] = ['internal', 'out_of_memory'];
 const expireEveryMs = 30_000;
+/** Between looks whether results can be kept again. */
+const storeRetryMs = 30_000;
 
 export class Run {
   paused = false;
@@ -58,6 +60,12 @@ export class Run {
   /** Checkpoints computed on lately, the newest first. */
   #checkpoints: readonly Cid[] = [];
   #failuresInARow = 0;
+  /** What was last said of this machine's clock. */
+  #skewMs = 0;
+  /** Results of earlier runs, which the connection waits for. */
+  #restored: Promise<void> = Promise.resolve();
+  /** Whether a result could be kept has to be looked at before the next unit is asked for. */
+  #storeState: 'unknown' | 'looking' | 'good';
   #lastProgressAt = -Infinity;
   #cancelTick: (() => void) | null = null;
 
@@ -67,8 +75,9 @@ export class Run {
     this.#changed = changed;
     this.#settlement = new Settlement(ports, {
       changed,
-      settled: (_assignment, outcome, credit) => this.#onSettled(outcome, credit),
+      settled: (ended) => this.#onSettled(ended),
     });
+    this.#storeState = ports.replicas ? 'unknown' : 'good';
     const deviceEvents = {
       changed,
       ready: (device: ComputeDevice) => this.#onDevice(device),
@@ -84,6 +93,7 @@ export class Run {
 
   begin(): void {
     this.#tick();
+    this.#restored = this.#settlement.restore();
     void this.#keeper.open();
   }
 
@@ -209,6 +219,7 @@ export class Run {
     this.#hangUp = hangUp;
     this.#offline();
     await this.#connection;
+    await this.#restored;
     const signal = AbortSignal.any([this.#abort.signal, hangUp.signal]);
     const events: ConnectionEvents = {
       hello: (challenge) => this.#hello(challenge),
@@ -231,6 +242,7 @@ export class Run {
 
   #onReady(session: Session, welcome: FrameOf<FromCoordinator, 'welcome'>): void {
     this.#session = session;
+    this.#compareClocks(welcome.now);
     this.figures.connections++;
     this.#ports.swarm?.connected({
       network: session.network,
@@ -267,6 +279,20 @@ export class Run {
         `The coordinator does not know ${address} as a referee: add it to ATOLL_REFEREES there, or leave --referee out here.`,
       ),
     );
+  }
+
+  /** Nothing here goes by the date, but TLS and what contributors tell each other do. */
+  #compareClocks(theirs: number | undefined): void {
+    const { date, log } = this.#ports;
+    if (theirs === undefined || !date) return;
+    const skewMs = Math.round(date() - theirs);
+    const isFar = Math.abs(skewMs) > limits.clockSkewMsMax;
+    if (isFar && Math.abs(skewMs - this.#skewMs) > limits.clockSkewMsMax / 2) {
+      const by = `${(Math.abs(skewMs) / 60_000).toFixed(1)} minutes ${skewMs > 0 ? 'ahead of' : 'behind'}`;
+      const means = 'Work goes on; blocks from other contributors may be refused until it is set right.';
+      log.warn({ skewMs }, `The clock of this machine is ${by} the coordinator's. ${means}`);
+    }
+    this.#skewMs = isFar ? skewMs : 0;
   }
 
   #onDown(cause: Problem, retryMs: number): void {
@@ -322,7 +348,8 @@ export class Run {
     );
   }
 
-  #onSettled(outcome: Outcome | null, credit: number): void {
+  #onSettled({ outcome, credit, isOld }: Settled): void {
+    if (isOld) return;
     if (outcome === 'agreed') this.figures.agreed++;
     if (outcome === 'rejected') this.figures.rejected++;
     this.figures.credit += credit;
@@ -336,6 +363,7 @@ export class Run {
     if (!device || !this.#session || this.paused || this.#failure || this.#abort.signal.aborted) return;
     if (this.draining || this.#hand || this.#deviceBusy || this.#asking || this.#cancelWait) return;
     if (this.#isFull()) return;
+    if (this.#storeState !== 'good') return void this.#lookAtStore();
     this.#asking = true;
     const holds = this.#checkpoints.filter((cid) => this.#ports.cache.has(cid));
     void this.#session.send({
@@ -343,6 +371,23 @@ export class Run {
       ...(holds.length > 0 ? { holds } : {}),
       ...(this.#ports.referee ? { duty: 'referee' } : {}),
     });
+  }
+
+  /** What could not be kept would not be committed to, so nothing is computed until it can be. */
+  async #lookAtStore(): Promise<void> {
+    if (this.#storeState === 'looking') return;
+    this.#storeState = 'looking';
+    try {
+      await this.#settlement.checkStore();
+      this.#storeState = 'good';
+      this.#pump();
+    } catch (error) {
+      this.#storeState = 'unknown';
+      const { code, detail } = toProblem(error);
+      this.#ports.log.error({ code }, `${sentence(detail)} No unit is taken until results can be kept.`);
+      const waitMs = fullJitterMs(0, storeRetryMs, storeRetryMs, this.#ports.randomBytes);
+      this.#onIdle(sentence(detail), storeRetryMs + waitMs);
+    }
   }
 
   /** Enough is computed and not settled. */
@@ -444,6 +489,7 @@ export class Run {
       'A unit could not be computed.',
     );
     this.#release(hand.assignment, error.message);
+    if (error.code === 'storage_failed' && this.#ports.replicas) this.#storeState = 'unknown';
     if (error.code === 'device_lost') return this.#keeper.lose(device, error);
     this.#failuresInARow++;
     const own = kind === 'late' || ownFaults.includes(error.code);

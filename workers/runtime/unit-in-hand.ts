@@ -24,7 +24,7 @@ export type HandOutcome =
 
 export type HandPorts = FetchPorts & {
   swarm?: Pick<SwarmPort, 'files'>;
-  settlement: Pick<Settlement, 'seal' | 'commit'>;
+  settlement: Pick<Settlement, 'seal' | 'commit' | 'discard'>;
 };
 
 export interface HandEvents {
@@ -123,6 +123,7 @@ export class UnitInHand {
     } catch (error) {
       this.#committed = false;
       store.release();
+      this.#ports.settlement.discard(this.assignment);
       const known = asAtollError(error);
       this.#abort.abort(known); // stops downloads that still run side by side
       throw known;
