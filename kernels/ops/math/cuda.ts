@@ -1,5 +1,5 @@
 /** What every CUDA source starts with: PF32, and the headers that a kernel asks for. */
-import type { CudaKernel, CudaSource } from '../../device/cuda/launch.ts';
+import type { CudaKernel, CudaSource, Launch, LaunchContext } from '../../device/cuda/launch.ts';
 import pf32 from './pf32.cuh?raw';
 
 /** One translation unit: pf32.cuh, then `parts` in order, the body last. */
@@ -10,5 +10,10 @@ export function cudaSource(label: string, ...parts: string[]): CudaSource {
 /** A source's function by its name. */
 export const entryOf = (source: CudaSource, entry: string): CudaKernel => ({ source, entry });
 
-/** 1 where float4 accesses of these word offsets and lengths are aligned: tensors begin at 256 bytes. */
+/** Whether float4 accesses of these word offsets and lengths are aligned, as tensors begin at 256 bytes. */
 export const quads = (...words: number[]): boolean => words.every((word) => word % 4 === 0);
+
+/** A grid for kernels whose threads take quads of `size` elements and then come round again: enough threads to fill the device four times. */
+export function quadGrid(size: number, { multiprocessors }: LaunchContext): Pick<Launch, 'grid' | 'block'> {
+  return { grid: [Math.min(Math.ceil(size / 4 / 256), 32 * multiprocessors), 1, 1], block: [256, 1, 1] };
+}
