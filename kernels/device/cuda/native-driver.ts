@@ -8,10 +8,16 @@ import { createHash } from 'node:crypto';
 import { AtollError } from '#protocol/errors.ts';
 import type { BoundLaunch, CudaDriver, CudaFunction, CudaGraph, DriverInfo } from './driver.ts';
 import type { CudaSource } from './launch.ts';
-import { CudaApi, openCudaApi } from './native-api.ts';
+import { type CudaApi, openCudaApi } from './native-api.ts';
 import { chooseGpu, type CudaGpu, cudaGpus } from './native-devices.ts';
 import { cudaError, cudaSuccess, isSticky, openingError } from './native-errors.ts';
-import { makeGraph, type NativeFunction, NativeGraph, ParameterSpace, parametersOf } from './native-graph.ts';
+import {
+  makeGraph,
+  type NativeFunction,
+  type NativeGraph,
+  ParameterSpace,
+  parametersOf,
+} from './native-graph.ts';
 import { Events, type FreeName, type Host, Reads, WriteRing } from './native-staging.ts';
 
 /** Turns a source into what `cuModuleLoadData` takes. */
