@@ -71,6 +71,7 @@ AmbientCapabilities=
 ProtectSystem=strict
 ProtectHome=${isInHome(root) ? 'read-only' : 'yes'}
 PrivateTmp=yes
+PrivateMounts=yes
 ProtectProc=invisible
 ProtectKernelTunables=yes
 ProtectKernelModules=yes
@@ -87,6 +88,7 @@ LockPersonality=yes
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
+SystemCallFilter=~@privileged
 SystemCallErrorNumber=EPERM
 # V8 and graphics drivers compile at run time.
 MemoryDenyWriteExecute=no

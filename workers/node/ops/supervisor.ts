@@ -174,7 +174,8 @@ class ProcessSupervisor implements Supervisor {
     entry.child = null;
     shown.view = null;
     shown.held = [];
-    shown.lastCode = code;
+    // Told to stop before it could listen, it ends by the signal.
+    shown.lastCode = code ?? (this.#stopping && signal !== 'SIGKILL' ? exitCodes.stopped : null);
     this.#ports.seen?.(this.#entries.indexOf(entry), null);
     const isFinal = code !== null && [...onRequest, ...hopeless].includes(code);
     if (this.#stopping || isFinal) {
@@ -196,9 +197,7 @@ class ProcessSupervisor implements Supervisor {
 
   #settle(): void {
     if (this.#entries.some(({ shown }) => shown.state !== 'ended')) return;
-    const codes = this.#entries.map(
-      ({ shown }) => shown.lastCode ?? (this.#stopping ? 0 : exitCodes.unexpected),
-    );
+    const codes = this.#entries.map(({ shown }) => shown.lastCode ?? exitCodes.unexpected);
     this.#end.resolve(codes.find((code) => code !== 0) ?? 0);
   }
 }
