@@ -27,13 +27,14 @@ const isBounded = (row: BenchRow) => row.atLeast !== undefined || row.atMost !==
 
 /** The text between the two comments. */
 export function benchSection(documents: readonly BenchDocument[] = newest()): string {
-  const parts = documents.map(({ suite, device, versions, date, rows }) => {
+  const parts = documents.map(({ suite, device, versions, date, rows, skipped = {} }) => {
     const shown = rows.some(isBounded) ? rows.filter(isBounded) : rows;
     const lines = shown.map((row) => {
       const wanted = isBounded(row) ? `${bounds(row)}, aim ${row.aim}` : '';
       const value = row.value === null || Number.isNaN(row.value) ? 'failed' : `${row.value} ${row.unit}`;
       return `| ${row.id} | ${value} | ${wanted} | ${row.ok ? 'yes' : 'NO'} |`;
     });
+    const absent = Object.entries(skipped).map(([id, why]) => `| ${id} | not measured: ${why} | | - |`);
     const list = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
     return [
       `\`${suite}\`, ${date.slice(0, 10)}, on ${device}. ${list.join(', ')}.`,
@@ -41,6 +42,7 @@ export function benchSection(documents: readonly BenchDocument[] = newest()): st
       '| measured | value | wanted | met |',
       '| --- | --- | --- | --- |',
       ...lines,
+      ...absent,
     ].join('\n');
   });
   return parts.join('\n\n');

@@ -28,6 +28,8 @@ export interface BenchOutcome {
   /** Of everything that was measured, peers included. */
   versions: Record<string, string>;
   rows: BenchRow[];
+  /** Lines of the Reach table that this machine lacks the means for: why, by id. */
+  skipped?: Record<string, string>;
 }
 
 export interface SuiteOptions {
@@ -86,11 +88,13 @@ async function main(words: string[]): Promise<number> {
   const document = documentOf(name, await run(say, options));
   if (words.includes('--save')) say(`kept as ${save(document, options.native)}`);
   for (const row of document.rows) if ('atLeast' in row || 'atMost' in row || !row.ok) say(describe(row));
+  for (const [id, why] of Object.entries(document.skipped ?? {})) say(`skipped ${id}: ${why}`);
   process.stdout.write(`${JSON.stringify(document)}\n`);
   return document.rows.every((row) => row.ok) ? 0 : 1;
 }
 
-function documentOf(suite: string, { device, versions, rows }: BenchOutcome): BenchDocument {
+function documentOf(suite: string, outcome: BenchOutcome): BenchDocument {
+  const { device, versions, rows, skipped } = outcome;
   const cpu = `${os.cpus()[0]?.model ?? 'unknown CPU'}, ${os.availableParallelism()} cores`;
   return {
     suite,
@@ -98,6 +102,7 @@ function documentOf(suite: string, { device, versions, rows }: BenchOutcome): Be
     versions: { node: process.version, ...versions },
     date: new Date().toISOString(),
     rows,
+    ...(skipped && Object.keys(skipped).length > 0 ? { skipped } : {}),
   };
 }
 

@@ -25,8 +25,8 @@ export async function nativeOutcome(say: (line: string) => void): Promise<BenchO
     for (const policy of policySchema.options) {
       const task: GemmTask = { kind: 'gemm', contestant: 'atoll', M: size, N: size, K: size, policy };
       if (rows.length < policySchema.options.length)
-        await verify(device, { ...task, M: checked, N: checked });
-      const rate = (2 * size ** 3) / (await seconds(device, task)) / 1e9;
+        await verifyProducts(device, { ...task, M: checked, N: checked });
+      const rate = (2 * size ** 3) / (await productSeconds(device, task)) / 1e9;
       rows.push(information(`gemm native ${size}^3 ${policy}`, rate, 'GOP/s'));
       say(`  ${size}^3 ${policy} ${rate.toFixed(0)} GOP/s`);
     }
@@ -35,7 +35,8 @@ export async function nativeOutcome(say: (line: string) => void): Promise<BenchO
   return { device: `${label} by Dawn for Node`, versions: {}, rows };
 }
 
-async function verify(device: Device, task: GemmTask): Promise<void> {
+/** Throws unless this device has the reference’s bits. */
+export async function verifyProducts(device: Device, task: GemmTask): Promise<void> {
   const digests: string[] = [];
   for (const maker of [createCpuDevice(), device.scope()]) {
     digests.push(await digestOf(await multiplierOn(maker, task).multiply(0)));
@@ -45,7 +46,7 @@ async function verify(device: Device, task: GemmTask): Promise<void> {
 }
 
 /** Of one product, the median of some rounds: many products are handed over, then one result is read. */
-async function seconds(device: Device, task: GemmTask): Promise<number> {
+export async function productSeconds(device: Device, task: GemmTask): Promise<number> {
   const scope = device.scope();
   const { multiply, repeat } = multiplierOn(scope, task);
   const time = async (count: number) => {
