@@ -4,6 +4,10 @@
 // the GPU. What a kernel should not rely on (__activemask, clocks, fused multiply-add, approximate functions) is not here.
 // Source: CUDA C++ Programming Guide and the CUDA Math API's descriptions of each function.
 #pragma once
+#include <stddef.h>
+
+#include "fibers.h"
+
 #define ATOLL_EMULATED 1
 #define __CUDA_ARCH__ 800
 
@@ -174,13 +178,13 @@ template <class T> static inline T __ldcg(const T *at) { return *at; }
 template <class T> static inline T __ldcs(const T *at) { return *at; }
 template <class T> static inline void __stcg(T *at, T value) { *at = value; }
 template <class T> static inline void __stcs(T *at, T value) { *at = value; }
-static inline void __threadfence() {}
+static inline void __threadfence() { emulation::fenced(); }
 static inline void __threadfence_block() {}
 [[noreturn]] static inline void __trap() { emulation::fail("__trap"); }
 
 // Atomics: one thread runs at a time.
 #define EMULATION_ATOMIC(name, expression) \
-  template <class T> static inline T name(T *at, decltype(T()) value) { \
+  template <class T> UNCHECKED static inline T name(T *at, decltype(T()) value) { \
     const T old = *at; \
     *at = (T)(expression); \
     return old; \
@@ -191,22 +195,22 @@ EMULATION_ATOMIC(atomicExch, value)
 EMULATION_ATOMIC(atomicAnd, old & value)
 EMULATION_ATOMIC(atomicOr, old | value)
 EMULATION_ATOMIC(atomicXor, old ^ value)
-static inline int atomicAdd(int *at, int value) {
+UNCHECKED static inline int atomicAdd(int *at, int value) {
   const int old = *at;
   *at = (int)((unsigned)old + (unsigned)value);
   return old;
 }
-static inline unsigned atomicAdd(unsigned *at, unsigned value) {
+UNCHECKED static inline unsigned atomicAdd(unsigned *at, unsigned value) {
   const unsigned old = *at;
   *at = old + value;
   return old;
 }
-static inline unsigned long long atomicAdd(unsigned long long *at, unsigned long long value) {
+UNCHECKED static inline unsigned long long atomicAdd(unsigned long long *at, unsigned long long value) {
   const unsigned long long old = *at;
   *at = old + value;
   return old;
 }
-template <class T> static inline T atomicCAS(T *at, decltype(T()) expected, decltype(T()) value) {
+template <class T> UNCHECKED static inline T atomicCAS(T *at, decltype(T()) expected, decltype(T()) value) {
   const T old = *at;
   if (old == expected) *at = value;
   return old;
@@ -271,7 +275,6 @@ template <class T, class F> static void reduce_done(void **parts, u32 lanes) {
   for (u32 lane = 0; lane < 32; lane++)
     if (lanes >> lane & 1) ((Reduction<T> *)parts[lane])->value = sum;
 }
-static void sync_done(void **, u32) {}
 static inline u32 lane() { return self->linear & 31; }
 } // namespace emulation
 
@@ -313,3 +316,5 @@ EMULATION_REDUCE(__reduce_max_sync, unsigned, a > b ? a : b)
 EMULATION_REDUCE(__reduce_add_sync, int, (unsigned)a + (unsigned)b)
 EMULATION_REDUCE(__reduce_min_sync, int, a < b ? a : b)
 EMULATION_REDUCE(__reduce_max_sync, int, a > b ? a : b)
+
+#include "tensor-on-cpu.h"

@@ -5,9 +5,11 @@
  */
 import { execFile, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { access, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { threadId } from 'node:worker_threads';
 import { AtollError } from '#protocol/errors.ts';
@@ -25,7 +27,12 @@ const flags = [
   ...['-fsanitize=bounds,shift-exponent,integer-divide-by-zero', '-fno-sanitize-recover=all'],
   ...['-w', '-fPIC', '-shared', '-x', 'c++'],
 ];
-const headers = ['fibers.h', 'cuda-on-cpu.h', 'tensor-on-cpu.h'];
+const headers = ['cuda-on-cpu.h', 'fibers.h', 'checks.h', 'tensor-on-cpu.h'];
+const folder = fileURLToPath(new URL('.', import.meta.url));
+/** Every access of a kernel goes through checks.h; lines for its messages. */
+const checkFlags = [
+  ...['-DEMULATION_CHECKED', '-g1', '-fsanitize=thread', '--param=tsan-instrument-func-entry-exit=0'],
+];
 
 /** Why CUDA sources cannot be emulated here, or null when they can. */
 export function whyNoCompiler(): string | null {
@@ -45,50 +52,42 @@ export function haveCompiler(): boolean {
 /** What is being compiled in this process, by its path. */
 const underWay = new Map<string, Promise<void>>();
 
-/** Path of the library of a source. Throws `internal` with the compiler's words. */
+/** Path of the library of a source; `checked`: with the checks of checks.h. Throws `internal` with the compiler's words. */
 export async function compileForCpu(
   source: CudaSource,
   entries: readonly string[],
-  more: readonly string[] = [],
+  checked = false,
 ): Promise<string> {
-  const text = await wholeText(source, entries);
-  const options = [...flags, ...more];
-  const key = createHash('sha256')
-    .update(JSON.stringify([options, text]))
-    .digest('hex')
-    .slice(0, 32);
-  const folder = join(tmpdir(), `atoll-emulated-cuda-${userInfo().uid}`);
-  const path = join(folder, `${key}.so`);
-  if (
-    await access(path).then(
-      () => true,
-      () => false,
-    )
-  )
-    return path;
-  const job = underWay.get(path) ?? make(source.label, text, options, folder, path);
+  const text = wholeText(source, entries);
+  const options = [...flags, ...(checked ? checkFlags : [])];
+  const own = await Promise.all(headers.map((name) => readFile(join(folder, name), 'utf8')));
+  const hash = createHash('sha256').update(JSON.stringify([options, text, own]));
+  const kept = join(tmpdir(), `atoll-emulated-cuda-${userInfo().uid}`);
+  const path = join(kept, `${hash.digest('hex').slice(0, 32)}.so`);
+  if (existsSync(path)) return path;
+  await mkdir(kept, { recursive: true, mode: 0o700 });
+  const job = underWay.get(path) ?? make(source.label, text, options, path);
   underWay.set(path, job);
   await job.finally(() => underWay.delete(path));
   return path;
 }
 
-async function make(
-  label: string,
-  text: string,
-  options: readonly string[],
-  folder: string,
-  path: string,
-): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  const own = join(folder, `${basename(path, '.so')}.${process.pid}.${threadId}`);
+async function make(label: string, text: string, options: readonly string[], path: string): Promise<void> {
+  const own = `${path.slice(0, -3)}.${process.pid}.${threadId}`;
   try {
     await writeFile(`${own}.cpp`, text);
     const libraries = ['-nodefaultlibs', '-lm', '-lc', '-lgcc'];
-    await compile(label, [...options, '-o', `${own}.so`, `${own}.cpp`, ...libraries]);
+    await compile(label, [...options, '-I', folder, '-o', `${own}.so`, `${own}.cpp`, ...libraries]);
     await rename(`${own}.so`, path);
   } finally {
     await Promise.all(['.cpp', '.so'].map((end) => rm(own + end, { force: true })));
   }
+}
+
+/** Where an address of a checked library lies: `quantize.cu:12`, or nothing where there is no addr2line. */
+export function lineOf(path: string, offset: string): string {
+  const { stdout } = spawnSync('addr2line', ['-e', path, offset], { encoding: 'utf8' });
+  return basename((stdout ?? '').split(' (')[0]?.trim() ?? '');
 }
 
 async function compile(label: string, args: readonly string[]): Promise<void> {
@@ -103,8 +102,7 @@ async function compile(label: string, args: readonly string[]): Promise<void> {
   }
 }
 
-async function wholeText(source: CudaSource, entries: readonly string[]): Promise<string> {
-  const own = await Promise.all(headers.map((name) => readFile(new URL(name, import.meta.url), 'utf8')));
+function wholeText(source: CudaSource, entries: readonly string[]): string {
   const last = source.parts.length - 1;
   const parts = source.parts.map((part, i) => {
     const name = i === last ? `${source.label}.cu` : `${source.label}.cu, header ${i + 1}`;
@@ -113,14 +111,7 @@ async function wholeText(source: CudaSource, entries: readonly string[]): Promis
   const bounds = launchBounds(source.parts.join('\n'));
   for (const entry of entries) if (!bounds.has(entry)) bounds.set(entry, '1024');
   const kernels = [...bounds].map(([entry, most]) => `EMULATION_ENTRY(${entry}, ${most})`);
-  return [
-    '#include <stddef.h>',
-    ...own.map((text, i) => `#line 1 "${headers[i]}"\n${text}`),
-    ...parts,
-    '#line 1 "entries"',
-    ...kernels,
-    '',
-  ].join('\n');
+  return ['#include "cuda-on-cpu.h"', ...parts, '#line 1 "entries"', ...kernels, ''].join('\n');
 }
 
 /** `extern __shared__ T name[];` has no meaning for g++: a pointer instead, on the same line. */

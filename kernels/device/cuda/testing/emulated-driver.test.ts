@@ -216,7 +216,7 @@ describe.skipIf(!haveCompiler())('emulated CUDA', () => {
       'extern __shared__ u32 x[]; x[4] = 1;',
       /behind its 16 bytes of dynamic/,
     ],
-    ['writing behind an allocation', 'out[64] = 1;', /wrote behind an allocation of 256 bytes/],
+    ['writing behind an allocation', 'out[1] = 1;', /wrote behind an allocation of 4 bytes/],
     ['writing before an allocation', 'out[-1] = 1;', /wrote before an allocation/],
     [
       'a misaligned copy',
@@ -270,5 +270,93 @@ describe.skipIf(!haveCompiler())('emulated CUDA', () => {
     expect(() => driver.allocate(4)).toThrow('told to go away');
     await expect(driver.read(0n, 4)).rejects.toMatchObject({ code: 'device_lost' });
     driver.destroy();
+  });
+
+  describe('checked', () => {
+    const two = { block: [64, 1, 1] as Grid, checked: true };
+    const x = '__shared__ u32 x[64];';
+    const mine = 'x[threadIdx.x] = threadIdx.x;';
+
+    it.each([
+      ['a barrier', `${x} ${mine} __syncthreads(); out[threadIdx.x] = x[63 - threadIdx.x];`],
+      [
+        'a barrier of the warp',
+        `${x} ${mine} __syncwarp(); out[threadIdx.x] = x[threadIdx.x ^ 1]; __syncwarp(); ${mine}`,
+      ],
+      [
+        'many readers, a barrier, a writer',
+        `${x} ${mine} __syncthreads(); out[threadIdx.x] = x[0]; __syncthreads(); if (threadIdx.x == 5) x[0] = 1;`,
+      ],
+      ['atomics', `atomicAdd(out, 1u); if (threadIdx.x == 0) atomicMax(out + 1, blockIdx.x);`],
+      [
+        'the last of the blocks',
+        `if (threadIdx.x) return; out[blockIdx.x] = 1; __threadfence(); if (atomicAdd(out + 100, 1u) == 2) out[0] = out[1];`,
+      ],
+      [
+        'copies that are waited for',
+        `alignas(16) ${x} if (threadIdx.x == 0) copy_async16(x, out, true); copy_commit(); copy_wait<0>(); __syncthreads(); out[threadIdx.x + 64] = x[1];`,
+      ],
+    ])('is content with %s', async (_, body) => {
+      const grid: Grid = /^(if|atomic)/.test(body) ? [3, 1, 1] : [1, 1, 1];
+      for (const seed of [0, 1, 2]) await run(body, 128, { ...two, seed, grid, start: new Uint32Array(128) });
+    });
+
+    it.each([
+      ['no barrier', `${x}\n${mine}\nout[threadIdx.x] = x[63 - threadIdx.x];`, /race: .* probe\.cu:[34]/],
+      [
+        'no barrier before the next write',
+        `${x} ${mine} __syncthreads(); out[threadIdx.x] = x[63 - threadIdx.x]; ${mine}`,
+        /race/,
+      ],
+      ['no barrier of the warp', `${x} ${mine} out[threadIdx.x] = x[threadIdx.x ^ 1];`, /race/],
+      [
+        'a shuffle for a barrier',
+        `${x} ${mine} __shfl_sync(~0u, 1, 0); out[threadIdx.x] = x[threadIdx.x ^ 1];`,
+        /race/,
+      ],
+      [
+        'a barrier of the warp among two',
+        `${x} ${mine} __syncwarp(); out[threadIdx.x] = x[threadIdx.x ^ 32];`,
+        /race/,
+      ],
+      [
+        'many readers and a writer',
+        `${x} ${mine} __syncthreads(); out[threadIdx.x] = x[0]; __syncwarp(); if (threadIdx.x == 63) x[0] = 1;`,
+        /race/,
+      ],
+      ['two blocks that write', `if (threadIdx.x == 0) *out = 1;`, /race/],
+      [
+        'a block that reads and one that writes',
+        `if (threadIdx.x == 0) out[blockIdx.x + 1] = out[blockIdx.x];`,
+        /race/,
+      ],
+      [
+        'a copy into what others read',
+        `alignas(16) ${x} ${mine} __syncthreads(); out[threadIdx.x] = x[0]; if (threadIdx.x == 40) { copy_async16(x, out + 8, false); } copy_commit(); copy_wait<0>();`,
+        /race/,
+      ],
+      [
+        'a copy that only its thread has waited for',
+        `alignas(16) ${x} if (threadIdx.x == 0) copy_async16(x, out, true); copy_commit(); __syncthreads(); copy_wait<0>(); out[64 + threadIdx.x] = x[0];`,
+        /race/,
+      ],
+      [
+        'a read behind a tensor',
+        `out[threadIdx.x] = out[n + threadIdx.x];`,
+        /read of 4 bytes at byte \d+ of an allocation of 512, probe\.cu:2/,
+      ],
+      ['a read far from every tensor', `out[threadIdx.x] = out[1ull << 40];`, /where nothing was allocated/],
+      [
+        'a read behind dynamic shared memory',
+        `extern __shared__ u32 y[]; out[threadIdx.x] = y[4 + threadIdx.x];`,
+        /read beyond 16 bytes of dynamic/,
+      ],
+    ])('ends with an error: %s', async (_, body, message) => {
+      for (const seed of [0, 1, 2]) {
+        const shape = { ...two, seed, start: new Uint32Array(128), shared: 16 };
+        const grid: Grid = body.startsWith('if') ? [3, 1, 1] : [1, 1, 1];
+        await expect(run(body, 128, { ...shape, grid })).rejects.toThrow(message);
+      }
+    });
   });
 });

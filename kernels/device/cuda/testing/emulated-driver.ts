@@ -9,7 +9,7 @@ import koffi from 'koffi';
 import { AtollError } from '#protocol/errors.ts';
 import type { BoundLaunch, CudaDriver, CudaFunction, CudaGraph, DriverInfo } from '../driver.ts';
 import type { CudaSource } from '../launch.ts';
-import { compileForCpu, whyNoCompiler } from './emulated-compiler.ts';
+import { compileForCpu, lineOf, whyNoCompiler } from './emulated-compiler.ts';
 
 export interface EmulatedOptions {
   /** Order of blocks and threads; 0 is the natural one. Odd seeds also put off asynchronous copies until they are waited for. */
@@ -17,11 +17,13 @@ export interface EmulatedOptions {
   info?: Partial<DriverInfo>;
   /** Launches until the device is lost. */
   loseAfter?: number;
-  /** More words for the compiler. */
-  flags?: readonly string[];
+  /** Looks at every access for races and for what lies outside of allocations (checks.h): ten times as slow. */
+  checked?: boolean;
 }
 
 interface EmulatedFunction extends CudaFunction {
+  /** Of the library. */
+  readonly path: string;
   /** `p` for a pointer and `w` for a word, per parameter. */
   readonly kinds: string;
   readonly threadsMax: number;
@@ -31,10 +33,17 @@ interface EmulatedFunction extends CudaFunction {
 interface Allocation {
   readonly block: bigint;
   readonly bytes: number;
+  /** What checks.h knows of each byte. */
+  readonly shadow: bigint;
 }
 
 const marginBytes = 256;
 const stackBytes = 64 << 10;
+/** Of one byte, in checks.h, and of shared memory: static, dynamic and its margin. */
+const shadowBytes = 28;
+const sharedBytes = 400_000;
+/** Words before a kernel's arguments, as run_words of fibers.h reads them. */
+const slots = { seed: 7, stacks: 8, regions: 9, stamp: 12, count: 13, arguments: 14 } as const;
 /** A float that is no number, a large unsigned, a negative integer: fibers.h has the same. */
 const garbage = 0xffa5a5a5;
 
@@ -63,16 +72,19 @@ export class EmulatedDriver implements CudaDriver {
   private readonly host = hostMemory();
   private readonly allocations = new Map<bigint, Allocation>();
   private readonly stacks: bigint;
+  private readonly sharedShadow: bigint;
   private tellLost: (error: AtollError) => void = () => {};
   private gone: AtollError | null = null;
   private used = 0;
   private launches = 0;
+  private stamp = 1n;
 
   constructor(options: EmulatedOptions) {
     this.options = options;
     this.info = { ...emulatedInfo, ...options.info };
     this.lost = new Promise((resolve) => (this.tellLost = resolve));
     this.stacks = this.host.allocate(4096, 1024 * stackBytes);
+    this.sharedShadow = this.shadow(sharedBytes);
   }
 
   /** From now on every call says that the device is gone. */
@@ -92,15 +104,20 @@ export class EmulatedDriver implements CudaDriver {
     const block = this.host.allocate(256, room + 2 * marginBytes);
     this.host.fillWords(block, garbage, (room + 2 * marginBytes) / 4);
     this.used += room;
-    this.allocations.set(block + BigInt(marginBytes), { block, bytes: room });
+    this.allocations.set(block + BigInt(marginBytes), { block, bytes, shadow: this.shadow(bytes) });
     return block + BigInt(marginBytes);
   }
 
+  private shadow(bytes: number): bigint {
+    return this.options.checked ? this.host.zeroed(bytes, shadowBytes) : 0n;
+  }
+
   release(address: bigint): void {
-    const { block, bytes } = this.own(address);
+    const { block, bytes, shadow } = this.own(address);
     this.allocations.delete(address);
-    this.used -= bytes;
+    this.used -= Math.ceil(bytes / 256) * 256;
     this.host.free(block);
+    this.host.free(shadow);
   }
 
   zero(address: bigint, bytes: number): void {
@@ -131,15 +148,17 @@ export class EmulatedDriver implements CudaDriver {
 
   async load(source: CudaSource, entries: readonly string[]): Promise<Map<string, CudaFunction>> {
     this.check();
-    const library = koffi.load(await compileForCpu(source, entries, this.options.flags));
+    const path = await compileForCpu(source, entries, this.options.checked);
+    const library = koffi.load(path);
     const functions = new Map<string, CudaFunction>();
     for (const entry of entries) {
       const found: EmulatedFunction = {
         entry,
+        path,
         kinds: library.func(`const char *atoll_args_${entry}()`)() as string,
         threadsMax: library.func(`int atoll_bounds_${entry}()`)() as number,
         run: library.func(
-          `int atoll_run_${entry}(const uint64_t *words, _Out_ uint8_t *error)`,
+          `int atoll_run_${entry}(_Inout_ uint64_t *words, _Out_ uint8_t *error)`,
         ) as EmulatedFunction['run'],
       };
       functions.set(entry, found);
@@ -154,21 +173,33 @@ export class EmulatedDriver implements CudaDriver {
   }
 
   launch(graph: CudaGraph): void {
+    const regions = this.regions();
     for (const { fn, words } of (graph as EmulatedGraph).bound) {
       if (this.launches++ === this.options.loseAfter) this.lose();
       this.check();
-      words[7] = BigInt(this.options.seed ?? 0);
+      words[slots.seed] = BigInt(this.options.seed ?? 0);
+      words.set([this.host.addressOf(regions), BigInt(regions.length / 3), this.sharedShadow], slots.regions);
+      words[slots.stamp] = this.stamp;
       const error = new Uint8Array(1024);
-      if (fn.run(words, error) !== 0)
-        throw wrong(new TextDecoder().decode(error.subarray(0, error.indexOf(0))));
+      const failed = fn.run(words, error) !== 0;
+      this.stamp = words[slots.stamp] as bigint;
+      if (failed) throw wrong(said(fn, new TextDecoder().decode(error.subarray(0, error.indexOf(0)))));
       this.checkMargins(fn.entry);
     }
   }
 
+  /** Start, bytes and shadow of each allocation, for the checks. */
+  private regions(): BigUint64Array {
+    const all = this.options.checked ? [...this.allocations] : [];
+    return BigUint64Array.from(
+      all.flatMap(([address, { bytes, shadow }]) => [address, BigInt(bytes), shadow]),
+    );
+  }
+
   destroy(): void {
-    for (const { block } of this.allocations.values()) this.host.free(block);
-    this.allocations.clear();
+    for (const address of [...this.allocations.keys()]) this.release(address);
     this.host.free(this.stacks);
+    this.host.free(this.sharedShadow);
   }
 
   private check(): void {
@@ -206,24 +237,30 @@ export class EmulatedDriver implements CudaDriver {
   }
 
   private bind({ fn, args, grid, block, shared }: BoundLaunch): Bound {
-    const head = [...grid, ...block, shared, 0].map(BigInt);
-    const words = BigUint64Array.from([
-      ...head,
-      this.stacks,
-      ...args.map((arg) => BigInt.asUintN(64, BigInt(arg))),
-    ]);
+    const words = new BigUint64Array(slots.arguments + args.length);
+    words.set([...grid, ...block, shared, 0].map(BigInt));
+    words[slots.stacks] = this.stacks;
+    words[slots.count] = BigInt(args.length);
+    words.set(
+      args.map((arg) => BigInt.asUintN(64, BigInt(arg))),
+      slots.arguments,
+    );
     return { fn: fn as EmulatedFunction, words };
   }
 
   private checkMargins(entry: string): void {
-    for (const [address, { block, bytes }] of this.allocations)
-      for (const at of [block, address + BigInt(bytes)])
-        if (!this.host.isFilled(at))
-          throw wrong(
-            `${entry} wrote ${at === block ? 'before' : 'behind'} an allocation of ${bytes} bytes.`,
-          );
+    for (const [address, { block, bytes }] of this.allocations) {
+      const end = address + BigInt(bytes);
+      const room = Number(-end & 255n);
+      if (!this.host.isGarbage(block, marginBytes))
+        throw wrong(`${entry} wrote before an allocation of ${bytes} bytes.`);
+      if (!this.host.isGarbage(end, room + marginBytes))
+        throw wrong(`${entry} wrote behind an allocation of ${bytes} bytes.`);
+    }
   }
 }
+
+type Call<A extends unknown[]> = (...args: A) => void;
 
 interface Bound {
   readonly fn: EmulatedFunction;
@@ -242,32 +279,38 @@ class EmulatedGraph implements CudaGraph {
 
 const wrong = (message: string) => new AtollError('nonconforming', message);
 
+/** A message with the line in place of the address. */
+function said({ path }: EmulatedFunction, message: string): string {
+  return message.replace(/pc \+(0x[0-9a-f]+)/, (_, offset: string) => lineOf(path, offset));
+}
+
 /** Memory of this process by its address, through the C library. */
 function hostMemory() {
   const c = koffi.load(null);
-  const margin = new Uint8Array(new Uint32Array(marginBytes / 4).fill(garbage).buffer);
+  const sample = new Uint8Array(new Uint32Array(marginBytes / 2).fill(garbage).buffer);
   const allocate = c.func('size_t aligned_alloc(size_t alignment, size_t bytes)');
-  const fill = c.func('size_t wmemset(uint64_t at, uint32_t word, size_t count)');
+  const zeroed = c.func('size_t calloc(size_t count, size_t bytes)');
   const compare = c.func('int memcmp(uint64_t at, const uint8_t *with, size_t count)');
+  const big = (address: number | bigint) => BigInt(address);
   return {
-    allocate: (alignment: number, bytes: number) => BigInt(allocate(alignment, bytes) as number | bigint),
+    allocate: (alignment: number, bytes: number) => big(allocate(alignment, bytes) as number),
+    zeroed: (count: number, bytes: number) => big(zeroed(count, bytes) as number),
     free: c.func('void free(uint64_t at)') as (at: bigint) => void,
-    zero: c.func('size_t memset(uint64_t at, int value, size_t count)') as (
-      at: bigint,
-      value: number,
-      count: number,
-    ) => void,
-    copyIn: c.func('size_t memcpy(uint64_t to, const uint8_t *from, size_t count)') as (
-      to: bigint,
-      from: Uint8Array,
-      count: number,
-    ) => void,
-    copyOut: c.func('size_t memcpy(_Out_ uint8_t *to, uint64_t from, size_t count)') as (
-      to: Uint8Array,
-      from: bigint,
-      count: number,
-    ) => void,
-    fillWords: fill as (at: bigint, word: number, count: number) => void,
-    isFilled: (at: bigint) => compare(at, margin, marginBytes) === 0,
+    zero: c.func('size_t memset(uint64_t at, int value, size_t count)') as Call<[bigint, number, number]>,
+    copyIn: c.func('size_t memcpy(uint64_t to, const uint8_t *from, size_t count)') as Call<
+      [bigint, Uint8Array, number]
+    >,
+    copyOut: c.func('size_t memcpy(_Out_ uint8_t *to, uint64_t from, size_t count)') as Call<
+      [Uint8Array, bigint, number]
+    >,
+    fillWords: c.func('size_t wmemset(uint64_t at, uint32_t word, size_t count)') as Call<
+      [bigint, number, number]
+    >,
+    /** Whether margins hold what they were filled with: from an address on that may lie anywhere in a word. */
+    isGarbage: (at: bigint, bytes: number) => {
+      const from = Number(at & 3n);
+      return compare(at, sample.subarray(from, from + bytes), bytes) === 0;
+    },
+    addressOf: (words: BigUint64Array) => (words.length === 0 ? 0n : big(koffi.address(words) as bigint)),
   };
 }

@@ -18,10 +18,13 @@ struct Index { u32 x, y, z; };
 
 /** One lane's part in a warp primitive: `done` gets everyone's, by lane, once all have come. */
 typedef void (*Done)(void **parts, u32 lanes);
+static void sync_done(void **, u32) {}
+/** The one primitive after which lanes see what others of their warp wrote. */
+static inline bool orders_memory(Done done) { return done == sync_done; }
 
 enum State { fresh, ready, at_block, at_warp, gone };
 
-struct Copy { void *to; const void *from; u32 group; bool real; };
+struct Copy { void *to; const void *from; u32 group; bool real, done; };
 
 struct Thread {
   void *sp;
@@ -36,11 +39,19 @@ struct Thread {
 
 struct Warp { u32 live, waiting; };
 
+/** An allocation of the driver's; `shadow` as checks.h has it, for each byte. */
+struct Region {
+  u64 start, bytes;
+  struct Shadow *shadow;
+};
+
 struct Launch {
   Index grid, block;
   u32 shared, seed;
-  const u64 *args;
   char *stacks;
+  const Region *regions;
+  u64 region_count;
+  struct Shadow *shared_shadow;
   char *error;
   void (*invoke)(const u64 *args);
   const char *name;
@@ -56,11 +67,13 @@ EMULATION_STATE static char *free_stacks[threads_max] = {};
 EMULATION_STATE static u32 free_count = 0, live = 0, waiting = 0, votes = 0, votes_before = 0, arrived_before = 0;
 EMULATION_STATE static const char *barrier = nullptr;
 EMULATION_STATE static Index block_index = {};
+EMULATION_STATE static u64 arguments[128] = {};
 EMULATION_STATE static bool failed = false;
 EMULATION_STATE static int busy = 0;
 EMULATION_STATE alignas(1024) static char dynamic_shared[shared_max + shared_margin] = {};
 const u32 copies_max = 64;
-EMULATION_STATE static Copy copies[threads_max][copies_max] = {};
+// Grows with every block and barrier, over all launches of a driver: what has one stamp is not ordered but within a warp (warp_stamps) or a thread.
+EMULATION_STATE static u32 stamp = 0, launch_stamp = 0, block_stamp = 0, warp_stamps[threads_max / 32] = {};
 
 extern "C" char __bss_start[] __attribute__((visibility("hidden")));
 extern "C" char _end[] __attribute__((visibility("hidden")));
@@ -146,14 +159,22 @@ template <class... A> [[noreturn]] static void fail(const char *format, A... val
   __builtin_unreachable();
 }
 
+#include "checks.h"
+
+/** A thread's copies that wait lie at the far end of its stack, before the word that shows when the stack is too small. */
+static inline Copy *copies_of(Thread &thread) { return (Copy *)(thread.stack + 16); }
+
 static void perform(const Copy &copy) {
+  touch(copy.to, 16, true);
+  if (copy.done) return;
+  if (copy.real) touch(copy.from, 16, false);
   if (copy.real) __builtin_memcpy(copy.to, copy.from, 16);
   else __builtin_memset(copy.to, 0, 16);
 }
 
 /** Performs the copies of every group but the latest `left`; with `uncommitted`, those too. */
 static void finish_copies(u32 left, bool uncommitted) {
-  Copy *list = copies[self->linear];
+  Copy *list = copies_of(*self);
   u32 kept = 0;
   for (u32 i = 0; i < self->copies; i++) {
     const Copy copy = list[i];
@@ -175,6 +196,7 @@ static bool complete(Warp &warp, Thread *first, u32 mask) {
     parts[__builtin_ctz(rest)] = lane.part;
   }
   one->done(parts, lanes);
+  if (orders_memory(one->done) && lanes == warp.live) warp_stamps[&warp - warps]++;
   for (u32 rest = lanes; rest; rest &= rest - 1) first[__builtin_ctz(rest)].state = ready;
   warp.waiting &= ~lanes;
   return true;
@@ -196,6 +218,7 @@ static void collective(u32 mask, Done done, void *part, const char *what) {
 
 static bool open_barrier() {
   if (waiting < live || !live) return false;
+  stamp++;
   votes_before = votes;
   arrived_before = waiting;
   votes = waiting = 0;
@@ -229,7 +252,7 @@ static void leave() {
 }
 
 extern "C" __attribute__((visibility("hidden"), used)) void atoll_thread() {
-  now.invoke(now.args);
+  now.invoke(arguments);
   leave();
   yield();
   __builtin_unreachable();
@@ -237,7 +260,7 @@ extern "C" __attribute__((visibility("hidden"), used)) void atoll_thread() {
 
 /** The stack of a thread that has not begun: atoll_switch to it enters atoll_thread. */
 static void *start(char *stack) {
-  *(u64 *)stack = garbage;
+  *(u64 *)(stack + 16 + sizeof(Copy) * copies_max) = garbage;
   char *top = stack + stack_bytes - 64;
 #if defined(__x86_64__)
   void **frame = (void **)top - 8;
@@ -257,7 +280,7 @@ static void resume(Thread &thread) {
   }
   thread.state = ready;
   atoll_switch(&scheduler_sp, thread.sp);
-  if (*(u64 *)thread.stack != garbage) report("the stack of %u KiB is too small.", stack_bytes >> 10);
+  if (*(u64 *)(thread.stack + 16 + sizeof(Copy) * copies_max) != garbage) report("the stack of %u KiB is too small.", stack_bytes >> 10);
   if (thread.state == gone) free_stacks[free_count++] = thread.stack;
 }
 
@@ -306,6 +329,7 @@ struct Order {
 
 static void begin_block(u32 count) {
   const u32 size = now.shared;
+  block_stamp = ++stamp;
   fill(__bss_start, _end);
   fill(dynamic_shared, dynamic_shared + ((size + 3) & ~3u) + shared_margin);
   for (u32 w = 0; w * 32 < count; w++) warps[w] = {count - w * 32 >= 32 ? ~0u : (1u << (count & 31)) - 1, 0};
@@ -348,9 +372,9 @@ static void run_block(u32 count, u32 seed) {
 }
 
 static int run(const Launch &launch) {
-  while (__atomic_exchange_n(&busy, 1, __ATOMIC_ACQUIRE)) sched_yield();
   now = launch;
   failed = false;
+  launch_stamp = stamp + 1;
   const u32 count = now.block.x * now.block.y * now.block.z;
   free_count = count;
   for (u32 i = 0; i < count; i++) free_stacks[i] = now.stacks + (u64)(count - 1 - i) * stack_bytes;
@@ -362,7 +386,6 @@ static int run(const Launch &launch) {
     run_block(count, now.seed ? mix(now.seed ^ (u32)at) | 1 : 0);
   }
   self = nullptr;
-  __atomic_store_n(&busy, 0, __ATOMIC_RELEASE);
   return failed;
 }
 
@@ -409,9 +432,17 @@ template <class... A> struct Kinds {
 template <class... A> static const char *kinds_of(void (*)(A...)) { return Kinds<A...>::text(); }
 template <class... A> static inline void call(void (*kernel)(A...), const u64 *args) { apply(kernel, args, typename Count<sizeof...(A)>::type()); }
 
-/** words: grid, block (three each), shared, seed, stacks, then the arguments. */
-static int run_words(const u64 *w, char *error, const char *name, void (*invoke)(const u64 *)) {
-  return run({{(u32)w[0], (u32)w[1], (u32)w[2]}, {(u32)w[3], (u32)w[4], (u32)w[5]}, (u32)w[6], (u32)w[7], w + 9, (char *)w[8], error, invoke, name});
+/** words: grid, block (three each), shared, seed, stacks, regions and how many, shadow of shared memory, stamp (in and out), how many arguments, and those. */
+UNCHECKED static int run_words(u64 *w, char *error, const char *name, void (*invoke)(const u64 *)) {
+  const Index grid = {(u32)w[0], (u32)w[1], (u32)w[2]}, block = {(u32)w[3], (u32)w[4], (u32)w[5]};
+  while (__atomic_exchange_n(&busy, 1, __ATOMIC_ACQUIRE)) sched_yield();
+  stamp = (u32)w[12];
+  __builtin_memcpy(arguments, w + 14, (w[13] < 128 ? w[13] : 128) * 8);
+  const int bad =
+      run({grid, block, (u32)w[6], (u32)w[7], (char *)w[8], (const Region *)w[9], w[10], (Shadow *)w[11], error, invoke, name});
+  w[12] = stamp;
+  __atomic_store_n(&busy, 0, __ATOMIC_RELEASE);
+  return bad;
 }
 
 } // namespace emulation
@@ -419,6 +450,6 @@ static int run_words(const u64 *w, char *error, const char *name, void (*invoke)
 #define EMULATION_ENTRY(kernel, bounds) \
   extern "C" __attribute__((visibility("default"))) const char *atoll_args_##kernel() { return emulation::kinds_of(&kernel); } \
   extern "C" __attribute__((visibility("default"))) int atoll_bounds_##kernel() { return (int)(bounds); } \
-  extern "C" __attribute__((visibility("default"))) int atoll_run_##kernel(const emulation::u64 *words, char *error) { \
+  extern "C" __attribute__((visibility("default"))) int atoll_run_##kernel(emulation::u64 *words, char *error) { \
     return emulation::run_words(words, error, #kernel, [](const emulation::u64 *args) { emulation::call(&kernel, args); }); \
   }

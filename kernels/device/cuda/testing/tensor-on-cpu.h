@@ -1,6 +1,6 @@
 // What tensor.cuh writes in inline PTX, for the emulation: integer matrix products of a warp, loads of their fragments, asynchronous copies.
 //
-// Fragments are laid out lane by lane as the PTX ISA has them (mma.m16n8k32 with .s8, ldmatrix .x4). An asynchronous copy happens at once for an even
+// Included by cuda-on-cpu.h. Fragments are laid out lane by lane as the PTX ISA has them (mma.m16n8k32 with .s8, ldmatrix .x4). An asynchronous copy happens at once for an even
 // seed and only when it is waited for with an odd one: a kernel must be right either way. Products wrap like the hardware's.
 #pragma once
 
@@ -66,6 +66,7 @@ static inline void mma_s8(int (&c)[4], const unsigned (&a)[4], const unsigned (&
 /** Four 8 x 16-byte matrices: lane i gives the address of row i % 8 of matrix i / 8, and gets word lane % 4 of row lane / 4 of each. */
 static inline void load_matrix_x4(unsigned (&to)[4], const void *shared_row) {
   emulation::check16(shared_row, true, "ldmatrix");
+  emulation::touch(shared_row, 16, false);
   emulation::Load part = {to, shared_row};
   emulation::collective(~0u, emulation::load_done, &part, "ldmatrix");
 }
@@ -75,10 +76,12 @@ static inline void copy_async16(void *shared, const void *global, bool real) {
   using namespace emulation;
   check16(shared, true, "cp.async");
   if (real) check16(global, false, "cp.async");
-  const Copy copy = {shared, global, self->group, real};
-  if (now.seed % 2 == 0) return perform(copy);
+  Copy copy = {shared, global, self->group, real, false};
+  touch(shared, 16, true); // it may happen from now on, and until it is waited for
+  if (now.seed % 2 == 0) perform(copy);
+  copy.done = now.seed % 2 == 0;
   if (self->copies == copies_max) fail("cp.async: more than %u copies wait.", (u32)copies_max);
-  copies[self->linear][self->copies++] = copy;
+  copies_of(*self)[self->copies++] = copy;
 }
 static inline void copy_commit() { emulation::self->group++; }
 template <int N> static inline void copy_wait() { emulation::finish_copies(N, false); }
