@@ -15,6 +15,7 @@ import { swigluGradLaunches, swigluLaunches } from '../../ops/swiglu/cuda.ts';
 import { sumLaunches } from '../../ops/reduce/cuda.ts';
 import { clipScaleLaunches, sumSquaresLaunches } from '../../ops/clip/cuda.ts';
 import { crossEntropyLaunches } from '../../ops/cross-entropy/cuda.ts';
+import { embedLaunches, scatterAddLaunches } from '../../ops/embedding/cuda.ts';
 import { gemmLaunches } from '../../ops/gemm/cuda.ts';
 import {
   combineGradLaunches,
@@ -23,6 +24,7 @@ import {
   routeGradLaunches,
   routeLaunches,
 } from '../../ops/moe/cuda.ts';
+import { groupedGemmLaunches } from '../../ops/moe/grouped-cuda.ts';
 import { quantizeLaunches } from '../../ops/quantize/cuda.ts';
 import { decodeRowsLaunches, encodeRowsLaunches } from '../../ops/rows/cuda.ts';
 import { sampleLaunches } from '../../ops/sample/cuda.ts';
@@ -50,6 +52,9 @@ export const launchBuilders: { [K in keyof OpArgs]?: LaunchBuilder<OpArgs[K]> } 
   elementwise: elementwiseLaunches,
   nesterov: nesterovLaunches,
   sum: sumLaunches,
+  embed: embedLaunches,
+  scatterAdd: scatterAddLaunches,
+  groupedGemm: groupedGemmLaunches,
   crossEntropy: crossEntropyLaunches,
   route: routeLaunches,
   routeGrad: routeGradLaunches,

@@ -89,8 +89,13 @@ function work(p: CudaProduct, tile: CudaTile, splits: number, multiprocessors: n
   return splits === 1 ? product : product + shared;
 }
 
-/** The tile and the parts that should take least time. */
-export function chooseTile(product: CudaProduct, multiprocessors: number, sharedMax: number): CudaChoice {
+/** The tile and the parts that should take least time; one part where it `maySplit` no contraction. */
+export function chooseTile(
+  product: CudaProduct,
+  multiprocessors: number,
+  sharedMax: number,
+  maySplit = true,
+): CudaChoice {
   const { K, nb } = product;
   const all = cudaTiles[nb];
   if (K > cudaSpans[nb]) return { tile: all.at(-1) as CudaTile, splits: 1, span: Math.ceil(K / 64) * 64 };
@@ -98,7 +103,7 @@ export function chooseTile(product: CudaProduct, multiprocessors: number, shared
   let least = Infinity;
   for (const tile of all) {
     if (tile.flush || sharedBytes(tile, nb) > sharedMax) continue;
-    for (let parts = 1; parts === 1 || (parts <= partsMax && K / parts >= partMin); parts *= 2) {
+    for (let parts = 1; parts === 1 || (maySplit && parts <= partsMax && K / parts >= partMin); parts *= 2) {
       const choice = { tile, ...cut(K, parts) };
       const cost = work(product, tile, choice.splits, multiprocessors);
       if (cost < least) [best, least] = [choice, cost];

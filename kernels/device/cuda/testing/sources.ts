@@ -1,4 +1,4 @@
-/** Every CUDA source of every op: what the modules beside the kernels export. A `.cu` file that none of them uses is a mistake, and named. */
+/** Every CUDA source of every op: what the modules beside the kernels export, alone or in lists. A `.cu` file that none of them uses is a mistake, and named. */
 import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,7 +10,7 @@ export async function allSources(): Promise<{ sources: CudaSource[]; unused: str
   const found = new Set<CudaSource>();
   for (const file of globSync('*/{cuda,*-cuda}.ts', { cwd: ops }).sort()) {
     const module = (await import(path.join(ops, file))) as Record<string, unknown>;
-    for (const value of Object.values(module)) if (isSource(value)) found.add(value);
+    for (const value of Object.values(module).flat()) if (isSource(value)) found.add(value);
   }
   const sources = [...found];
   const used = new Set(sources.flatMap(({ parts }) => parts));
