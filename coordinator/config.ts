@@ -1,5 +1,6 @@
 /** Configuration of one coordinator process: flags > environment > defaults, parsed once, frozen, passed down. */
 import { resolve } from 'node:path';
+import type { Hex } from 'viem';
 import * as v from 'valibot';
 import { AtollError } from '#protocol/errors.ts';
 import { addressSchema } from '#protocol/messages/hex.ts';
@@ -104,6 +105,11 @@ const configSchema = v.object({
   ipfsApiAuthorization: text,
   /** The operator's own contributors, whose word is final: addresses, comma-separated. */
   referees: v.optional(addressList, ''),
+  /** The key that contributors know the coordinator by; one is made and kept in the database unless given. */
+  identityKey: v.optional(
+    v.pipe(v.string(), v.trim(), v.regex(/^(0x[0-9a-f]{64})?$/, 'expected 0x and 64 lower-case hex digits')),
+    '',
+  ),
   /** Whether contributors may find each other through this coordinator. */
   p2p: v.optional(v.picklist(['on', 'off']), 'on'),
   /** ICE servers for them, comma-separated: `turn:` and `turns:` with the secret of coturn's `static-auth-secret`, `stun:`. */
@@ -135,6 +141,7 @@ const environment: Record<keyof ConfigFlags, string> = {
   ipfsApiUrl: 'IPFS_API_URL',
   ipfsApiAuthorization: 'IPFS_API_AUTHORIZATION',
   referees: 'ATOLL_REFEREES',
+  identityKey: 'ATOLL_IDENTITY_KEY',
   p2p: 'ATOLL_P2P',
   turnUrls: 'ATOLL_TURN_URLS',
   turnSecret: 'ATOLL_TURN_SECRET',
@@ -199,6 +206,11 @@ export function blockStoreOf(config: Config): S3Options | null {
 export function storeOptionsOf(config: Config): Omit<StoreOptions, 'dataDir'> {
   const { databaseUrl, natsUrl, referees } = config;
   return { databaseUrl, natsUrl, referees, blockStore: blockStoreOf(config) };
+}
+
+/** The key that the coordinator is to be known by, or null for the one of its database. */
+export function identityKeyOf({ identityKey }: Config): Hex | null {
+  return identityKey === '' ? null : (identityKey as Hex);
 }
 
 /** Where checkpoints are pinned, or null for nowhere. */

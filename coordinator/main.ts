@@ -9,6 +9,7 @@ import type { BlockStore } from '#protocol/messages/file.ts';
 import type { Job } from '#protocol/messages/job.ts';
 import type { Hex } from 'viem';
 import type { Anchor } from './anchor/port.ts';
+import { openIdentity, type ServerIdentity } from './identity.ts';
 import type { ApiKeys } from './routes/api-keys.ts';
 import { noIce, openP2p, type P2p, type P2pOptions } from './p2p/p2p.ts';
 import { type KuboOptions, pinAtKubo } from './pinning/kubo.ts';
@@ -46,6 +47,8 @@ export interface CoordinatorOptions extends HttpOptions, StoreOptions {
   /** Rounds in all, for jobs that say nothing else. */
   stopAfterRounds?: number;
   timing?: Partial<Timing>;
+  /** The key that contributors know the coordinator by; the database has one of its own unless given. */
+  identityKey?: Hex | null;
   /** An IPFS node that checkpoints are pinned at as rounds close. */
   pinning?: KuboOptions | null;
   onRound?: (job: Cid, summary: RoundSummary) => void;
@@ -59,6 +62,8 @@ export interface Coordinator {
   /** Asks over HTTP without a socket: for tools in the same process. */
   fetch(request: Request): Promise<Response>;
   readonly network: Hex;
+  /** What contributors know it by: the address of its key. */
+  readonly identity: Hex;
   /** The stored blocks, accepted or not: for tools in the same process. */
   readonly blocks: BlockStore;
   /** API keys, to be made by whoever runs the coordinator. */
@@ -97,7 +102,12 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
       log: options.logger ?? silentLogger,
     });
     undo.push(() => collector.close());
-    const parts = { ...stores, directory, events, metrics, p2p };
+    const identity = await openIdentity({
+      ...{ shelf: storage.shelf, network: storage.network, given: options.identityKey ?? null },
+      now: (options.clock ?? systemClock).now(),
+      log: options.logger ?? silentLogger,
+    });
+    const parts = { ...stores, directory, events, metrics, p2p, identity };
     const service: Service = createService(
       { ...options, onRound: (job, summary) => onRound(job, summary) },
       parts,
@@ -121,6 +131,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
       port: door.port,
       fetch: (request) => door.fetch(request),
       network: storage.network,
+      identity: identity.address,
       blocks: blobs,
       keys,
       ensureJob: (job, corpus, jobOptions) => service.ensureJob(job, corpus, jobOptions),
@@ -161,10 +172,11 @@ interface Parts extends Stores {
   events: EventHub;
   metrics: Metrics;
   p2p: P2p | null;
+  identity: ServerIdentity;
 }
 
 function createService(options: CoordinatorOptions, parts: Parts): Service {
-  const { storage, blobs, bus, leads, directory, events, metrics } = parts;
+  const { storage, blobs, bus, leads, directory, events, metrics, identity } = parts;
   const log = options.logger ?? silentLogger;
   const clock = options.clock ?? systemClock;
   return new Service(
@@ -173,6 +185,7 @@ function createService(options: CoordinatorOptions, parts: Parts): Service {
       blobs,
       bus,
       leads,
+      identity,
       anchor: options.anchor ?? null,
       clock,
       ownerOf: async (contributor) => {
@@ -213,7 +226,7 @@ async function openRoutes(options: CoordinatorOptions, parts: Parts, service: Se
     random: options.random ?? systemRandom,
     log: options.logger ?? silentLogger,
     version,
-    network: () => networkInfo(options, service),
+    network: () => networkInfo(options, service, parts.identity),
     ice: (client) => p2p?.ice(client, clock.now()) ?? noIce,
     ready: oncePerSecond(clock, async () => {
       service.checkOpen();
@@ -237,12 +250,17 @@ async function openRoutes(options: CoordinatorOptions, parts: Parts, service: Se
   return { door, keys: side.keys };
 }
 
-function networkInfo(options: CoordinatorOptions, service: Service): NetworkInfo {
+function networkInfo(
+  options: CoordinatorOptions,
+  service: Service,
+  { address: identity }: ServerIdentity,
+): NetworkInfo {
   return {
     network: service.network,
     version,
     chain: options.anchor?.info() ?? null,
     contributorsOnline: service.online,
+    identity,
   };
 }
 

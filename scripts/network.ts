@@ -6,7 +6,14 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import * as v from 'valibot';
-import { httpOptionsOf, p2pOptionsOf, parseConfig, pinningOf, storeOptionsOf } from '#coordinator/config.ts';
+import {
+  httpOptionsOf,
+  identityKeyOf,
+  p2pOptionsOf,
+  parseConfig,
+  pinningOf,
+  storeOptionsOf,
+} from '#coordinator/config.ts';
 import { type Coordinator, createCoordinator } from '#coordinator/main.ts';
 import { type EmbeddedAnchor, openEmbeddedAnchor } from '#coordinator/anchor/embedded.ts';
 import { floatToBits } from '#coordinator/planner/optimiser.ts';
@@ -158,6 +165,7 @@ export async function openNetwork(
       ...httpOptionsOf(config),
       p2p: p2pOptionsOf(config),
       pinning: pinningOf(config),
+      identityKey: identityKeyOf(config),
       ...storeOptionsOf(config),
       dataDir: options.dataDir,
       port: options.port,

@@ -43,6 +43,7 @@ function describe(options: StartOptions, network: Network, status: JobStatus): s
   ];
   const done = status.rounds.length;
   if (done > 0) lines.push(`  goes on after round ${done} (loss ${status.lossLast?.toFixed(3)})`);
+  lines.push(`  nodes know this coordinator as ${network.coordinator.identity}`);
   const chain = network.anchor?.info();
   if (chain)
     lines.push(`  anchored in RoundAnchor ${chain.contract} on the embedded chain at ${chain.rpcUrl}`);

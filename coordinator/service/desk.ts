@@ -28,6 +28,8 @@ const planned: ReadonlySet<string> = new Set(['accepted', 'confirmed', 'upheld',
 /** Committed replicas remembered for a connection. */
 const committedMax = 2 * limits.leasesPerContributorMax;
 
+/** What a replica may be whose verdict is still to come. */
+const isOpen: ReadonlySet<string> = new Set(['leased', 'committed', 'revealed']);
 const loud: ReadonlySet<string> = new Set(['failed', 'split', 'disputed']);
 
 export interface DeskPorts {
@@ -194,11 +196,23 @@ export class Desk {
     const now = clock.now();
     const message = { assignment, contributor, commitment, signature, now };
     const change = this.#checked(await storage.commit(message));
+    await this.#checkNews(peer, assignment, change);
     this.#progress.delete(assignment);
     this.#remember(peer, assignment, { unit: change.unit, commitment });
     log.debug({ unit: change.unit, assignment, contributor }, 'Committed.');
     peer.send({ t: 'committed', assignment });
     this.publish(change);
+  }
+
+  /**
+   * A commit that changed nothing was made before, over another connection. Where its replica is over by now nothing more will be said of it (a lost reveal has no verdict,
+   * and only the latest verdicts are repeated), so the sender is told: it would wait in vain.
+   */
+  async #checkNews(peer: Peer, assignment: Hex, { transitions, verdicts }: Change): Promise<void> {
+    if (transitions.length > 0 || verdicts.length > 0 || peer.granted.has(assignment)) return;
+    const replica = await this.#ports.storage.replica(assignment);
+    if (!replica || isOpen.has(replica.state)) return;
+    throw new AtollError('stale_lease', `This commitment is settled: ${replica.state}.`);
   }
 
   /** Only what this connection was leased itself, and no more than it may hold: the rest can be looked up. */

@@ -13,6 +13,7 @@ import type { Hex } from 'viem';
 import type { Anchor } from '../anchor/port.ts';
 import { noBus } from '../bus/local.ts';
 import type { EventBus } from '../bus/port.ts';
+import type { ServerIdentity } from '../identity.ts';
 import { unigramEntropy } from '../planner/corpus.ts';
 import { createPlan, type Plan } from '../planner/plan.ts';
 import { Swarm } from '../p2p/swarm.ts';
@@ -58,6 +59,8 @@ export interface ServicePorts {
   log: Logger;
   initialCheckpoint: InitialCheckpoint;
   probe: Hex | null;
+  /** What this network's coordinator is known by; nothing unless given. */
+  identity?: ServerIdentity;
   /** The wallet linked to a contributor. */
   ownerOf?: (contributor: Hex) => Promise<Hex | null>;
   /** Contributors whose word is final; nobody unless given. */
@@ -378,6 +381,7 @@ export class Service {
       metrics: this.metrics,
       probe,
       prefix: networkPrefix(address, storage.secret),
+      ...(this.#ports.identity ? { identity: this.#ports.identity } : {}),
       ownerOf: async (contributor) => (await this.#ports.ownerOf?.(contributor)) ?? contributor,
       isReferee: (contributor) => this.#ports.referees?.has(contributor) ?? false,
     });

@@ -14,9 +14,11 @@ import {
   type FrameOf,
   type FromContributor,
   type FromCoordinator,
+  type ServerProof,
 } from '#protocol/messages/frames.ts';
 import type { Hex } from 'viem';
 import { knownPrograms } from '../planner/programs.ts';
+import type { ServerIdentity } from '../identity.ts';
 import type { Origin } from '../record/accounts.ts';
 import type { Storage } from '../storage/port.ts';
 import type { Desk } from './desk.ts';
@@ -39,6 +41,8 @@ export interface SessionPorts {
   probe: Hex | null;
   /** Hash of the network that the connection comes from; empty where that says nothing. */
   prefix: string;
+  /** What this server proves itself by to who asks for it. */
+  identity?: ServerIdentity;
   /** Who answers for a contributor: its linked wallet, or itself. */
   ownerOf: (contributor: Hex) => Promise<Hex>;
   isReferee: (contributor: Hex) => boolean;
@@ -183,6 +187,7 @@ export class Session {
     const programs = usablePrograms(frame);
     const origin = await this.#originOf(frame);
     const account = await storage.greet(contributor, clock.now(), origin);
+    const proof = await this.#proofFor(frame);
     if (this.#ended) return;
     clearTimeout(this.#helloTimer);
     const peer: Peer = {
@@ -196,10 +201,21 @@ export class Session {
     this.#peer = peer;
     const credit = Number(account.credit < maxCredit ? account.credit : maxCredit);
     const referee = this.#ports.isReferee(contributor) ? { referee: true as const } : {};
-    this.#send({ t: 'welcome', contributor, credit, agreed: account.agreed, ...referee });
+    const { agreed } = account;
+    this.#send({ t: 'welcome', contributor, credit, agreed, now: clock.now(), ...referee, ...proof });
     log.debug({ ...this.#facts(), device: origin.device }, 'A contributor has joined.');
     directory.join(peer);
     await desk.welcomeBack(peer);
+  }
+
+  /** Who this server is, to who asks. */
+  async #proofFor({
+    contributor,
+    nonce,
+  }: FrameOf<FromContributor, 'hello'>): Promise<{ server?: ServerProof }> {
+    const { identity } = this.#ports;
+    if (!identity || nonce === undefined) return {};
+    return { server: { address: identity.address, signature: await identity.prove(contributor, nonce) } };
   }
 
   /** A device goes by what it computes with: reliability and speed are those of one. */

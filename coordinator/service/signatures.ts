@@ -25,9 +25,23 @@ export type VerifySignature = <K extends SignedKind>(
 
 /** Null where there is no addon for this platform. The package itself would fall back to `elliptic`, which takes signatures that it should not. */
 export function nativeRecoverKey(): RecoverKey | null {
+  const native = addon();
+  return native && ((hash, signature, recovery) => native.ecdsaRecover(signature, recovery, hash, false));
+}
+
+/** Signs 32 bytes as r | s | v, with the lower s; null where there is no addon. */
+export function nativeSign(): ((hash: Uint8Array, key: Uint8Array) => Uint8Array) | null {
+  const native = addon();
+  if (!native) return null;
+  return (hash, key) => {
+    const { signature, recid } = native.ecdsaSign(hash, key);
+    return Uint8Array.of(...signature, 27 + recid);
+  };
+}
+
+function addon(): typeof secp256k1 | null {
   try {
-    const native = createRequire(import.meta.url)('secp256k1/bindings') as typeof secp256k1;
-    return (hash, signature, recovery) => native.ecdsaRecover(signature, recovery, hash, false);
+    return createRequire(import.meta.url)('secp256k1/bindings') as typeof secp256k1;
   } catch {
     return null;
   }
