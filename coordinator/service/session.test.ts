@@ -67,6 +67,7 @@ async function greeted(): Promise<{ peer: Peer; wire: Wire; session: Session }> 
     probe: null,
     prefix: '',
     ownerOf: async (contributor: Hex) => contributor,
+    isReferee: () => false,
   } as unknown as SessionPorts;
   const session = new Session(socket as unknown as WebSocket, socket.wire, ports);
   const hello = encodeFrame({
