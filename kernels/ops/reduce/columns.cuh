@@ -8,6 +8,8 @@
 
 constexpr u32 LANE_ROWS = 64 / LANES;
 constexpr u32 COLUMN_THREADS = 512;
+// Rounds of 64 rows that are read together: 16 rows a thread.
+constexpr u32 AT_ONCE = 16 / LANES;
 
 __device__ __forceinline__ float plus(float a, float b) {
   return pf::add(a, b);
@@ -21,6 +23,22 @@ __device__ __forceinline__ u32 column_index() {
   return blockIdx.x * blockDim.x + threadIdx.x;
 }
 
+// Adds `ROUNDS` rounds of 64 rows from r on. All are read before the first is added: that many loads are under way.
+template <u32 ROUNDS, class V, class Term>
+__device__ __forceinline__ void add_rounds(V (&own)[LANES], u32 r, Term term) {
+  V terms[ROUNDS][LANES];
+#pragma unroll
+  for (u32 i = 0; i < ROUNDS; i++) {
+#pragma unroll
+    for (u32 q = 0; q < LANES; q++) terms[i][q] = term(r + 64 * i + q * LANE_ROWS);
+  }
+#pragma unroll
+  for (u32 i = 0; i < ROUNDS; i++) {
+#pragma unroll
+    for (u32 q = 0; q < LANES; q++) own[q] = plus(own[q], terms[i][q]);
+  }
+}
+
 // Sum of term(r) over this block's rows of `rows`, for the threads of y = 0; each of the block's threads calls, those past the last column with live = false.
 template <class V, class Term>
 __device__ __forceinline__ V column_sum(u32 rows, bool live, Term term) {
@@ -31,15 +49,17 @@ __device__ __forceinline__ V column_sum(u32 rows, bool live, Term term) {
 #pragma unroll
   for (u32 q = 0; q < LANES; q++) own[q] = V{};
   u32 r = start + threadIdx.y;
-  // Whole rounds of 64 rows: nothing to ask, so that loads of several rounds are under way.
-#pragma unroll(LANES == 1 ? 8 : 4)
-  for (; r - threadIdx.y + 64 <= end; r += 64) {
-#pragma unroll
-    for (u32 q = 0; q < LANES; q++) own[q] = plus(own[q], term(r + q * LANE_ROWS));
+  u32 rounds = (end - start) / 64;
+  for (; rounds >= AT_ONCE; rounds -= AT_ONCE, r += 64 * AT_ONCE) add_rounds<AT_ONCE>(own, r, term);
+  if constexpr (AT_ONCE > 4) {
+    for (; rounds >= 4; rounds -= 4, r += 256) add_rounds<4>(own, r, term);
   }
+#pragma unroll 1
+  for (; r < end; r += 64) {
 #pragma unroll
-  for (u32 q = 0; q < LANES; q++) {
-    if (r + q * LANE_ROWS < end) own[q] = plus(own[q], term(r + q * LANE_ROWS));
+    for (u32 q = 0; q < LANES; q++) {
+      if (r + q * LANE_ROWS < end) own[q] = plus(own[q], term(r + q * LANE_ROWS));
+    }
   }
 #pragma unroll
   for (u32 s = LANES / 2; s > 0; s >>= 1) {

@@ -102,12 +102,25 @@ __device__ __forceinline__ float* row_partials() {
   return partials;
 }
 
-// Adds term(k, c), the values of elements c and c + 1, for c from `start` below `end` in steps of 64.
+// Adds term(k, c), the values of elements c and c + 1, for c = start + 2 * thread, then in steps of 64, below `end`.
 template <class Term>
-__device__ __forceinline__ float2 pair_terms(u32 start, u32 end, Term term) {
+__device__ __forceinline__ float2 pair_terms(u32 start, u32 end, u32 thread, Term term) {
   float2 own = make_float2(0.0f, 0.0f);
-#pragma unroll 8
-  for (u32 c = start; c < end; c += 64) {
+  u32 c = start + 2 * thread;
+  u32 rounds = (end - start) / 64;
+  // Several rounds are read before the first is added: that many loads are under way.
+  for (; rounds >= 8; rounds -= 8, c += 512) {
+    float2 terms[8];
+#pragma unroll
+    for (u32 i = 0; i < 8; i++) terms[i] = term(0u, c + 64 * i);
+#pragma unroll
+    for (u32 i = 0; i < 8; i++) {
+      own.x = pf::add(own.x, terms[i].x);
+      own.y = pf::add(own.y, terms[i].y);
+    }
+  }
+#pragma unroll 1
+  for (; c < end; c += 64) {
     const float2 v = term(0u, c);
     own.x = pf::add(own.x, v.x);
     if (c + 1 < end) own.y = pf::add(own.y, v.y);
@@ -137,11 +150,11 @@ __device__ __forceinline__ float pair_sum(u32 count, Term term) {
     const u32 blocks = (count + 4095) / 4096;
     __syncthreads();
     for (u32 b = threadIdx.x >> 5; b < blocks; b += blockDim.x >> 5) {
-      const float partial = pair_tree(pair_terms(b * 4096 + 2 * thread, min(count, (b + 1) * 4096), term));
+      const float partial = pair_tree(pair_terms(b * 4096, min(count, (b + 1) * 4096), thread, term));
       if (thread == 0) partials[b] = partial;
     }
     __syncthreads();
-    return pair_tree(pair_terms(2 * thread, blocks, [&](u32, u32 b) {
+    return pair_tree(pair_terms(0, blocks, thread, [&](u32, u32 b) {
       return make_float2(partials[b], b + 1 < blocks ? partials[b + 1] : 0.0f);
     }));
   }
