@@ -1,5 +1,5 @@
 /**
- * Takes the best device of this machine and says why: WebGPU on real hardware, else WebAssembly on threads, else on one.
+ * Takes the best device of this machine and says why: CUDA where the program has it, WebGPU on real hardware, else WebAssembly on threads, else on one.
  *
  * What cannot be used is passed over and named with its reason; nothing is silent. The reference is never taken unless it is asked for: it is for
  * checking. A device that was chosen over another has passed the conformance probe, so that a GPU that rounds differently costs nobody the network.
@@ -8,7 +8,7 @@ import type { Hex } from 'viem';
 import { AtollError, codeOf } from '#protocol/errors.ts';
 import { type BackendName, createDevice, type CreateDeviceOptions } from './create.ts';
 import type { Device } from './device.ts';
-import { createProvenDevice } from './proven.ts';
+import { createProvenDevice, prove } from './proven.ts';
 import { canShareMemory, threadsMax } from './wasm-pool.ts';
 
 /** `auto`: the best that can be used. A backend by its name: that one or an error. */
@@ -28,12 +28,14 @@ export interface Chosen {
 }
 
 const order: Record<BackendChoice, readonly BackendName[]> = {
-  auto: ['webgpu', 'wasm'],
+  auto: ['cuda', 'webgpu', 'wasm'],
+  cuda: ['cuda'],
   webgpu: ['webgpu'],
   wasm: ['wasm'],
   reference: ['reference'],
 };
 const names: Record<BackendName, string> = {
+  cuda: 'CUDA',
   webgpu: 'WebGPU',
   wasm: 'WebAssembly',
   reference: 'The reference',
@@ -43,7 +45,8 @@ const passable: readonly string[] = ['no_device', 'out_of_memory', 'nonconformin
 
 /** Throws `no_device` with every reason when nothing can be used, the backend's own error when it was named, or `cancelled`. */
 export async function chooseDevice(choice: BackendChoice, options: ChooseOptions = {}): Promise<Chosen> {
-  const candidates = order[choice];
+  // A page has no CUDA and need not say so.
+  const candidates = order[choice].filter((each) => choice !== 'auto' || each !== 'cuda' || options.cuda);
   const reasons: string[] = [];
   for (const backend of candidates) {
     try {
@@ -58,12 +61,19 @@ export async function chooseDevice(choice: BackendChoice, options: ChooseOptions
 }
 
 async function open(backend: BackendName, options: ChooseOptions, isChoice: boolean): Promise<Chosen> {
+  if (backend === 'cuda') return openCuda(options, isChoice);
   if (backend === 'webgpu') return openGpu(options, isChoice);
   if (backend === 'wasm') return openWasm(options);
   return {
     device: await createDevice('reference'),
     why: 'Computes with the TypeScript reference, as asked for: the same bits, very slowly.',
   };
+}
+
+async function openCuda({ gpu: _, ...options }: ChooseOptions, isChoice: boolean): Promise<Chosen> {
+  const device = await createDevice('cuda', options);
+  const why = `Computes on the graphics processor (${device.info.label}) through CUDA.`;
+  return isChoice ? { device, why, probe: await prove(device) } : { device, why };
 }
 
 async function openGpu({ gpu, ...options }: ChooseOptions, isChoice: boolean): Promise<Chosen> {
@@ -105,7 +115,13 @@ async function openWasm(options: ChooseOptions): Promise<Chosen> {
   }
 }
 
+/** What it is, without what to do about it: who did not ask for it has nothing to do. */
+function firstSentence(message: string): string {
+  return /^.*?[.!?](?=\s|$)/.exec(message)?.[0] ?? message;
+}
+
 function passedOver(what: string, error: unknown): string {
-  const { message } = error as Error;
+  const whole = (error as Error).message;
+  const message = what === names.cuda ? firstSentence(whole) : whole;
   return `${what} ${what.endsWith('s') ? 'were' : 'was'} passed over: ${/[.!?]$/.test(message) ? message : `${message}.`}`;
 }

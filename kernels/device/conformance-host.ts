@@ -5,7 +5,7 @@
 import { codeOf } from '#protocol/errors.ts';
 import type { BackendReport, CaseOutcome } from './conformance-outcome.ts';
 import { examine } from './conformance-report.ts';
-import { type BackendName, createDevice } from './create.ts';
+import { type BackendName, createDevice, type CreateDeviceOptions } from './create.ts';
 import type { Device } from './device.ts';
 
 export interface HostOptions {
@@ -28,12 +28,12 @@ export type HostMessage =
 /** Examines and tells; never rejects. */
 export async function hostConformance(
   { backend, ...options }: HostOptions,
-  gpu: GPU | undefined,
+  { gpu, cuda }: Pick<CreateDeviceOptions, 'gpu' | 'cuda'>,
   post: (message: HostMessage) => void,
 ): Promise<void> {
   let device: Device | null = null;
   try {
-    device = await createDevice(backend, { ...options, ...(gpu ? { gpu } : {}) });
+    device = await createDevice(backend, { ...options, ...(gpu ? { gpu } : {}), ...(cuda ? { cuda } : {}) });
     const startedAt = performance.now();
     const outcomes = await examine(device, {
       progress: (done, total, outcome) => post({ kind: 'progress', done, total, outcome }),

@@ -5,7 +5,7 @@ import type { Device } from './device.ts';
 import type { TuningPort } from './webgpu-tuning.ts';
 
 /** The backends that are built for this project's own devices; `reference` is for checking, and slow. */
-export type BackendName = 'reference' | 'wasm' | 'webgpu';
+export type BackendName = 'reference' | 'wasm' | 'webgpu' | 'cuda';
 
 export interface CreateDeviceOptions {
   /** Accept a software adapter (SwiftShader, lavapipe): for tests, never faster than the CPU backends. */
@@ -14,6 +14,8 @@ export interface CreateDeviceOptions {
   shapes?: 'hardware' | 'software';
   /** Where adapters come from; `navigator.gpu` unless given. */
   gpu?: GPU;
+  /** Makes a CUDA device (cuda/create.ts): a function, so that no page loads what only Node can. */
+  cuda?: (signal?: AbortSignal) => Promise<Device>;
   /** Threads of a WASM device; 1 unless given. More need shared memory: see `canShareMemory`. */
   threads?: number;
   /** WebGPU by integers where f32 fails the probe: see proven.ts. */
@@ -30,6 +32,10 @@ export async function createDevice(backend: BackendName, options: CreateDeviceOp
     const { createWasmDevice } = await import('./wasm.ts');
     const { threads = 1, signal } = options;
     return createWasmDevice({ threads, ...(signal ? { signal } : {}) });
+  }
+  if (backend === 'cuda') {
+    if (options.cuda) return options.cuda(options.signal);
+    throw new AtollError('no_device', 'CUDA is for the headless contributor: see `npm run node -- --help`.');
   }
   const gpu = options.gpu ?? (globalThis.navigator as Navigator | undefined)?.gpu;
   if (!gpu) {

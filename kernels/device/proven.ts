@@ -17,6 +17,20 @@ export interface Proven {
   soft: boolean;
 }
 
+/** What the probe gave. Throws `nonconforming`, or what the probe throws, and destroys the device then. */
+export async function prove(device: Device): Promise<Hex> {
+  const probe = await runProbe(device).catch((error: unknown) => {
+    device.destroy();
+    throw error;
+  });
+  if (probe === probeDigest) return probe;
+  device.destroy();
+  throw new AtollError(
+    'nonconforming',
+    `${device.info.label} gave other bits than the reference in the conformance probe. A newer driver often helps.`,
+  );
+}
+
 /** `make` is called once or twice: first for f32, then with `soft`. Throws `nonconforming`, or what `make` or the probe throws. */
 export async function createProvenDevice(
   make: (arithmetic?: 'soft') => Promise<Device>,

@@ -6,6 +6,6 @@ import { hostConformance } from '#kernels/device/conformance-host.ts';
 
 await hostConformance(
   { backend: 'webgpu', allowSoftware: true, shapes: 'hardware' },
-  navigator.gpu,
+  { gpu: navigator.gpu },
   (message) => console.log(JSON.stringify(message)),
 );

@@ -6,11 +6,12 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
-import type { HostMessage, HostOptions } from '#kernels/device/conformance-host.ts';
+import type { HostMessage } from '#kernels/device/conformance-host.ts';
 import type { BackendReport } from '#kernels/device/conformance-outcome.ts';
 import { AtollError } from '#protocol/errors.ts';
 import { root } from '../run-tool.ts';
 import { bundle } from '../bundle.ts';
+import type { NodeHostOptions } from './node-entry.ts';
 import type { RunContext } from './targets.ts';
 
 /** Something to run on is not installed: other than a program that is there and finds no adapter. */
@@ -31,7 +32,7 @@ export function takeMessage(
 
 /** Throws `no_device` or `internal`. */
 export async function runInNode(
-  options: HostOptions,
+  options: NodeHostOptions,
   env: Record<string, string>,
   context: RunContext,
 ): Promise<BackendReport> {

@@ -1,5 +1,5 @@
 /**
- * What the conformance suite can be run on from a command line, and how each is started: three backends in a process of their own, Dawn and Deno on a
+ * What the conformance suite can be run on from a command line, and how each is started: each backend in a process of its own, Dawn and Deno on a
  * Vulkan driver, and two browsers. Each is another compiler, another driver or another engine; none is trusted because another one passed.
  */
 import { existsSync, globSync } from 'node:fs';
@@ -38,6 +38,10 @@ export const targets: readonly Target[] = [
   ),
   target('dawn-swiftshader', 'WebGPU, Dawn for Node, SwiftShader', true, (context) =>
     runInNode(gpu, swiftshader(), context),
+  ),
+  target('cuda', 'CUDA, NVIDIA GPU, Node', true, (context) => runInNode({ backend: 'cuda' }, {}, context)),
+  target('cuda-emulated', 'CUDA kernels, emulated by g++, Node', false, (context) =>
+    runInNode({ backend: 'cuda', emulated: true }, {}, context),
   ),
   target('chromium', 'WebGPU, worker in Chromium, SwiftShader', true, (context) =>
     runInChromium(gpu, context),

@@ -2,5 +2,5 @@
 import { hostConformance, type HostOptions } from '#kernels/device/conformance-host.ts';
 
 addEventListener('message', ({ data }: MessageEvent<HostOptions>) => {
-  void hostConformance(data, navigator.gpu, (message) => postMessage(message));
+  void hostConformance(data, { gpu: navigator.gpu }, (message) => postMessage(message));
 });

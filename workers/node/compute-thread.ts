@@ -9,6 +9,7 @@ import { kernelCompute } from '../runtime/kernel-compute.ts';
 import type { ComputeDevice } from '../runtime/ports.ts';
 import { Rpc, type RpcPort } from './rpc.ts';
 import type { HostMethods, ThreadMethods, ThreadOptions } from './thread-messages.ts';
+import { nodeCuda } from './node-cuda.ts';
 import { nodeGpu } from './node-gpu.ts';
 import { fileTuning } from './tuning-file.ts';
 
@@ -22,7 +23,8 @@ const methods: ThreadMethods = {
     const { backend, allowSoftware, threads, tuningFile } = options;
     const warn = (error: unknown) => void host.call('warn', toProblem(error));
     const tuning = tuningFile ? { tuning: fileTuning(tuningFile, warn) } : {};
-    const compute = kernelCompute(backend, { allowSoftware, threads, gpu: nodeGpu, ...tuning }, totalmem());
+    const ports = { gpu: nodeGpu, cuda: nodeCuda(options, warn), ...tuning };
+    const compute = kernelCompute(backend, { allowSoftware, threads, ...ports }, totalmem());
     device = await compute.open(life.signal);
     void device.lost.then((error) => host.call('lost', toProblem(error)));
     const { info, why = '', programs, probeDigest } = device;

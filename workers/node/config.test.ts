@@ -28,6 +28,7 @@ describe('parseConfig', () => {
       dataDir: '/data',
       keyFile: '/data/local-1.key',
       tuningFile: '/data/gpu-tuning.json',
+      kernelDir: '/data/cuda-kernels',
       kernelsDir: '/data/kernels',
       cacheDir: '/data/blocks',
       cacheBytes: 1 << 30,

@@ -14,7 +14,7 @@ export type Config = Readonly<{
   name: string | null;
   referee: boolean;
   acceptIdentity: boolean;
-  backend: KernelBackend | 'cuda';
+  backend: KernelBackend;
   /** The GPU of this process, by index or UUID; null is the first. */
   gpu: string | null;
   /** The GPUs that get a process each; `['all']`, or null where this process computes itself. */
@@ -26,6 +26,8 @@ export type Config = Readonly<{
   dataDir: string;
   keyFile: string;
   tuningFile: string;
+  /** Where CUDA's compiled kernels are kept. */
+  kernelDir: string;
   /** Compiled CUDA kernels. */
   kernelsDir: string;
   cacheDir: string;
@@ -138,6 +140,7 @@ export function configOf(values: Values): Config {
     dataDir,
     keyFile: values['key-file'] ?? path.join(dataDir, `${labelOf({ name })}.key`),
     tuningFile: path.join(dataDir, 'gpu-tuning.json'),
+    kernelDir: path.join(dataDir, 'cuda-kernels'),
     kernelsDir: path.join(dataDir, 'kernels'),
     cacheDir: values.cache ?? path.join(dataDir, 'blocks'),
     cacheBytes: values['cache-bytes'],

@@ -49,13 +49,14 @@ async function main(): Promise<number> {
 }
 
 async function contribute(config: Config, log: pino.Logger): Promise<number> {
-  const { url, backend, allowSoftware, threads, name, tuningFile } = config;
-  if (backend === 'cuda') {
-    throw new AtollError('no_device', 'This version computes by CUDA not yet: use --backend webgpu or wasm.');
-  }
+  const { url, backend, allowSoftware, threads, name, tuningFile, kernelDir } = config;
   const signer = await loadSigner(config.keyFile);
   const named = name ? { name } : {};
-  const compute = threadCompute({ backend, allowSoftware, threads, tuningFile, log, ...named });
+  const compute = threadCompute({
+    ...{ backend, allowSoftware, threads, tuningFile, kernelDir, log, ...named },
+    ...(config.gpu ? { gpu: config.gpu } : {}),
+    ...(config.nvrtc ? { nvrtc: config.nvrtc } : {}),
+  });
   const cache = new KeptBlockCache(await openNodeShelf(config.cacheDir, config.cacheBytes, log));
   const { keyFile, acceptIdentity, referee } = config;
   const keeping = { keyFile, acceptIdentity };

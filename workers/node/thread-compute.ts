@@ -24,6 +24,12 @@ export interface ThreadComputeOptions {
   name?: string;
   /** Where a GPU's tuned shapes are kept; nowhere unless given. */
   tuningFile?: string;
+  /** CUDA's GPU: number or UUID; the first unless given. */
+  gpu?: string;
+  /** NVRTC's file or folder, in place of a search. */
+  nvrtc?: string;
+  /** Where CUDA's compiled kernels are kept; nowhere unless given. */
+  kernelDir?: string;
   log?: Logger;
 }
 
@@ -53,12 +59,15 @@ class ComputeThread {
 
   constructor(options: ThreadComputeOptions) {
     this.#options = options;
-    const { backend, allowSoftware = false, threads = 1, tuningFile } = options;
+    const { backend, allowSoftware = false, threads = 1, tuningFile, gpu, nvrtc, kernelDir } = options;
     const workerData: ThreadOptions = {
       backend,
       allowSoftware,
       threads,
       ...(tuningFile ? { tuningFile } : {}),
+      ...(gpu ? { gpu } : {}),
+      ...(nvrtc ? { nvrtc } : {}),
+      ...(kernelDir ? { kernelDir } : {}),
     };
     this.#worker = new Worker(new URL('./compute-thread.ts', import.meta.url), {
       workerData,
@@ -76,7 +85,7 @@ class ComputeThread {
 
   async open(): Promise<ComputeDevice> {
     const { info, why, programs, probeDigest } = await this.#rpc.call('open');
-    this.#isGpu = info.backend === 'webgpu';
+    this.#isGpu = info.backend === 'webgpu' || info.backend === 'cuda';
     const { name } = this.#options;
     return {
       info: name ? { ...info, label: `${name}: ${info.label}` } : info,

@@ -13,6 +13,12 @@ export interface ThreadOptions {
   threads: number;
   /** Where a GPU's tuned shapes are kept; nowhere unless given. */
   tuningFile?: string;
+  /** CUDA's GPU: number or UUID; the first unless given. */
+  gpu?: string;
+  /** NVRTC's file or folder, in place of a search. */
+  nvrtc?: string;
+  /** Where CUDA's compiled kernels are kept; nowhere unless given. */
+  kernelDir?: string;
 }
 
 export interface Opened {

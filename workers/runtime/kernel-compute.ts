@@ -25,7 +25,8 @@ export function kernelCompute(
   return {
     async open(signal): Promise<ComputeDevice> {
       const { device: made, why, probe } = await chooseDevice(backend, { ...options, signal });
-      const device = made.info.backend === 'webgpu' ? made : yielding(made);
+      const isGpu = made.info.backend === 'webgpu' || made.info.backend === 'cuda';
+      const device = isGpu ? made : yielding(made);
       return {
         info: memoryBytes === undefined ? device.info : { ...device.info, memoryBytes },
         why,

@@ -12,6 +12,8 @@ import { architectureOf, compilerFlags, findNvrtc } from './nvrtc.ts';
 export interface CudaDeviceOptions {
   /** Number or UUID of the GPU (or MIG slice); the first that the driver shows unless given. */
   gpu?: string | number;
+  /** NVRTC's file or folder; searched for unless given. */
+  nvrtc?: string;
   /** Where compiled kernels are kept; nowhere unless given. */
   cacheDir?: string;
   /** Told when that folder does not take a file. */
@@ -40,9 +42,9 @@ function checkSignal(signal: AbortSignal | undefined): void {
 export function compilerFor(
   { name, capability }: Pick<CudaGpu, 'name' | 'capability'>,
   driverVersion: number,
-  { cacheDir, warn }: Pick<CudaDeviceOptions, 'cacheDir' | 'warn'>,
+  { nvrtc: own, cacheDir, warn }: Pick<CudaDeviceOptions, 'nvrtc' | 'cacheDir' | 'warn'>,
 ): CudaCompiler {
-  const nvrtc = findNvrtc(driverVersion);
+  const nvrtc = findNvrtc(driverVersion, own ? { ...process.env, ATOLL_NVRTC: own } : process.env);
   const architecture = architectureOf(nvrtc, capability);
   if (!architecture) {
     throw new AtollError(
