@@ -70,8 +70,8 @@ async function open(backend: BackendName, options: ChooseOptions, isChoice: bool
   };
 }
 
-async function openCuda({ gpu: _, ...options }: ChooseOptions, isChoice: boolean): Promise<Chosen> {
-  const device = await createDevice('cuda', options);
+async function openCuda({ cuda, signal }: ChooseOptions, isChoice: boolean): Promise<Chosen> {
+  const device = await createDevice('cuda', { ...(cuda ? { cuda } : {}), ...(signal ? { signal } : {}) });
   const why = `Computes on the graphics processor (${device.info.label}) through CUDA.`;
   return isChoice ? { device, why, probe: await prove(device) } : { device, why };
 }
