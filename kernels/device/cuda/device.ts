@@ -3,7 +3,6 @@
  *
  * Kernels are twins of their own, launched by each op's cuda.ts; a recording is one CUDA graph. No browser ever loads this file.
  */
-import { AtollError } from '#protocol/errors.ts';
 import { limits } from '#protocol/limits.ts';
 import type { DeviceInfo } from '#protocol/messages/frames.ts';
 import { checkOp } from '../../ops/checks.ts';
@@ -110,14 +109,15 @@ function dry({ info, lost }: CudaDriver): CudaDriver {
 function collector(context: LaunchContext): { ops: Ops; launches: Launch[]; count: () => number } {
   const launches: Launch[] = [];
   let count = 0;
-  const op = (name: OpName) => (args: never) => {
-    checkOp(name, args);
-    const build = launchBuilders[name] as LaunchBuilder<never> | undefined;
-    if (!build) throw new AtollError('unavailable', `The CUDA device has no ${name}.`);
-    count++;
-    launches.push(...build(args, context));
-  };
-  // Any name is an op: `checkOp` and the table know which there are.
-  const ops = new Proxy({} as Ops, { get: (_target, name) => op(name as OpName) });
+  const ops = Object.fromEntries(
+    Object.entries(launchBuilders).map(([name, build]) => [
+      name,
+      (args: never) => {
+        checkOp(name as OpName, args);
+        count++;
+        launches.push(...(build as LaunchBuilder<never>)(args, context));
+      },
+    ]),
+  ) as unknown as Ops;
   return { ops, launches, count: () => count };
 }

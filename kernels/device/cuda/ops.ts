@@ -1,4 +1,4 @@
-/** Every op's launches on CUDA. An op that is missing here is refused when it is recorded. */
+/** Every op's launches on CUDA. An op that is missing here does not compile. */
 import { adamwLaunches } from '../../ops/adamw/cuda.ts';
 import { softmaxGradLaunches, softmaxLaunches } from '../../ops/attention/cuda.ts';
 import { columnSumLaunches } from '../../ops/column-sum/cuda.ts';
@@ -31,7 +31,7 @@ import { sampleLaunches } from '../../ops/sample/cuda.ts';
 import type { OpArgs } from '../device.ts';
 import type { LaunchBuilder } from './launch.ts';
 
-export const launchBuilders: { [K in keyof OpArgs]?: LaunchBuilder<OpArgs[K]> } = {
+export const launchBuilders: { [K in keyof OpArgs]: LaunchBuilder<OpArgs[K]> } = {
   quantize: quantizeLaunches,
   gemm: gemmLaunches,
   layerNorm: layerNormLaunches,
