@@ -1,5 +1,5 @@
 /**
- * The way into every command: `node scripts/bootstrap.mjs start|test|dev|check|sim|bench|audit|conformance|keys|fmt [options]`.
+ * The way into every command: `node scripts/bootstrap.mjs start|node|test|dev|check|sim|bench|audit|conformance|keys|fmt [options]`.
  *
  * Plain JavaScript without dependencies, because it runs before anything is installed, on any Node from 20 on. It gets Node 24 (the npm packages
  * `node-*` and `npm` into .tools/) when this one is older, installs the locked packages without their install scripts, and hands over to
@@ -29,6 +29,7 @@ export const commands = [
   'audit',
   'conformance',
   'keys',
+  'node',
   'fmt',
 ];
 const nodeVersion = '24.21.0';
@@ -340,7 +341,7 @@ function handOver(root, node, command, args) {
 }
 
 /** @param {unknown} error */
-function fail(error) {
+export function fail(error) {
   if (error instanceof BootstrapError) {
     say(error.message);
   } else {
@@ -352,7 +353,7 @@ function fail(error) {
 }
 
 /** @param {string[]} argv */
-async function main(argv) {
+export async function main(argv) {
   const [command, ...args] = argv;
   if (!command || !commands.includes(command)) {
     throw new BootstrapError(`say which command: ${commands.join(', ')} (as in \`npm run check\`)`);

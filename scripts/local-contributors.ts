@@ -120,14 +120,23 @@ function launchOne({ name, url, dir, log, threads }: Launch): ChildProcess {
       ...['--url', url, '--backend', 'wasm', '--threads', String(threads), '--name', name],
       // What they would keep or get from each other lies on this machine already.
       ...['--cache-bytes', '0', '--peers', 'off'],
-      ...['--key-file', path.join(dir, `${name}.key`), '--log-level', 'warn', '--exit-with-parent'],
+      ...['--data-dir', dir, '--log-level', 'warn', '--exit-with-parent'],
+      ...['--drain-seconds', '0', '--update-check', 'off'],
     ],
     // Its own process group: a Ctrl-C in the terminal reaches us alone. Its input ends with us.
-    { cwd: root, detached: true, stdio: ['pipe', output, output], windowsHide: true },
+    {
+      ...{ cwd: root, detached: true, stdio: ['pipe', output, output], windowsHide: true },
+      env: withoutSettings(process.env),
+    },
   );
   closeSync(output);
   child.stdin?.on('error', () => undefined);
   return child;
+}
+
+/** What a person set for a node of his own is not for these. */
+function withoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('ATOLL_')));
 }
 
 /** The last thing a contributor logged, for a person to read. */

@@ -72,9 +72,15 @@ export const commands = {
   },
   'install-service': {
     usage: 'install-service --url URL [options]',
-    summary: 'run as a hardened systemd service, with these options',
+    summary: 'write a hardened systemd service that runs a node with these options',
+    details:
+      'Flags become arguments of the service; its environment can be set in /etc/atoll/node.env. Writing the unit takes root; nothing is started.',
     options: optionNames,
-    own: { print: { help: 'only print the unit file' } },
+    own: {
+      print: { help: 'only print the unit file' },
+      user: { takes: 'ACCOUNT', help: 'an account to run as; one is made for the time it runs unless given' },
+      unit: { takes: 'NAME', help: 'name of the unit [atoll-node]' },
+    },
   },
 } as const satisfies Record<string, CommandSpec>;
 

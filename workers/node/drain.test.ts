@@ -43,7 +43,7 @@ describe('drain', () => {
         at.view = { ...at.view, phase: 'paused', unit: null };
       },
     };
-    const left = drain(control, () => at.view, { allowedMs: 30_000, clock, signal: stop.signal });
+    const left = drain(control, () => at.view, { allowedMs: () => 30_000, clock, signal: stop.signal });
     return { calls, clock, stop, at, left };
   }
 

@@ -7,7 +7,8 @@ import type { ContributorView } from '../runtime/view.ts';
 import type { ShellControl } from '../runtime/contributor.ts';
 import { limits } from '#protocol/limits.ts';
 
-/** Of the time, this much at most is kept for reveals after the unit in hand. */
+/** Of the time, this much at most is kept for leaving the network, and for reveals after the unit in hand. */
+const goodbyeMsMax = limits.stopMsMax + 1_000;
 const settleMsMax = 10_000;
 /** Before that much is seen of a unit its speed is not known. */
 const speedMsMin = 2_000;
@@ -33,7 +34,7 @@ export function drainStep(
 ): DrainStep {
   const busy = hasUnit(view);
   if (!busy && view.pending === 0) return 'done';
-  const goodbyeMs = Math.min(limits.stopMsMax, allowedMs / 3);
+  const goodbyeMs = Math.min(goodbyeMsMax, allowedMs / 3);
   const leftMs = allowedMs - goodbyeMs - elapsedMs;
   if (leftMs <= 0) return 'give-up';
   if (!busy) return 'wait';
@@ -55,7 +56,8 @@ function isTooSlow(
 }
 
 export interface DrainOptions {
-  allowedMs: number;
+  /** From the beginning; may become less while it lasts. */
+  allowedMs: () => number;
   clock: Clock;
   /** Ends it at once. */
   signal: AbortSignal;
@@ -79,7 +81,7 @@ export async function drain(
     const { unit } = now;
     if (unit && start?.program !== unit.program)
       start = { atMs: elapsedMs, done: unit.done, program: unit.program };
-    const step = drainStep(now, elapsedMs, allowedMs, start);
+    const step = drainStep(now, elapsedMs, allowedMs(), start);
     if (step === 'done' || step === 'give-up') break;
     if (step === 'give-back' && !isGivenBack) {
       isGivenBack = true;
