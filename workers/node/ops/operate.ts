@@ -157,11 +157,11 @@ export async function watchUpdates({ updateCheck, url }: Config, log: pino.Logge
 /** As a child of `superviseGpus`: views go to the parent, and its word is the operator's. */
 async function followSupervisor(gate: Gate, control: ContributorControl): Promise<void> {
   if (!process.env[supervisedVariable] || !process.send) return;
-  process.channel?.unref();
   process.on('message', (message: SupervisorMessage) => {
     if (message.t === 'pause') gate.hold('operator', 'Paused by the operator.', { graceMs: 0 });
     if (message.t === 'resume') gate.letGo('operator');
   });
+  process.channel?.unref(); // listening holds the process otherwise
   await control.subscribe((view: ContributorView) => {
     if (process.connected) process.send?.({ t: 'view', view, held: [...gate.held.keys()] }, () => undefined);
   });
