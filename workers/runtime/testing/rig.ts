@@ -51,7 +51,8 @@ export class Rig {
   readonly control: ShellControl;
   #random = 1;
 
-  constructor(cacheBytes?: number) {
+  /** `more`: ports that the runtime may be given besides. */
+  constructor(cacheBytes?: number, more: Partial<RuntimePorts> = {}) {
     this.cache = new MemoryBlockCache(cacheBytes);
     this.ports = {
       transport: this.coordinator.transport,
@@ -62,6 +63,7 @@ export class Rig {
       clock: this.clock,
       randomBytes: (count) => this.#randomBytes(count),
       log: this.#logger(),
+      ...more,
     };
     this.control = createRuntime(this.ports);
   }

@@ -100,9 +100,12 @@ export class ScriptedCoordinator {
   }
 
   /** Waits for the n-th hello, checks it and welcomes. */
-  async welcome(n = 1, totals = { agreed: 0, credit: 0 }): Promise<FrameOf<FromContributor, 'hello'>> {
+  async welcome(
+    n = 1,
+    more: Partial<FrameOf<FromCoordinator, 'welcome'>> = {},
+  ): Promise<FrameOf<FromContributor, 'hello'>> {
     const hello = await this.expect('hello', n);
-    this.send({ t: 'welcome', contributor: hello.contributor, ...totals });
+    this.send({ t: 'welcome', contributor: hello.contributor, agreed: 0, credit: 0, ...more });
     return hello;
   }
 
