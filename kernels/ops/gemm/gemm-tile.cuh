@@ -38,36 +38,73 @@ struct Span {
   u32 end;
 };
 
-// 16 bytes from column `at` on; those outside the span are 0.
-__device__ __forceinline__ void copy_masked(i8* to, const i8* from, u32 at, Span span) {
-#pragma unroll 1
-  for (u32 i = 0; i < 16; i++) to[i] = at + i >= span.begin && at + i < span.end ? from[i] : (i8)0;
+// 16-byte chunks of a plane's tile that a thread copies.
+constexpr u32 A_ITEMS = BM * 4 / THREADS;
+constexpr u32 B_ITEMS = BN * 4 / THREADS;
+// Chunks from one of a thread's items to the next lie so many lines apart, a multiple of 8: its place in the swizzle is the same in all of them.
+constexpr u32 ITEM_LINES = THREADS / 4;
+
+// Bytes from a tile's first line to a chunk of it. A contraction of any length has lines of any length.
+template <bool ANY>
+struct OffsetOf {
+  typedef u32 type;
+};
+template <>
+struct OffsetOf<true> {
+  typedef size_t type;
+};
+typedef OffsetOf<FLUSH != 0>::type Offset;
+
+// Where this thread's chunks come from, and where the first of them goes in a plane of a stage.
+struct Routes {
+  Offset a[A_ITEMS];
+  Offset b[B_ITEMS];
+  u32 to;
+};
+
+__device__ __forceinline__ Routes routes_of(const Side& a, const Side& b) {
+  const u32 line = threadIdx.x / 4;
+  const u32 chunk = threadIdx.x % 4;
+  Routes routes;
+#pragma unroll
+  for (u32 i = 0; i < A_ITEMS; i++) routes.a[i] = min(line + i * ITEM_LINES, a.last - a.first) * (Offset)a.stride + 16 * chunk;
+#pragma unroll
+  for (u32 i = 0; i < B_ITEMS; i++) routes.b[i] = min(line + i * ITEM_LINES, b.last - b.first) * (Offset)b.stride + 16 * chunk;
+  routes.to = line * BK + 16 * (chunk ^ (line / 2 % 4));
+  return routes;
 }
 
-template <u32 LINES, bool MASKED>
-__device__ __forceinline__ void copy_plane(i8* shared, const i8* plane, const Side& side, u32 k, Span span) {
-#pragma unroll
-  for (u32 i = 0; i < LINES * 4 / THREADS; i++) {
-    const u32 item = threadIdx.x + i * THREADS;
-    const u32 line = item / 4;
-    const u32 chunk = item % 4;
-    const u32 at = k + 16 * chunk;
-    const i8* const from = plane + min(side.first + line, side.last) * side.stride + at;
-    i8* const to = shared + line * BK + 16 * (chunk ^ (line / 2 % 4));
-    // One of the factors is enough to mask.
-    if (MASKED && at < span.end && (at < span.begin || at + 16 > span.end)) {
-      copy_masked(to, from, at, span);
-    } else {
-      copy_async16(to, at < span.end ? from : plane, at < span.end);
-    }
+// 16 bytes from column `at` on; those outside the span are 0. One of the factors is enough to mask, but neither is read where it may not be.
+__device__ __forceinline__ void copy_chunk(i8* to, const i8* from, const i8* valid, u32 at, Span span, bool masked) {
+  if (masked && at < span.end && (at < span.begin || at + 16 > span.end)) {
+#pragma unroll 1
+    for (u32 i = 0; i < 16; i++) to[i] = at + i >= span.begin && at + i < span.end ? from[i] : (i8)0;
+  } else {
+    copy_async16(to, at < span.end ? from : valid, at < span.end);
   }
 }
 
-__device__ __forceinline__ void copy_stage(i8* stage, const Side& a, const Side& b, u32 k, Span span) {
-  copy_plane<BM, true>(stage, a.low, a, k, span);
-  if (PLANES > 1) copy_plane<BM, true>(stage + A_PLANE, a.high, a, k, span);
-  copy_plane<BN, false>(stage + PLANES * A_PLANE, b.low, b, k, span);
-  if (PLANES > 1) copy_plane<BN, false>(stage + PLANES * A_PLANE + B_PLANE, b.high, b, k, span);
+template <u32 ITEMS>
+__device__ __forceinline__ void copy_plane(i8* to, const i8* plane, const Offset (&offsets)[ITEMS], u32 k, Span span, bool whole, bool masked) {
+  if (whole) {
+#pragma unroll
+    for (u32 i = 0; i < ITEMS; i++) copy_async16(to + i * ITEM_LINES * BK, plane + k + offsets[i], true);
+    return;
+  }
+  // The first or the last of the contraction.
+#pragma unroll
+  for (u32 i = 0; i < ITEMS; i++) copy_chunk(to + i * ITEM_LINES * BK, plane + k + offsets[i], plane, k + threadIdx.x % 4 * 16, span, masked);
+}
+
+__device__ __forceinline__ void copy_stage(i8* stage, const Side& a, const Side& b, const Routes& routes, u32 k, Span span) {
+  const bool inside = k >= span.begin && k + BK <= span.end;
+  i8* const to = stage + routes.to;
+  const size_t a_at = a.first * a.stride;
+  const size_t b_at = b.first * b.stride;
+  copy_plane(to, a.low + a_at, routes.a, k, span, inside, true);
+  if (PLANES > 1) copy_plane(to + A_PLANE, a.high + a_at, routes.a, k, span, inside, true);
+  copy_plane(to + PLANES * A_PLANE, b.low + b_at, routes.b, k, span, inside, false);
+  if (PLANES > 1) copy_plane(to + PLANES * A_PLANE + B_PLANE, b.high + b_at, routes.b, k, span, inside, false);
 }
 
 // Sums of bytes that do not leave a byte.
@@ -90,10 +127,39 @@ __device__ __forceinline__ Place place() {
   return Place{a_line * BK + 16 * ((lane / 16) ^ swizzle), b_line * BK + 16 * ((lane / 8 % 2) ^ swizzle)};
 }
 
+// Fragments of MT rows' tiles (with the sums of digits), and of two columns' tiles: of half a stage, 32 bytes.
 typedef u32 Left[NB == 10 ? 3 : PLANES][MT][4];
+typedef u32 Right[2][PLANES][2];
 
-// The products of one pair of digits' words; a is MT fragments, b one.
-__device__ __forceinline__ void multiply_fragments(Sums& sums, const Left& a, const u32 (&b)[PLANES][2], u32 nt) {
+// The second half's chunks are two further: bit 1 of the chunk, bit 5 of the address.
+__device__ __forceinline__ void load_left(Left& a, const i8* stage, Place lane, u32 half) {
+  const i8* const at = stage + (lane.a ^ (half * 32));
+#pragma unroll
+  for (u32 mt = 0; mt < MT; mt++) {
+#pragma unroll
+    for (u32 p = 0; p < PLANES; p++) load_matrix_x4(a[p][mt], at + p * A_PLANE + mt * 16 * BK);
+    if constexpr (NB == 10) {
+#pragma unroll
+      for (u32 i = 0; i < 4; i++) a[2][mt][i] = add_bytes(a[0][mt][i], a[1][mt][i]);
+    }
+  }
+}
+
+// Columns' tiles 2 pair and 2 pair + 1.
+__device__ __forceinline__ void load_right(Right& b, const i8* stage, Place lane, u32 half, u32 pair) {
+  const i8* const at = stage + PLANES * A_PLANE + (lane.b ^ (half * 32)) + pair * 16 * BK;
+#pragma unroll
+  for (u32 p = 0; p < PLANES; p++) {
+    u32 words[4];
+    load_matrix_x4(words, at + p * B_PLANE);
+    b[0][p][0] = words[0];
+    b[0][p][1] = words[1];
+    b[1][p][0] = words[2];
+    b[1][p][1] = words[3];
+  }
+}
+
+__device__ __forceinline__ void multiply_column(Sums& sums, const Left& a, const u32 (&b)[PLANES][2], u32 nt) {
   u32 b_sum[2];
   if (NB == 10) {
     b_sum[0] = add_bytes(b[0][0], b[PLANES - 1][0]);
@@ -108,43 +174,43 @@ __device__ __forceinline__ void multiply_fragments(Sums& sums, const Left& a, co
     }
     if constexpr (NB == 15) {
       mma_s8(sums[1][mt][nt], a[1][mt], b[0]);
-      mma_s8(sums[1][mt][nt], a[0][mt], b[1]);
       mma_s8(sums[2][mt][nt], a[1][mt], b[1]);
+      mma_s8(sums[1][mt][nt], a[0][mt], b[1]);
     }
   }
 }
 
-__device__ __forceinline__ void multiply_stage(Sums& sums, const i8* stage, Place lane) {
+__device__ __forceinline__ void multiply_pair(Sums& sums, const Left& a, const Right& b, u32 pair) {
+  multiply_column(sums, a, b[0], 2 * pair);
+  multiply_column(sums, a, b[1], 2 * pair + 1);
+}
+
+// All fragments of half a stage: where registers allow, so that one half is loaded while the other is multiplied.
+struct Half {
+  Left a;
+  Right b[NT / 2];
+
+  __device__ __forceinline__ void load(const i8* stage, Place lane, u32 half) {
+    load_left(a, stage, lane, half);
 #pragma unroll
-  for (u32 half = 0; half < 2; half++) {
-    // The second half's chunks are two further: bit 1 of the chunk, bit 5 of the address.
-    const i8* const a_at = stage + (lane.a ^ (half * 32));
-    const i8* const b_at = stage + PLANES * A_PLANE + (lane.b ^ (half * 32));
-    Left a;
+    for (u32 pair = 0; pair < NT / 2; pair++) load_right(b[pair], stage, lane, half, pair);
+  }
+
+  __device__ __forceinline__ void multiply(Sums& sums) const {
 #pragma unroll
-    for (u32 mt = 0; mt < MT; mt++) {
+    for (u32 pair = 0; pair < NT / 2; pair++) multiply_pair(sums, a, b[pair], pair);
+  }
+};
+
+// With three sets of sums there are not: fragments of columns come as they are needed.
+__device__ __forceinline__ void multiply_half(Sums& sums, const i8* stage, Place lane, u32 half) {
+  Left a;
+  load_left(a, stage, lane, half);
 #pragma unroll
-      for (u32 p = 0; p < PLANES; p++) load_matrix_x4(a[p][mt], a_at + p * A_PLANE + mt * 16 * BK);
-      if constexpr (NB == 10) {
-#pragma unroll
-        for (u32 i = 0; i < 4; i++) a[2][mt][i] = add_bytes(a[0][mt][i], a[1][mt][i]);
-      }
-    }
-#pragma unroll
-    for (u32 nt = 0; nt < NT; nt += 2) {
-      u32 b[2][PLANES][2];
-#pragma unroll
-      for (u32 p = 0; p < PLANES; p++) {
-        u32 words[4];
-        load_matrix_x4(words, b_at + p * B_PLANE + nt * 8 * BK);
-        b[0][p][0] = words[0];
-        b[0][p][1] = words[1];
-        b[1][p][0] = words[2];
-        b[1][p][1] = words[3];
-      }
-      multiply_fragments(sums, a, b[0], nt);
-      multiply_fragments(sums, a, b[1], nt + 1);
-    }
+  for (u32 pair = 0; pair < NT / 2; pair++) {
+    Right b;
+    load_right(b, stage, lane, half, pair);
+    multiply_pair(sums, a, b, pair);
   }
 }
 
@@ -159,28 +225,45 @@ __device__ __forceinline__ void clear(Sums& sums) {
         for (u32 i = 0; i < 4; i++) sums[set][mt][nt][i] = 0;
 }
 
-// Adds the products of one span; `shared` holds STAGES stages.
+// Adds the products of one span; `shared` holds STAGES stages. The copies of a stage are begun between its halves, where multiplications are on their way.
 __device__ __forceinline__ void multiply(Sums& sums, i8* shared, const Side& a, const Side& b, Span span) {
   const u32 first = span.begin & ~15u;
   const u32 steps = span.end > span.begin ? (span.end - first + BK - 1) / BK : 0;
   const Place lane = place();
+  const Routes routes = routes_of(a, b);
 #pragma unroll
   for (u32 s = 0; s + 1 < STAGES; s++) {
-    if (s < steps) copy_stage(shared + s * STAGE, a, b, first + s * BK, span);
+    if (s < steps) copy_stage(shared + s * STAGE, a, b, routes, first + s * BK, span);
     copy_commit();
   }
+  copy_wait<STAGES - 2>();
+  __syncthreads();
+  Half now;
+  if (SETS == 1 && steps > 0) now.load(shared, lane, 0);
   u32 from = 0;
   u32 into = STAGES - 1;
 #pragma unroll 1
   for (u32 step = 0; step < steps; step++) {
-    copy_wait<STAGES - 2>();
-    // What landed is everyone's, and nobody reads the stage that is written next.
-    __syncthreads();
-    if (step + STAGES - 1 < steps) copy_stage(shared + into * STAGE, a, b, first + (step + STAGES - 1) * BK, span);
+    const i8* const stage = shared + from * STAGE;
+    Half then;
+    if constexpr (SETS == 1) {
+      then.load(stage, lane, 1);
+      now.multiply(sums);
+    } else {
+      multiply_half(sums, stage, lane, 0);
+    }
+    if (step + STAGES - 1 < steps) copy_stage(shared + into * STAGE, a, b, routes, first + (step + STAGES - 1) * BK, span);
     copy_commit();
-    multiply_stage(sums, shared + from * STAGE, lane);
     from = from + 1 == STAGES ? 0 : from + 1;
     into = into + 1 == STAGES ? 0 : into + 1;
+    if constexpr (SETS > 1) multiply_half(sums, stage, lane, 1);
+    // The next stage has landed and is everyone's, and nobody reads this one, which is written next.
+    copy_wait<STAGES - 2>();
+    __syncthreads();
+    if constexpr (SETS == 1) {
+      if (step + 1 < steps) now.load(shared + from * STAGE, lane, 0);
+      then.multiply(sums);
+    }
   }
   copy_wait<0>();
   __syncthreads();
