@@ -1,13 +1,16 @@
 /** Causal softmax on CUDA, forward and backward. */
 import { bitsOf, distinct, type Launch, type LaunchContext } from '../../device/cuda/launch.ts';
 import { rowKernel, rowLaunch } from '../reduce/cuda.ts';
+import causal from './causal.cuh?raw';
+import gradBody from './softmax-grad.cu?raw';
 import body from './softmax.cu?raw';
 import type { SoftmaxArgs, SoftmaxGradArgs } from './spec.ts';
 
-const forwardKernel = rowKernel('softmax', body, 'softmax', 1);
-const gradKernel = { ...rowKernel('softmax', body, 'softmax_grad', 2) };
-/** The backward pass lies in the same sources, of which it uses all but the one that keeps the longest rows. */
-export const softmaxSources = forwardKernel.sources.map(([, source]) => source);
+const forwardKernel = rowKernel('softmax', [causal, body], 'softmax', 1);
+const gradKernel = rowKernel('softmax-grad', [causal, gradBody], 'softmax_grad', 2);
+export const softmaxSources = [forwardKernel, gradKernel].flatMap(({ sources }) =>
+  sources.map(([, source]) => source),
+);
 
 export function softmaxLaunches(args: SoftmaxArgs, context: LaunchContext): Launch[] {
   const { scores, batch, rows, cols, offset, position = null, scale } = args;

@@ -12,8 +12,8 @@ import {
   type LayerNormParamGradArgs,
 } from './spec.ts';
 
-const forwardKernel = rowKernel('layer-norm', body, 'layer_norm', 1);
-const gradKernel = rowKernel('layer-norm-grad', gradBody, 'layer_norm_grad', 2);
+const forwardKernel = rowKernel('layer-norm', [body], 'layer_norm', 1);
+const gradKernel = rowKernel('layer-norm-grad', [gradBody], 'layer_norm_grad', 2);
 const paramGradKernel = columnKernel('layer-norm-param-grad', paramGradBody);
 export const layerNormSources = [
   ...[forwardKernel, gradKernel].flatMap(({ sources }) => sources.map(([, source]) => source)),

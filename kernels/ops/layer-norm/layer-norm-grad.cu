@@ -12,9 +12,7 @@ __device__ __forceinline__ float4 terms_of(float2 d, float2 v, float2 gain, floa
                      pf::mul(pf::sub(v.y, mu), scale));
 }
 
-constexpr u32 BLOCKS = row_blocks(2);
-
-extern "C" __global__ void __launch_bounds__(ROW_THREADS, BLOCKS)
+extern "C" __global__ void __launch_bounds__(ROW_THREADS, row_blocks<2>)
     layer_norm_grad(const float* __restrict__ dy, const float* __restrict__ x, const float* __restrict__ gain,
                     const float* __restrict__ mean, const float* __restrict__ rstd, const float* residual, float* dx,
                     u32 rows, u32 cols, u32 inverse_bits) {

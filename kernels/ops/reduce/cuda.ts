@@ -6,7 +6,7 @@ import { cudaSource, entryOf } from '../math/cuda.ts';
 import { AtollError } from '#protocol/errors.ts';
 import columns from './columns.cuh?raw';
 import row from './row.cuh?raw';
-import body from './sum.cu?raw';
+import sum from './sum.cu?raw';
 import warp from './warp.cuh?raw';
 
 /** Terms of one level of a sum. */
@@ -21,11 +21,11 @@ export interface RowKernel {
   readonly entry: string;
 }
 
-/** `keptRows`: how many rows the kernel keeps in registers; more than one leave no room for the longest. */
-export function rowKernel(label: string, rowBody: string, entry: string, keptRows: 1 | 2): RowKernel {
+/** `body`: the parts behind row.cuh. `keptRows`: how many rows the kernel keeps in registers; more than one leave no room for the longest. */
+export function rowKernel(label: string, body: readonly string[], entry: string, keptRows: 1 | 2): RowKernel {
   const all: readonly Pairs[] = keptRows === 1 ? [8, 16, 32, 64, 0] : [8, 16, 32, 0];
   const sources = all.map((pairs) => {
-    const source = cudaSource(`${label}-${pairs}`, `constexpr u32 PAIRS = ${pairs};`, row, rowBody);
+    const source = cudaSource(`${label}-${pairs}`, `constexpr u32 PAIRS = ${pairs};`, row, ...body);
     return [pairs, source] as const;
   });
   return { sources, entry };
@@ -86,7 +86,7 @@ export function columnLaunch(
   };
 }
 
-export const sumSource = cudaSource('sum', warp, body);
+export const sumSource = cudaSource('sum', warp, sum);
 const sumKernel = entryOf(sumSource, 'sum_blocks');
 const warpsOfBlock = 4;
 

@@ -12,10 +12,13 @@ constexpr bool KEPT = PAIRS > 0;
 constexpr u32 KEPT_PAIRS = KEPT ? PAIRS : 1;
 // For __launch_bounds__: threads of a block at most, and blocks that a multiprocessor should hold of a kernel that keeps so many rows.
 constexpr u32 ROW_THREADS = PAIRS > 32 ? 128 : 256;
-constexpr u32 row_blocks(u32 kept_rows) {
-  const u32 pairs = PAIRS * kept_rows;
-  return pairs == 0 ? 4 : pairs <= 8 ? 6 : pairs <= 16 ? 4 : pairs <= 32 ? 2 : PAIRS == 64 ? 2 : 1;
-}
+template <u32 KEPT_ROWS>
+constexpr u32 row_blocks = PAIRS == 0                ? 4
+                           : PAIRS * KEPT_ROWS <= 8  ? 6
+                           : PAIRS * KEPT_ROWS <= 16 ? 4
+                           : PAIRS * KEPT_ROWS <= 32 ? 2
+                           : PAIRS == 64             ? 2
+                                                     : 1;
 
 __device__ __forceinline__ u32 row_index() {
   return blockIdx.x * blockDim.y + threadIdx.y;

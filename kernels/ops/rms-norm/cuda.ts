@@ -8,8 +8,8 @@ import paramGradBody from './rms-norm-param-grad.cu?raw';
 import body from './rms-norm.cu?raw';
 import type { RmsNormArgs, RmsNormGradArgs, RmsNormParamGradArgs } from './spec.ts';
 
-const forwardKernel = rowKernel('rms-norm', body, 'rms_norm', 1);
-const gradKernel = rowKernel('rms-norm-grad', gradBody, 'rms_norm_grad', 2);
+const forwardKernel = rowKernel('rms-norm', [body], 'rms_norm', 1);
+const gradKernel = rowKernel('rms-norm-grad', [gradBody], 'rms_norm_grad', 2);
 const paramGradKernel = columnKernel('rms-norm-param-grad', paramGradBody);
 export const rmsNormSources = [
   ...[forwardKernel, gradKernel].flatMap(({ sources }) => sources.map(([, source]) => source)),

@@ -10,9 +10,7 @@ __device__ __forceinline__ float4 terms_of(float2 d, float2 v, float2 gain, floa
   return make_float4(pf::mul(d.x, gain.x), pf::mul(d.y, gain.y), pf::mul(v.x, scale), pf::mul(v.y, scale));
 }
 
-constexpr u32 BLOCKS = row_blocks(2);
-
-extern "C" __global__ void __launch_bounds__(ROW_THREADS, BLOCKS)
+extern "C" __global__ void __launch_bounds__(ROW_THREADS, row_blocks<2>)
     rms_norm_grad(const float* __restrict__ dy, const float* __restrict__ x, const float* __restrict__ gain,
                   const float* __restrict__ rstd, const float* residual, float* dx, u32 rows, u32 cols,
                   u32 inverse) {

@@ -5,9 +5,7 @@
 // Work       A warp a row, read once (PAIRS > 0), or a block a row.
 // Requires   y and rstd overlap nothing else; inverse and eps are bits.
 
-constexpr u32 BLOCKS = row_blocks(1);
-
-extern "C" __global__ void __launch_bounds__(ROW_THREADS, BLOCKS)
+extern "C" __global__ void __launch_bounds__(ROW_THREADS, row_blocks<1>)
     rms_norm(const float* __restrict__ x, const float* __restrict__ gain, float* __restrict__ y,
              float* __restrict__ rstd, u32 rows, u32 cols, u32 inverse, u32 eps) {
   const u32 r = row_index();
