@@ -1,7 +1,7 @@
 /** The line on a terminal: what it says, that it is drawn over itself, leaves nothing behind, and obeys no words from elsewhere. */
 import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { durationOf, Eta, lineOf, openProgress, type Progress } from './progress.ts';
+import { durationOf, Eta, lineOf, openProgress, type Progress, shortOf } from './progress.ts';
 import { idleView } from './testing/fake-control.ts';
 
 class Screen {
@@ -57,7 +57,7 @@ describe('the progress line', () => {
     clock.now = 10_000;
     progress.show([state(computing(50))]);
     expect(screen.line).toBe(
-      'computing gpt-lane 25% (50/200) | 2:30 left | credit 1234 | agreed 5 | pending 2 | peers 3'.slice(
+      'computing gpt-lane 25% (50/200) | 2:30 left | credit 1.23k | agreed 5 | pending 2 | peers 3'.slice(
         0,
         79,
       ),
@@ -118,7 +118,7 @@ describe('the progress line', () => {
     const several = [computing(100), idleView].map((view, i) => ({ label: `gpu${i}`, view, held: [] }));
     progress.show([...several, { label: 'gpu2', view: null, held: [] }]);
     expect(screen.line).toBe(
-      'gpu0 computing 50% | gpu1 waiting | gpu2 starting | credit 1234 | agreed 5 | pending 2 | peers 3'.slice(
+      'gpu0 computing 50% | gpu1 waiting | gpu2 starting | credit 1.23k | agreed 5 | pending 2 | peers 3'.slice(
         0,
         79,
       ),
@@ -138,6 +138,12 @@ describe('time left', () => {
     expect(eta.secondsLeft(20_000)).toBeNull();
     eta.seen(idleView, 21_000);
     expect(eta.secondsLeft(21_000)).toBeNull();
+  });
+
+  it('stands beside figures of three digits', () => {
+    expect([0, 999, 1_000, 1_234, 12_345, 123_456, 42_799_974_656, 999_999].map(shortOf)).toEqual([
+      ...['0', '999', '1.00k', '1.23k', '12.3k', '123k', '42.8G', '999k'],
+    ]);
   });
 
   it('is said in hours, minutes and seconds', () => {

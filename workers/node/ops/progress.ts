@@ -138,7 +138,7 @@ function accountOf(views: readonly ContributorView[]): string[] {
   const peers = sum(({ swarm }) => (swarm ? swarm.direct + swarm.relayed : 0));
   const pending = sum((view) => view.pending);
   return [
-    `credit ${sum(({ credit }) => credit)}`,
+    `credit ${shortOf(sum(({ credit }) => credit))}`,
     `agreed ${sum(({ agreed }) => agreed)}`,
     ...(pending > 0 ? [`pending ${pending}`] : []),
     ...(views.some(({ swarm }) => swarm) ? [`peers ${peers}`] : []),
@@ -178,6 +178,13 @@ export function durationOf(seconds: number): string {
   const two = (n: number) => String(n).padStart(2, '0');
   if (whole < 3600) return `${Math.floor(whole / 60)}:${two(whole % 60)}`;
   return `${Math.floor(whole / 3600)}:${two(Math.floor(whole / 60) % 60)}:${two(whole % 60)}`;
+}
+
+/** Three digits and a prefix: 42.8G. */
+export function shortOf(value: number): string {
+  if (value < 1000) return String(value);
+  const power = Math.min(6, Math.floor(Math.log10(value) / 3));
+  return `${(value / 1000 ** power).toFixed(3).slice(0, 4).replace(/\.$/, '')}${' kMGTPE'[power]}`;
 }
 
 /** Words of the coordinator and of programs are shown; what would move the cursor is not. */
