@@ -8,6 +8,12 @@ import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RunOutcome } from '#coordinator/planner/run-job.ts';
 import type { Cid } from '#protocol/codec/cid.ts';
+import { createEmulatedCudaDevice, haveCompiler } from '#kernels/device/cuda/testing/emulated-device.ts';
+import { createKey, signerFromKey } from '#protocol/signer.ts';
+import { nodePorts } from '#workers/node/contributor.ts';
+import { createRuntime } from '#workers/runtime/contributor.ts';
+import { kernelCompute } from '#workers/runtime/kernel-compute.ts';
+import type { ContributorControl } from '#workers/runtime/view.ts';
 import { findChromium, swiftshaderEnv } from '#scripts/find-chromium.ts';
 import { launchBrowser } from '#web/e2e/browser.ts';
 import { buildPage } from '#web/e2e/build.ts';
@@ -32,6 +38,9 @@ let network: Network;
 let honest: RunOutcome;
 let tab: Tab;
 const nodes: Record<string, NodeProcess> = {};
+let cuda: ContributorControl | null = null;
+let agreedOfCuda = 0;
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
 beforeAll(async () => {
   [browser, dist, place] = await Promise.all([launchBrowser(), buildPage('real'), temporaryDir()]);
@@ -40,6 +49,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await Promise.all(Object.values(nodes).map((node) => node.end('SIGKILL')));
+  await cuda?.stop();
   await browser?.close();
   await network?.close();
   if (dist) await rm(dist, { recursive: true });
@@ -52,13 +62,26 @@ async function start(name: string, args: string[], env: NodeJS.ProcessEnv = {}):
   await nodes[name].says(/"phase":"waiting"/);
 }
 
+/** In this process: the emulation is a matter of tests. */
+async function joinCuda(): Promise<void> {
+  if (!haveCompiler())
+    return console.log('CUDA is left out: there is neither a GPU nor g++ to emulate one with.');
+  const compute = kernelCompute('cuda', { cuda: async () => createEmulatedCudaDevice() });
+  const { url } = network.coordinator;
+  cuda = createRuntime(nodePorts({ url, signer: signerFromKey(createKey()), compute, log: silent }));
+  await cuda.subscribe((view) => {
+    agreedOfCuda = view.agreed;
+  });
+  await cuda.start();
+}
+
 async function agreedOfTab(): Promise<number> {
   return Number(/Agreed\s+(\d+)/.exec(await tab.page.locator('body').innerText())?.[1] ?? 0);
 }
 
 async function agreed(): Promise<number[]> {
   const ofNodes = Object.values(nodes).map((node) => Number(lastOf(node.log(), 'agreed') ?? 0));
-  return [await agreedOfTab(), ...ofNodes];
+  return [await agreedOfTab(), ...ofNodes, ...(cuda ? [agreedOfCuda] : [])];
 }
 
 describe('a tab, Dawn, WebAssembly and CUDA', () => {
@@ -69,6 +92,8 @@ describe('a tab, Dawn, WebAssembly and CUDA', () => {
     const adapter = swiftshaderEnv(await findChromium());
     if (adapter) await start('dawn', ['--backend', 'webgpu', '--allow-software'], adapter);
     else console.log('Dawn is left out: no Vulkan driver is beside this Chromium.');
+
+    await joinCuda();
 
     let rounds = roundsMin;
     let id = await coordinator.ensureJob(job, text, { stopAfterRounds: rounds });

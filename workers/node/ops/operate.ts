@@ -14,7 +14,7 @@ import type { Worker } from './metrics.ts';
 import type { GpuReading, Nvml } from './nvml.ts';
 import type { Progress } from './progress.ts';
 import type { SupervisorMessage } from './supervisor.ts';
-import { nodeVersion } from './version.ts';
+import { version } from '../version.ts';
 
 export interface OperateOptions {
   config: Config;
@@ -140,7 +140,7 @@ export async function serveHealth(
     import('./health.ts'),
     import('./metrics.ts'),
   ]);
-  const registry = nodeMetrics({ version: nodeVersion(), workers, gpus });
+  const registry = nodeMetrics({ version, workers, gpus });
   const metrics = async () => ({ type: registry.contentType, text: await registry.metrics() });
   const health = await startHealth({ port: healthPort, workers, metrics });
   closes.push(() => health.close());
@@ -151,7 +151,7 @@ export async function watchUpdates({ updateCheck, url }: Config, log: pino.Logge
   if (!updateCheck) return () => {};
   const { watchForUpdates } = await import('./update-check.ts');
   const ports = { clock: systemClock, randomBytes: systemRandom, log, fetch: globalThis.fetch };
-  return watchForUpdates({ url, version: nodeVersion(), ...ports });
+  return watchForUpdates({ url, version, ...ports });
 }
 
 /** As a child of `superviseGpus`: views go to the parent, and its word is the operator's. */
