@@ -97,7 +97,7 @@ async function readPin(place: string): Promise<Pin | null> {
   try {
     text = await readFile(place, 'utf8');
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    if (['ENOENT', 'ENOTDIR'].includes((cause as NodeJS.ErrnoException).code ?? '')) return null;
     throw unreadable(place, cause);
   }
   try {
