@@ -3,10 +3,12 @@
  * can call them by themselves does so here, the reference stands for any other.
  */
 import type { Device } from '../device/device.ts';
+import type { CudaDevice } from '../device/cuda/device.ts';
 import type { WebGpuDevice } from '../device/webgpu.ts';
 import { round } from '../ops/gemm/cpu.ts';
 import * as math from '../ops/math/cpu.ts';
-import { type FunctionName, functionNames, functionPass } from '../ops/math/gpu.ts';
+import { functionPass } from '../ops/math/gpu.ts';
+import { type FunctionName, functionNames } from '../ops/math/names.ts';
 import { type Case, concat } from './case.ts';
 import { edgePairs, Random } from './inputs.ts';
 
@@ -93,15 +95,28 @@ function roundInputs(random: Random): Inputs {
   return { a, b, c };
 }
 
-async function evaluate(device: WebGpuDevice, name: FunctionName, inputs: Inputs): Promise<Uint32Array> {
+/** A device that can call functions by themselves. */
+type Caller = CudaDevice | WebGpuDevice;
+
+async function evaluate(device: Caller, name: FunctionName, inputs: Inputs): Promise<Uint32Array> {
   const [a, b, c] = [inputs.a, inputs.b, inputs.c].map((words) => {
     const tensor = device.tensor(words.length);
     device.write(tensor, words);
     return tensor;
   }) as [ReturnType<Device['tensor']>, ReturnType<Device['tensor']>, ReturnType<Device['tensor']>];
   const y = device.tensor(inputs.a.length);
-  await device.run(device.recordPasses([functionPass(name, a, b, c, y)]));
+  const recording =
+    'recordPasses' in device
+      ? device.recordPasses([functionPass(name, a, b, c, y)])
+      : device.recordLaunches([await cudaLaunch(name, a, b, c, y)]);
+  await device.run(recording);
   return new Uint32Array((await device.read(y)).buffer);
+}
+
+/** Loaded where there is such a device: a page never needs CUDA's sources. */
+async function cudaLaunch(...args: Parameters<typeof functionPass>) {
+  const { functionLaunch } = await import('../ops/math/cuda.ts');
+  return functionLaunch(...args);
 }
 
 export const functionCases: readonly Case[] = functionNames.map((name) => ({
@@ -113,11 +128,11 @@ export const functionCases: readonly Case[] = functionNames.map((name) => ({
   },
   async run(device) {
     const inputs = inputsOf(name);
-    if (!('recordPasses' in device)) {
+    if (!('recordPasses' in device || 'recordLaunches' in device)) {
       const f = references[name];
       return inputs.a.map((a, i) => f(a, inputs.b[i] as number, inputs.c[i] as number));
     }
-    const scope = device.scope() as WebGpuDevice;
+    const scope = device.scope() as Caller;
     try {
       return await evaluate(scope, name, inputs);
     } finally {

@@ -11,7 +11,7 @@ import { inputsOf, references } from '../../vectors/function-cases.ts';
 import { Random } from '../../vectors/inputs.ts';
 import { round } from '../gemm/cpu.ts';
 import * as math from './cpu.ts';
-import { functionNames } from './gpu.ts';
+import { functionNames } from './names.ts';
 import harness from './pf32-functions.cpp?raw';
 import pf32 from './pf32.cuh?raw';
 

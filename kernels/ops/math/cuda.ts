@@ -1,5 +1,14 @@
 /** What every CUDA source starts with: PF32, and the headers that a kernel asks for. */
-import type { CudaKernel, CudaSource, Launch, LaunchContext } from '../../device/cuda/launch.ts';
+import {
+  type CudaKernel,
+  type CudaSource,
+  type Launch,
+  type LaunchContext,
+  line,
+} from '../../device/cuda/launch.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import functions from './functions.cu?raw';
+import { type FunctionName, functionNames } from './names.ts';
 import pf32 from './pf32.cuh?raw';
 
 /** One translation unit: pf32.cuh, then `parts` in order, the body last. */
@@ -16,4 +25,15 @@ export const quads = (...words: number[]): boolean => words.every((word) => word
 /** A grid for kernels whose threads take quads of `size` elements and then come round again: enough threads to fill the device four times. */
 export function quadGrid(size: number, { multiprocessors }: LaunchContext): Pick<Launch, 'grid' | 'block'> {
   return { grid: [Math.min(Math.ceil(size / 4 / 256), 32 * multiprocessors), 1, 1], block: [256, 1, 1] };
+}
+
+export const functionsSource = cudaSource('functions', functions);
+
+/** A function of PF32 called by itself: for the conformance suite. Ops have them inlined. */
+export function functionLaunch(name: FunctionName, a: Tensor, b: Tensor, c: Tensor, y: Tensor): Launch {
+  return {
+    kernel: entryOf(functionsSource, 'functions'),
+    args: [a, b, c, y, y.size, functionNames.indexOf(name)],
+    ...line(y.size),
+  };
 }

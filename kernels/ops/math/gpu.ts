@@ -2,26 +2,7 @@
 import { kernel, type Pass } from '../../device/webgpu-pass.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import body from './functions.wgsl?raw';
-
-/** In the order of functions.wgsl. `round` takes hi, lo16 and the exponent. */
-export const functionNames = [
-  'add',
-  'sub',
-  'mul',
-  'exp',
-  'exp2',
-  'recip',
-  'rsqrt',
-  'sqrt',
-  'ln',
-  'sigmoid',
-  'silu',
-  'tanh',
-  'erf',
-  'lowbias32',
-  'round',
-] as const;
-export type FunctionName = (typeof functionNames)[number];
+import { type FunctionName, functionNames } from './names.ts';
 
 const functionKernel = kernel('functions', body, 'rrrw');
 
