@@ -4,7 +4,7 @@
  * `ensureNodeBundle()` builds when the sources have changed, into a folder named by their hash, so that a contributor that runs keeps the files it was
  * started from, and two that start at once do not mind each other. Native packages stay outside.
  */
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { build, type Plugin } from 'vite';
 import { AtollError } from '#protocol/errors.ts';
@@ -26,6 +26,11 @@ export async function ensureNodeBundle(name: 'main'): Promise<string> {
   const folder = path.join(out, hashOfSources(root, parts, others).slice(0, 16));
   if (!existsSync(folder)) await buildInto(folder);
   return path.join(folder, `${name}.js`);
+}
+
+/** A bundle of one's own in a folder that stays: for an image. */
+export async function copyNodeBundle(folder: string): Promise<void> {
+  cpSync(path.dirname(await ensureNodeBundle('main')), folder, { recursive: true });
 }
 
 async function buildInto(folder: string): Promise<void> {

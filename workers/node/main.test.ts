@@ -122,7 +122,7 @@ describe('training a real model, bit for bit as one process does', () => {
       ],
       noDriver,
     );
-    expect(logs[1]).toMatch(/on 2 threads\. WebGPU was passed over/);
+    expect(logs[1]).toMatch(/on 2 threads\. CUDA was passed over: .* WebGPU was passed over/);
   });
 
   it.skipIf(!swiftshader)('one with the reference device, one with Dawn on SwiftShader', async () => {

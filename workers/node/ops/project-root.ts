@@ -5,6 +5,6 @@ import { fileURLToPath } from 'node:url';
 
 export function projectRoot(): string {
   for (let at = path.dirname(fileURLToPath(import.meta.url)); ; at = path.dirname(at)) {
-    if (existsSync(path.join(at, 'scripts/raw-hooks.ts')) || at === path.dirname(at)) return at;
+    if (existsSync(path.join(at, 'package.json')) || at === path.dirname(at)) return at;
   }
 }
