@@ -52,5 +52,7 @@ export interface CudaDriver {
   load(source: CudaSource, entries: readonly string[]): Promise<Map<string, CudaFunction>>;
   graph(launches: readonly BoundLaunch[]): CudaGraph;
   launch(graph: CudaGraph): void;
+  /** Resolves when no more than a few launches are under way, so that whoever launches step by step neither fills the GPU's queue nor starves the thread. */
+  pace?(): Promise<void>;
   destroy(): void;
 }

@@ -29,6 +29,8 @@ const signatures = {
   cuDeviceGetUuid_v2: 'pi',
   cuDeviceTotalMem_v2: 'pi',
   cuDeviceGetAttribute: 'pii',
+  cuDeviceGetDefaultMemPool: 'pi',
+  cuMemPoolSetAttribute: 'hip',
   cuDevicePrimaryCtxSetFlags_v2: 'iu',
   cuDevicePrimaryCtxRetain: 'pi',
   cuDevicePrimaryCtxRelease_v2: 'i',

@@ -123,6 +123,36 @@ describe.skipIf('absent' in found)('over a library in place of the driver', () =
     expect(fake.count('cuEventSynchronize') + fake.count('cuStreamSynchronize')).toBe(0);
   });
 
+  it('keeps the order of runs and writes, also while the first run still waits for its kernels', async () => {
+    const [x, y] = [tensor(10), tensor(10)];
+    const recording = device.recordLaunches([add(x, y)]);
+    device.write(x, new Uint32Array(10).fill(1));
+    const first = [
+      device.run(recording),
+      device.run(device.recordLaunches([fill(y, 5)])),
+      device.run(recording),
+    ];
+    await Promise.all(first);
+    const again = device.run(recording);
+    device.write(x, new Uint32Array(10).fill(100)); // after the call, so after the run
+    await again;
+    expect((await read(y))[0]).toBe(7);
+  });
+
+  it('lets only a few runs be under way, and the thread breathe between them', async () => {
+    const x = tensor(10);
+    const recording = device.recordLaunches([fill(x, 1)]);
+    await device.run(recording);
+    fake.set('notReady', 1_000_000);
+    let handedOver = 0;
+    const runs = Array.from({ length: 8 }, () => device.run(recording).then(() => handedOver++));
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    expect([fake.count('cuGraphLaunch'), handedOver]).toEqual([9, 3]);
+    fake.set('notReady', 0);
+    await Promise.all(runs);
+    expect((await read(x))[0]).toBe(1);
+  });
+
   it('raises the limit of shared memory where a launch needs it, once', async () => {
     const x = tensor(10);
     const big = (value: number) => ({ ...fill(x, value), shared: 100 * 1024 });

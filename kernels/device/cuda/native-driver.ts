@@ -36,6 +36,10 @@ export interface NativeDriverOptions {
 
 /** CU_CTX_SCHED_BLOCKING_SYNC: a wait sleeps. CU_STREAM_NON_BLOCKING: nothing waits for the legacy stream. */
 const [blockingSync, nonBlocking] = [4, 1];
+/** CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, and what the pool of snapshots may keep between them. */
+const [releaseThreshold, poolBytes] = [4, 64n * 2n ** 20n];
+/** Runs under way before `pace` waits: enough that the GPU never does. */
+const launchesMax = 4;
 
 /** Throws `no_device` with what to do about it. */
 export async function openNativeDriver({ gpu, compiler, library }: NativeDriverOptions): Promise<CudaDriver> {
@@ -54,6 +58,8 @@ class NativeDriver implements CudaDriver, Host {
   private readonly gpu: CudaGpu;
   private readonly context: bigint;
   private readonly compiler: CudaCompiler;
+  private readonly events: Events;
+  private readonly launches: bigint[] = [];
   private readonly ring: WriteRing;
   private readonly reads: Reads;
   private readonly space = new ParameterSpace();
@@ -78,9 +84,15 @@ class NativeDriver implements CudaDriver, Host {
     this.enter();
     this.compute = this.take('cuStreamDestroy_v2', 'cuStreamCreate', nonBlocking);
     this.copies = this.take('cuStreamDestroy_v2', 'cuStreamCreate', nonBlocking);
-    const events = new Events(this);
-    this.ring = new WriteRing(this, events);
-    this.reads = new Reads(this, events);
+    if (this.pools) this.keepPool();
+    this.events = new Events(this);
+    this.ring = new WriteRing(this, this.events);
+    this.reads = new Reads(this, this.events);
+  }
+
+  private keepPool(): void {
+    const pool = this.make('cuDeviceGetDefaultMemPool', this.gpu.handle);
+    this.call('cuMemPoolSetAttribute', pool, releaseThreshold, new BigUint64Array([poolBytes]));
   }
 
   get alive(): boolean {
@@ -190,6 +202,11 @@ class NativeDriver implements CudaDriver, Host {
     const { handle } = graph as NativeGraph;
     if (handle === null) throw new AtollError('device_lost', 'The recording was freed.');
     this.call('cuGraphLaunch', handle, this.compute);
+    this.launches.push(this.events.record(this.compute));
+  }
+
+  async pace(): Promise<void> {
+    while (this.launches.length > launchesMax) await this.events.done(this.launches.shift() as bigint);
   }
 
   /** Waits for what runs, then gives everything back. */

@@ -11,6 +11,8 @@ import { cudaNotReady, cudaSuccess } from './native-errors.ts';
 
 const ringBytes = 8 * 2 ** 20;
 const pieceBytes = 4 * 2 ** 20;
+/** Bytes of snapshots that wait to be copied out; a read beyond takes its place in the order of the computing stream. */
+const snapshotBytesMax = 512 * 2 ** 20;
 /** Copies in the ring begin on these. */
 const ringAlignment = 256;
 /** CU_EVENT_DISABLE_TIMING. */
@@ -153,11 +155,19 @@ export class WriteRing {
   }
 }
 
+interface Snapshot {
+  readonly address: bigint;
+  readonly bytes: number;
+  /** The event after which it is whole. */
+  readonly ready: bigint;
+}
+
 /** Copies from the GPU. */
 export class Reads {
   private readonly host: Host;
   private readonly events: Events;
   private readonly pieces: Pinned[] = [];
+  private snapshotBytes = 0;
   /** Reads are copied out one after the other. */
   private turn: Promise<unknown> = Promise.resolve();
 
@@ -169,15 +179,15 @@ export class Reads {
   read(address: bigint, bytes: number): Promise<Uint8Array> {
     const snapshot = this.snapshot(address, bytes);
     const result = snapshot
-      ? this.turn.then(() => this.copyOut(snapshot, bytes)).finally(() => this.forget(snapshot))
+      ? this.turn.then(() => this.copyOut(snapshot)).finally(() => this.forget(snapshot))
       : this.direct(address, bytes);
     this.turn = result.catch(() => {});
     return result;
   }
 
   /** A copy of what memory holds now in the order of the computing stream; null where there is no room for one. */
-  private snapshot(address: bigint, bytes: number): { address: bigint; ready: bigint } | null {
-    if (!this.host.pools) return null;
+  private snapshot(address: bigint, bytes: number): Snapshot | null {
+    if (!this.host.pools || this.snapshotBytes + bytes > snapshotBytesMax) return null;
     const { compute } = this.host;
     let copy: bigint;
     try {
@@ -187,17 +197,20 @@ export class Reads {
       throw error;
     }
     this.host.call('cuMemcpyDtoDAsync_v2', copy, address, bytes, compute);
-    return { address: copy, ready: this.events.record(compute) };
+    this.snapshotBytes += bytes;
+    return { address: copy, bytes, ready: this.events.record(compute) };
   }
 
-  private forget({ address }: { address: bigint }): void {
+  private forget({ address, bytes }: Snapshot): void {
+    this.snapshotBytes -= bytes;
     // A device that is gone has no memory to give back.
     if (!this.host.alive) return;
     this.host.enter();
     this.host.call('cuMemFreeAsync', address, this.host.copies);
   }
 
-  private async copyOut(from: { address: bigint; ready: bigint }, bytes: number): Promise<Uint8Array> {
+  private async copyOut(from: Snapshot): Promise<Uint8Array> {
+    const { bytes } = from;
     this.host.enter();
     this.host.call('cuStreamWaitEvent', this.host.copies, from.ready, 0);
     this.events.reuse(from.ready);

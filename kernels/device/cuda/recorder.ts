@@ -26,10 +26,10 @@ export class CudaRecording implements Recording {
   }
 }
 
-/** Kernels of a device, each compiled once however many recordings use it. */
+/** Kernels of a device, each asked of the driver once however many recordings use it; the driver compiles a source once for all of its kernels. */
 export class Modules {
   private readonly driver: CudaDriver;
-  private readonly loaded = new Map<string, Promise<Map<string, CudaFunction>>>();
+  private readonly loaded = new WeakMap<CudaSource, Map<string, Promise<Map<string, CudaFunction>>>>();
 
   constructor(driver: CudaDriver) {
     this.driver = driver;
@@ -52,13 +52,14 @@ export class Modules {
   }
 
   private async one(source: CudaSource, entry: string): Promise<CudaFunction> {
-    const key = JSON.stringify([source.label, entry, source.parts]);
-    let load = this.loaded.get(key);
+    const entries = this.loaded.get(source) ?? new Map<string, Promise<Map<string, CudaFunction>>>();
+    this.loaded.set(source, entries);
+    let load = entries.get(entry);
     if (!load) {
       load = this.driver.load(source, [entry]);
-      this.loaded.set(key, load);
-      // One that failed for want of memory, or because the device was lost, may be asked for again.
-      load.catch(() => this.loaded.delete(key));
+      entries.set(entry, load);
+      // One that failed for want of memory may be asked for again.
+      load.catch(() => entries.delete(entry));
     }
     const found = (await load).get(entry);
     if (found) return found;
@@ -71,8 +72,9 @@ export class CudaRecorder {
   private readonly memory: CudaMemory;
   private readonly modules: Modules;
   private readonly graphs = new Set<CudaGraph>();
-  /** Ends when every run that had to wait was launched; null when none waits. */
-  private waiting: Promise<void> | null = null;
+  /** Runs that wait for kernels or behind one that does, and the end of the last of them. */
+  private waiting = 0;
+  private last: Promise<void> = Promise.resolve();
 
   constructor(driver: CudaDriver, memory: CudaMemory, modules: Modules) {
     this.driver = driver;
@@ -93,29 +95,37 @@ export class CudaRecorder {
    * Launches at once when the recording ran before, so that writes made after the call come after it. While an earlier run still waits for its kernels,
    * later ones wait behind it: runs happen in the order of their calls.
    */
-  run(recording: CudaRecording): Promise<void> {
-    const turn = this.take(recording, this.waiting);
-    if (!this.waiting && recording.ready) return turn;
-    const waiting = turn
-      .catch(() => {})
-      .then(() => {
-        if (this.waiting === waiting) this.waiting = null;
-      });
-    this.waiting = waiting;
+  async run(recording: CudaRecording): Promise<void> {
+    this.memory.check();
+    if (this.waiting === 0 && recording.ready) this.launch(recording);
+    else await this.enqueue(recording);
+    await this.driver.pace?.();
+  }
+
+  private enqueue(recording: CudaRecording): Promise<void> {
+    this.waiting++;
+    const turn = this.last.then(async () => {
+      try {
+        if (!recording.ready) await this.prepare(recording);
+        this.memory.check();
+        this.launch(recording);
+      } finally {
+        this.waiting--;
+      }
+    });
+    this.last = turn.catch(() => {});
     return turn;
   }
 
-  private async take(recording: CudaRecording, before: Promise<void> | null): Promise<void> {
+  private async prepare(recording: CudaRecording): Promise<void> {
+    const functions = await recording.functions;
     this.memory.check();
-    if (before) await before;
-    if (!recording.ready) {
-      const functions = await recording.functions;
-      this.memory.check();
-      if (!recording.ready) recording.graph = this.instantiate(recording.launches, functions);
-      recording.ready = true;
-    }
-    this.memory.check();
-    if (recording.graph) this.driver.launch(recording.graph);
+    recording.graph = this.instantiate(recording.launches, functions);
+    recording.ready = true;
+  }
+
+  private launch({ graph }: CudaRecording): void {
+    if (graph) this.driver.launch(graph);
   }
 
   private instantiate(launches: readonly Launch[], functions: readonly CudaFunction[]): CudaGraph {

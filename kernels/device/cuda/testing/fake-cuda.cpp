@@ -22,6 +22,8 @@ typedef struct CUgraph_st *CUgraph;
 typedef struct CUgraphNode_st *CUgraphNode;
 typedef struct CUgraphExec_st *CUgraphExec;
 typedef struct CUkern_st *CUkernel;
+typedef struct CUmemPoolHandle_st *CUmemoryPool;
+typedef int CUmemPool_attribute;
 typedef struct { char bytes[16]; } CUuuid;
 typedef struct {
   CUfunction func;
@@ -223,6 +225,12 @@ CUresult CUDAAPI cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, 
     case 115: *value = 1; OK;
   }
   FAIL(1);
+}
+CUresult CUDAAPI cuDeviceGetDefaultMemPool(CUmemoryPool *out, CUdevice) { ENTER_ANY(); *out = (CUmemoryPool)0x9001; OK; }
+CUresult CUDAAPI cuMemPoolSetAttribute(CUmemoryPool pool, CUmemPool_attribute attribute, void *value) {
+  ENTER();
+  if (pool != (CUmemoryPool)0x9001 || (int)attribute != 4 || *(u64 *)value != 64ull << 20) FAIL(1);
+  OK;
 }
 CUresult CUDAAPI cuDevicePrimaryCtxSetFlags_v2(CUdevice, unsigned int) { ENTER_ANY(); OK; }
 CUresult CUDAAPI cuDevicePrimaryCtxRetain(CUcontext *out, CUdevice) { ENTER_ANY(); retained++; *out = &context; OK; }
