@@ -25,15 +25,15 @@ const small = { BM: 64, BN: 64, WM: 32, WN: 32, stages: 3, flush: false, residen
 const long: CudaTile = { ...small, flush: true, resident: 2, efficiency: 0.4 };
 const middle = { BM: 128, BN: 128, WM: 64, WN: 64, stages: 4, flush: false, resident: 2, efficiency: 0.85 };
 const large = { BM: 128, BN: 256, WM: 64, WN: 64, stages: 4, flush: false, resident: 1, efficiency: 1 };
-/** Three sets of sums: half the columns or rows a warp. */
-const smallWide = { ...small, resident: 2 };
+/** Three sets of sums: half the rows a warp; and i64 in the end anyway, so that the small tile may as well flush. */
 const largeWide = { BM: 128, BN: 128, WM: 32, WN: 64, stages: 3, flush: false, resident: 1, efficiency: 1 };
+const smallWide = { ...long, efficiency: 0.5 };
 
 /** Tiles of a width, all of which give the same bits; the last one takes any contraction. */
 export const cudaTiles: Record<Bits, readonly CudaTile[]> = {
   7: [small, middle, large, long],
-  10: [smallWide, largeWide, long],
-  15: [smallWide, largeWide, long],
+  10: [largeWide, smallWide],
+  15: [largeWide, smallWide],
 };
 
 /** Longest contraction whose i32 sums hold, a multiple of 64: gemm-tile.cuh. */
@@ -97,17 +97,16 @@ export function chooseTile(
   maySplit = true,
 ): CudaChoice {
   const { K, nb } = product;
-  const all = cudaTiles[nb];
-  if (K > cudaSpans[nb]) return { tile: all.at(-1) as CudaTile, splits: 1, span: Math.ceil(K / 64) * 64 };
+  const holds = cudaTiles[nb].filter(({ flush }) => flush || K <= cudaSpans[nb]);
   let best: CudaChoice | null = null;
   let least = Infinity;
-  for (const tile of all) {
-    if (tile.flush || sharedBytes(tile, nb) > sharedMax) continue;
+  for (const tile of holds) {
+    if (sharedBytes(tile, nb) > sharedMax) continue;
     for (let parts = 1; parts === 1 || (maySplit && parts <= partsMax && K / parts >= partMin); parts *= 2) {
       const choice = { tile, ...cut(K, parts) };
       const cost = work(product, tile, choice.splits, multiprocessors);
       if (cost < least) [best, least] = [choice, cost];
     }
   }
-  return best ?? { tile: all[0] as CudaTile, splits: 1, span: Math.ceil(K / 64) * 64 };
+  return best ?? { tile: holds.at(-1) as CudaTile, ...cut(K, 1) };
 }

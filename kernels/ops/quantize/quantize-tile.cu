@@ -74,7 +74,7 @@ __device__ __forceinline__ void put_columns(i8* plane, u32 stride, u32 to, u32 r
   }
 }
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
     quantize_tile(const u32* src, const i32* fold, const u32* scalars, const u32* position, i8* low, i8* high, i32* exponents, u32* width, u32 offset,
                   u32 s0, u32 n1, u32 s1, u32 row_stride, u32 col_stride, u32 rows, u32 cols, u32 blocks, u32 nb, u32 site, u32 fold_rows, u32 dst_rows,
                   u32 dst_row, u32 stride, u32 down, u32 across) {
@@ -117,13 +117,18 @@ extern "C" __global__ void __launch_bounds__(256)
   const size_t plane = (size_t)batch * (across ? cols : dst_rows) * stride + (across ? 0u : (size_t)to * stride);
   const auto low_digit = [&](u32 r, u32 c) { return quant.low(digits[r][c]); };
   const auto high_digit = [&](u32 r, u32 c) { return quant.high(digits[r][c]); };
+  u32 words[EACH];
+#pragma unroll
+  for (u32 i = 0; i < EACH; i++) words[i] = source.load(tile, tile.row(i), tile.col(i));
   for (u32 c0 = 0; c0 < cols; c0 += COLS) {
 #pragma unroll
     for (u32 i = 0; i < EACH; i++) {
       const u32 r = tile.row(i);
       const u32 c = tile.col(i);
       quant.row(most[r]);
-      digits[r][c] = quant.round(source.load(tile, r, c0 + c), (u32)tile.at(r, c0 + c));
+      digits[r][c] = quant.round(words[i], (u32)tile.at(r, c0 + c));
+      // The next tile's, on their way while this one is written.
+      words[i] = source.load(tile, r, c0 + COLS + c);
     }
     __syncthreads();
     if (across) {
