@@ -76,6 +76,14 @@ describe('the gate', () => {
     expect(control.calls).toEqual(['pause', 'stop']);
   });
 
+  it('pauses a run that begins after it was held', async () => {
+    const { control, gate } = await setup({ phase: 'stopped' });
+    gate.hold('schedule', 'Resting.');
+    control.calls.length = 0;
+    control.show({ phase: 'starting' });
+    expect(control.calls).toEqual(['pause']);
+  });
+
   it('does nothing once closed', async () => {
     const { control, gate } = await setup();
     gate.close();

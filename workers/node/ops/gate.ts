@@ -93,6 +93,8 @@ class ContributorGate implements Gate {
 
   onView(view: ContributorView): void {
     this.#view = view;
+    // A run that begins is not paused, whatever the last one was told, or nobody while there was none.
+    if (view.phase !== 'stopped' && view.phase !== 'failed') this.#paused = view.phase === 'paused';
     if (this.#holds.size > 0) this.#apply();
   }
 
@@ -137,7 +139,6 @@ class ContributorGate implements Gate {
     this.#network = 'starting';
     void this.#control.start().then(() => {
       this.#network = 'online';
-      this.#paused = false; // a run that begins is not paused
       this.#apply();
     });
   }
