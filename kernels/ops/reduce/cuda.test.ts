@@ -1,6 +1,6 @@
 /**
  * Every shape that a row or column kernel comes in on CUDA, against the reference, on the emulated device: each length of row kept in registers, odd ones,
- * rows of several blocks, strips of both widths, columns of several blocks. Skipped where there is no g++.
+ * rows of several blocks, codes by one warp and more, strips of both widths, columns of several blocks. Skipped where there is no g++.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createCpuDevice } from '../../device/cpu.ts';
@@ -42,6 +42,11 @@ const plans: Record<string, Plan> = {
     const shape = { batch: 2, rows, cols, offset: Math.max(0, cols - rows - 3), scale: 0.125 };
     return [(ops) => ops.softmaxGrad({ probabilities, gradient, ...shape }), [gradient]];
   },
+  encodeRows(fill, zeros, { rows, cols }) {
+    const [src, minus] = [fill(rows * cols), fill(rows * cols)];
+    const [codes, exponents] = [zeros(Math.ceil((rows * cols) / 4)), zeros(Math.ceil(rows / 4))];
+    return [(ops) => ops.encodeRows({ src, minus, codes, exponents, rows, cols }), [codes, exponents]];
+  },
   columnSum(fill, _, { rows, cols }) {
     const [src, dst] = [fill(rows * cols), fill(cols)];
     return [(ops) => ops.columnSum({ src, dst, rows, cols, accumulate: true }), [dst]];
@@ -69,9 +74,13 @@ const columns: Shape[] = [
   { rows: 193, cols: 9000 },
   { rows: 321, cols: 8450 },
 ];
+/** Rows of codes by one warp, several and the most; longer ones, and those that end within a word, go another way. */
+const encoded: Shape[] = [4, 1024, 1028, 4096, 32_768, 32_772, 2050].map((cols) => ({ rows: 5, cols }));
 
 const cases = Object.keys(plans).flatMap((op) =>
-  (/column|param/i.test(op) ? columns : lengths).map((shape) => [op, shape.rows, shape.cols] as const),
+  (op === 'encodeRows' ? encoded : /column|param/i.test(op) ? columns : lengths).map(
+    (shape) => [op, shape.rows, shape.cols] as const,
+  ),
 );
 
 describe.skipIf(!haveCompiler())('row and column kernels on CUDA', () => {

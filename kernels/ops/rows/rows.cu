@@ -4,15 +4,27 @@
 //            decode: v = FL(code * 2^(E - 7)), a code of 0 counting as 1/2 where asked; v * v where asked; dst = v or clamp(other + v).
 // Layout     src, minus, dst, other [rows][cols]; codes [rows][cols] bytes, exponents [rows] bytes, four to a word wherever rows end, lowest first, what is
 //            left of the last word 0.
-// Work       encode_exponents: a warp a row, an integer max, so order-free. encode_codes and decode_rows: a thread a word of codes, four elements.
+// Work       encode_rows: rows that are whole words of codes, read once; blockDim.x threads a row, each at most 8 words of codes, blockDim.y rows. Other rows:
+//            encode_exponents: a warp a row, an integer max, so order-free. encode_codes and decode_rows: a thread a word of codes, four elements.
 // Exact      A step below 2^-117 makes every value smaller than 2^-100, so 0; all others, and their products, are normal numbers.
 
 // `kind` 0: a; 1: a - b; 2: the root of a.
+__device__ __forceinline__ u32 encoded(float a, float b, u32 kind) {
+  if (kind == 1) return pf::bits(pf::limit(pf::sub(a, b)));
+  if (kind == 2) return pf::bits(pf::limit(pf::sqrt(a)));
+  return pf::bits(a);
+}
+
 __device__ __forceinline__ u32 encoded(const float* src, const float* minus, u32 kind, size_t i) {
-  const float x = src[i];
-  if (kind == 1) return pf::bits(pf::limit(pf::sub(x, minus[i])));
-  if (kind == 2) return pf::bits(pf::limit(pf::sqrt(x)));
-  return pf::bits(x);
+  return encoded(src[i], kind == 1 ? minus[i] : 0.0f, kind);
+}
+
+// The exponent of a row whose largest size this is; the last row fills its word.
+__device__ __forceinline__ void write_exponent(i8* exponents, u32 row, u32 rows, u32 largest) {
+  exponents[row] = (i8)(largest < 0x0d800000u ? -99 : (i32)(largest >> 23) - 126);
+  if (row == rows - 1) {
+    for (u32 i = rows; (i & 3) != 0; i++) exponents[i] = 0;
+  }
 }
 
 extern "C" __global__ void __launch_bounds__(256) encode_exponents(
@@ -27,10 +39,7 @@ extern "C" __global__ void __launch_bounds__(256) encode_exponents(
 #pragma unroll
   for (int s = 16; s > 0; s >>= 1) largest = max(largest, __shfl_xor_sync(0xffffffffu, largest, s));
   if (threadIdx.x != 0) return;
-  exponents[row] = (i8)(largest < 0x0d800000u ? -99 : (i32)(largest >> 23) - 126);
-  if (row == rows - 1) {
-    for (u32 i = rows; (i & 3) != 0; i++) exponents[i] = 0;
-  }
+  write_exponent(exponents, row, rows, largest);
 }
 
 // Exponent field of a row's largest. No row has an exponent below -99: such a byte stands for one above 127.
@@ -48,6 +57,51 @@ __device__ __forceinline__ u32 code_of(u32 u, u32 field) {
   const u32 q = m >> s;
   const u32 size = min(q + (r > tie || (r == tie && (q & 1u)) ? 1u : 0u), 127u);
   return (u >> 31 ? 0u - size : size) & 255u;
+}
+
+extern "C" __global__ void __launch_bounds__(1024) encode_rows(
+    const float* __restrict__ src, const float* __restrict__ minus, i8* exponents, u32* codes, u32 rows, u32 cols, u32 kind) {
+  __shared__ u32 of_warps[32];
+  const u32 row = blockIdx.x * blockDim.y + threadIdx.y;
+  const u32 words = row < rows ? cols / 4 : 0;
+  const size_t at = (size_t)row * (cols / 4);
+  float4 kept[8];
+#pragma unroll
+  for (u32 k = 0; k < 8; k++) {
+    const u32 w = k * blockDim.x + threadIdx.x;
+    kept[k] = w < words ? ((const float4*)src)[at + w] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  }
+  u32 largest = 0;
+#pragma unroll
+  for (u32 k = 0; k < 8; k++) {
+    const u32 w = k * blockDim.x + threadIdx.x;
+    const float4 other = kind == 1 && w < words ? ((const float4*)minus)[at + w] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    kept[k].x = pf::value(encoded(kept[k].x, other.x, kind));
+    kept[k].y = pf::value(encoded(kept[k].y, other.y, kind));
+    kept[k].z = pf::value(encoded(kept[k].z, other.z, kind));
+    kept[k].w = pf::value(encoded(kept[k].w, other.w, kind));
+    largest = max(max(largest, pf::bits(kept[k].x) & 0x7fffffffu), pf::bits(kept[k].y) & 0x7fffffffu);
+    largest = max(max(largest, pf::bits(kept[k].z) & 0x7fffffffu), pf::bits(kept[k].w) & 0x7fffffffu);
+  }
+#pragma unroll
+  for (int s = 16; s > 0; s >>= 1) largest = max(largest, __shfl_xor_sync(0xffffffffu, largest, s));
+  // Rows of several warps: as many words as a block has warps, those of a row side by side.
+  if (blockDim.x > 32) {
+    const u32 warps = blockDim.x / 32;
+    u32* const own = of_warps + threadIdx.y * warps;
+    if (threadIdx.x % 32 == 0) own[threadIdx.x / 32] = largest;
+    __syncthreads();
+    for (u32 w = 0; w < warps; w++) largest = max(largest, own[w]);
+  }
+  const u32 field = largest >> 23;
+#pragma unroll
+  for (u32 k = 0; k < 8; k++) {
+    const u32 w = k * blockDim.x + threadIdx.x;
+    if (w >= words) continue;
+    codes[at + w] = code_of(pf::bits(kept[k].x), field) | code_of(pf::bits(kept[k].y), field) << 8 |
+                    code_of(pf::bits(kept[k].z), field) << 16 | code_of(pf::bits(kept[k].w), field) << 24;
+  }
+  if (row < rows && threadIdx.x == 0) write_exponent(exponents, row, rows, largest);
 }
 
 extern "C" __global__ void __launch_bounds__(256) encode_codes(
