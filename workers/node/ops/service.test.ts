@@ -59,9 +59,9 @@ describe('the service', () => {
   });
 
   it('warns where its account could not read the program', async () => {
-    expect(readabilityWarnings(dir, undefined)[0]).toMatch(/cannot be read.*--user/); // made with 0700
-    expect(readabilityWarnings(dir, 'me')).toEqual([]);
-    expect(readabilityWarnings('/usr', undefined)).toEqual([]);
+    expect(readabilityWarnings(['/usr/bin/env', dir], undefined)[0]).toMatch(/cannot be read.*--user/); // made with 0700
+    expect(readabilityWarnings([dir], 'me')).toEqual([]);
+    expect(readabilityWarnings(['/usr/bin/env'], undefined)).toEqual([]);
   });
 
   const hasSystemd = spawnSync('systemd-analyze', ['--version']).status === 0;

@@ -6,6 +6,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { AtollError } from '#protocol/errors.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { projectRoot } from './project-root.ts';
@@ -87,7 +88,7 @@ LockPersonality=yes
 # Node asks netlink for its own addresses.
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
 SystemCallArchitectures=native
-SystemCallFilter=@system-service
+SystemCallFilter=@system-service @pkey
 SystemCallFilter=~@privileged
 SystemCallErrorNumber=EPERM
 # V8 and graphics drivers compile at run time.
@@ -109,7 +110,7 @@ export function serviceCommand(args: readonly string[]): string[] {
   return [
     process.execPath,
     '--import',
-    `file://${hooks}`,
+    pathToFileURL(hooks).href,
     path.join(root, 'workers/node/main.ts'),
     'run',
     ...args,
@@ -134,22 +135,26 @@ export async function installService(
   return [
     `Wrote ${file}. To begin now and at every start of the machine:`,
     `  systemctl daemon-reload && systemctl enable --now ${name}`,
-    ...readabilityWarnings(projectRoot(), options.user),
+    ...readabilityWarnings([projectRoot(), process.execPath], options.user),
   ];
 }
 
 /** An account that is made for the service reads only what everybody may read. */
-export function readabilityWarnings(root: string, user: string | undefined): string[] {
+export function readabilityWarnings(files: readonly string[], user: string | undefined): string[] {
   if (user !== undefined) return [];
-  for (let at = root; at !== path.dirname(at); at = path.dirname(at)) {
+  const closed = files.flatMap((file) => closedAbove(file) ?? []).at(0);
+  if (closed === undefined) return [];
+  return [
+    `Note: ${closed} cannot be read by other accounts, so the service could not start. Give --user NAME, or move the program to /opt.`,
+  ];
+}
+
+function closedAbove(file: string): string | null {
+  for (let at = file; at !== path.dirname(at); at = path.dirname(at)) {
     const mode = statSync(at, { throwIfNoEntry: false })?.mode ?? 0;
-    if ((mode & 0o005) !== 0o005) {
-      return [
-        `Note: ${at} cannot be read by other accounts, so the service could not start. Give --user NAME, or move the program to /opt.`,
-      ];
-    }
+    if ((mode & 0o005) !== 0o005) return at;
   }
-  return [];
+  return null;
 }
 
 /** Render nodes belong to these groups; naming one that this machine lacks would keep the service from starting. */
