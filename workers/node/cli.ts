@@ -76,7 +76,7 @@ async function runCommand(name: CommandName, settings: Settings, out: Output): P
     }
     case 'install-service':
       return (await import('./commands/install-service.ts')).installNodeService(settings, out);
-    default:
-      throw new AtollError('bad_config', `${program} ${name} comes with the next commit.`);
+    case 'doctor':
+      return (await import('./commands/doctor.ts')).doctor(settings, json, out);
   }
 }
