@@ -89,6 +89,9 @@ describe('operating a node', () => {
 
   it('refuses a cap on power that it could not keep, and says what to do instead', async () => {
     await expect(start('--power-max', '300')).rejects.toThrow(/--power-max.*--duty/);
+    await expect(start('--power-max', '300', '--backend', 'wasm')).rejects.toThrow(
+      /computes on none.*--duty/,
+    );
   });
 
   it('refuses a port that is taken, with nothing left open', async () => {

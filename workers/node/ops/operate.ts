@@ -107,6 +107,10 @@ async function keepCaps(
 
 /** Null where there is none and nobody insists. Throws `bad_config` where a cap on power could not be kept. */
 async function nvmlFor(config: Config, closes: Close[]): Promise<Nvml | null> {
+  if (config.powerMax !== null && (config.backend === 'wasm' || config.backend === 'reference')) {
+    const words = `--power-max is about a graphics processor, and --backend ${config.backend} computes on none. Use --duty PERCENT.`;
+    throw new AtollError('bad_config', words);
+  }
   const { openNvml } = await import('./nvml.ts');
   const nvml = openNvml();
   closes.push(() => nvml?.close());
