@@ -20,6 +20,8 @@ import {
   sharedBytes,
   threadsOf,
 } from './cuda-tiles.ts';
+import gelu from '../gelu/gelu.cuh?raw';
+import silu from '../swiglu/silu.cuh?raw';
 import epilogueHeader from './gemm-epilogue.cuh?raw';
 import finishBody from './gemm-finish.cu?raw';
 import outHeader from './gemm-out.cuh?raw';
@@ -36,7 +38,18 @@ export function productSource(name: string, nb: Bits, tile: CudaTile, last: stri
     `constexpr u32 BM = ${BM}, BN = ${BN}, WM = ${WM}, WN = ${WN};`,
     `constexpr u32 STAGES = ${stages}, FLUSH = ${flush ? cudaSpans[nb] : 0};\n`,
   ].join('\n');
-  return cudaSource(label, viewHeader, tensorHeader, constants, tileHeader, epilogueHeader, outHeader, last);
+  return cudaSource(
+    label,
+    viewHeader,
+    tensorHeader,
+    constants,
+    tileHeader,
+    gelu,
+    silu,
+    epilogueHeader,
+    outHeader,
+    last,
+  );
 }
 
 /** The same kernel of every width and tile. */
@@ -51,7 +64,7 @@ export function productKernels(
 }
 
 const products = productKernels('gemm', 'gemm', body);
-const finishSource = cudaSource('gemm-finish', viewHeader, epilogueHeader, finishBody);
+const finishSource = cudaSource('gemm-finish', viewHeader, gelu, silu, epilogueHeader, finishBody);
 const finish = entryOf(finishSource, 'gemm_finish');
 
 export const gemmSources: readonly CudaSource[] = [

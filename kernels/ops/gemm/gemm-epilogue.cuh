@@ -1,7 +1,7 @@
-// What becomes of the exact sums of a product. Behind pf32.cuh.
+// What becomes of the exact sums of a product. Behind pf32.cuh, gelu.cuh and silu.cuh.
 //
 // Equation   r = clamp(ROUND(sum, Ea + Eb - 2 nb)), 0 right of the diagonal; y = clamp(r + bias[n]), kept as the preactivation where asked for; y = gelu(y), silu(y),
-//            or a gradient d(x, y); dst = clamp(residual + y); gemm/spec.ts. gelu and its gradient as gelu/cpu.ts has them, silu as swiglu/cpu.ts.
+//            or a gradient d(x, y); dst = clamp(residual + y); gemm/spec.ts. gelu and silu as their own ops have them.
 // Layout     x, residual, preactivation and dst: the element (m, n) lies at base + m * row_stride + n * col_stride. residual may be dst.
 // Work       Several elements a thread at once: all of a kind are loaded before the first is stored, since a store may be to what a load reads.
 
@@ -14,26 +14,6 @@ struct Hand {
   u32 n[HAND];
   float y[HAND];
 };
-
-__device__ __forceinline__ float gelu_tanh(float v) {
-  return pf::tanh(pf::mul(pf::value(0x3f4c422au), pf::add(v, pf::mul(pf::value(0x3d372713u), pf::mul(pf::mul(v, v), v)))));
-}
-
-__device__ __forceinline__ float gelu(float v) {
-  return pf::mul(pf::mul(0.5f, v), pf::add(1.0f, gelu_tanh(v)));
-}
-
-__device__ __forceinline__ float gelu_grad(float v, float g) {
-  const float t = gelu_tanh(v);
-  const float slope = pf::mul(pf::value(0x3f4c422au), pf::add(1.0f, pf::mul(pf::value(0x3e095d4fu), pf::mul(v, v))));
-  const float bend = pf::mul(pf::mul(pf::mul(0.5f, v), pf::sub(1.0f, pf::mul(t, t))), slope);
-  return pf::mul(g, pf::add(pf::mul(0.5f, pf::add(1.0f, t)), bend));
-}
-
-__device__ __forceinline__ float silu_grad(float v, float g) {
-  const float s = pf::sigmoid(v);
-  return pf::mul(g, pf::mul(s, pf::add(1.0f, pf::mul(v, pf::sub(1.0f, s)))));
-}
 
 struct Epilogue {
   const float* bias;
@@ -56,7 +36,7 @@ struct Epilogue {
       for (u32 i = 0; i < HAND; i++) y[i] = gelu(y[i]);
     } else if (kind == 2u) {
 #pragma unroll
-      for (u32 i = 0; i < HAND; i++) y[i] = pf::silu(y[i]);
+      for (u32 i = 0; i < HAND; i++) y[i] = silu(y[i]);
     } else if (kind == 3u) {
 #pragma unroll
       for (u32 i = 0; i < HAND; i++) y[i] = gelu_grad(v[i], y[i]);
