@@ -45,6 +45,10 @@ async function run(device: Device, kind: GroupedGemmArgs['kind'], nb: Bits, tile
   return new Uint32Array((await device.read(dst)).buffer.slice(0));
 }
 
+/** How many words differ. */
+const differences = (got: Uint32Array, want: Uint32Array) =>
+  got.length === want.length ? got.filter((word, i) => word !== want[i]).length : Infinity;
+
 describe.skipIf(!haveCompiler())('products by experts on the emulated device', () => {
   let device: CudaDevice;
   beforeAll(() => {
@@ -63,8 +67,8 @@ describe.skipIf(!haveCompiler())('products by experts on the emulated device', (
       for (const kind of ['rows', 'contraction'] as const) {
         const want = await run(createCpuDevice(), kind, nb);
         const scope = device.scope();
-        expect(await run(scope, kind, nb, tile)).toEqual(want);
-        expect(await run(scope, kind, nb)).toEqual(want);
+        expect(differences(await run(scope, kind, nb, tile), want)).toBe(0);
+        expect(differences(await run(scope, kind, nb), want)).toBe(0);
         scope.destroy();
       }
     },
