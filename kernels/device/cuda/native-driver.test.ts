@@ -67,7 +67,10 @@ describe.skipIf('absent' in found)('over a library in place of the driver', () =
   it('lets the caller reuse what was written at once, however many writes wait', async () => {
     const x = tensor(4096);
     const scratch = new Uint32Array(1024);
+    fake.set('notReady', 1_000_000);
     for (let i = 0; i < 4000; i++) device.write(x, scratch.fill(i), (i % 4) * 1024);
+    expect(fake.count('cuEventSynchronize')).toBeGreaterThan(0);
+    fake.set('notReady', 0);
     const now = await read(x);
     expect([0, 1, 2, 3].map((i) => now[i * 1024 + 1023])).toEqual([3996, 3997, 3998, 3999]);
   });

@@ -114,13 +114,14 @@ static bool inside(const std::map<u64, size_t> &blocks, u64 address, size_t byte
 static void *at(u64 address) { return (void *)(address - tag); }
 static CUresult illegal() { lost = 700; FAIL(700); }
 
-static CUresult drain(CUstream_st *stream, CUevent_st *until = nullptr, u64 ticket = 0);
+static CUresult drain(CUstream_st *stream);
+/** Until an event has happened; its stream then runs as far ahead as it can, so that what should have waited for nothing later shows. */
 static CUresult reach(CUevent_st *event, CUstream_st *stream, u64 ticket) {
-  return event->done >= ticket || !stream ? (CUresult)0 : drain(stream, event, ticket);
+  return event->done >= ticket || !stream ? (CUresult)0 : drain(stream);
 }
-/** Runs what a stream holds, up to an event. */
-static CUresult drain(CUstream_st *stream, CUevent_st *until, u64 ticket) {
-  while (!stream->items.empty() && !(until && until->done >= ticket)) {
+/** Runs what a stream holds. */
+static CUresult drain(CUstream_st *stream) {
+  while (!stream->items.empty()) {
     Item item = stream->items.front();
     stream->items.pop_front();
     if (item.after) { CUresult waited = reach(item.after, item.stream, item.ticket); if (waited) return waited; }
