@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,7 +23,7 @@ const lockWith = (packages: Record<string, unknown>) =>
 beforeEach(() => {
   project = mkdtempSync(path.join(tmpdir(), 'atoll-bootstrap-'));
   mkdirSync(path.join(project, 'scripts'));
-  for (const file of ['bootstrap.mjs', 'raw-hooks.ts']) {
+  for (const file of ['atoll.mjs', 'bootstrap.mjs', 'raw-hooks.ts']) {
     copyFileSync(path.join(import.meta.dirname, file), path.join(project, 'scripts', file));
   }
   write('package.json', '{ "name": "p", "version": "1.0.0", "type": "module" }');
@@ -42,8 +43,12 @@ interface Ended {
   stderr: string;
 }
 
-function bootstrap(args: string[], onStdout?: (pid: number) => void): Promise<Ended> {
-  const child = spawn(process.execPath, [path.join(project, 'scripts/bootstrap.mjs'), ...args], {
+function bootstrap(
+  args: string[],
+  onStdout?: (pid: number) => void,
+  entry = path.join(project, 'scripts/bootstrap.mjs'),
+): Promise<Ended> {
+  const child = spawn(process.execPath, [entry, ...args], {
     env: { ...process.env, npm_config_registry: 'http://127.0.0.1:1/', npm_config_fetch_retries: '0' },
   });
   let stdout = '';
@@ -119,6 +124,14 @@ describe('a command', () => {
       asked = true;
     });
     expect(ended).toMatchObject({ code: 3, stdout: 'ready\nstopping\n' });
+  });
+
+  test('is reached by the package’s own program too, through the link that npm makes', async () => {
+    const manifest = JSON.parse(readFileSync(path.join(import.meta.dirname, '../package.json'), 'utf8'));
+    expect(manifest.bin).toEqual({ atoll: 'scripts/atoll.mjs' });
+    const link = path.join(project, 'atoll');
+    symlinkSync('scripts/atoll.mjs', link);
+    expect(await bootstrap(['check', 'x'], undefined, link)).toMatchObject({ code: 0, stdout: '["x"]\n' });
   });
 
   test('an unknown command is told which there are', async () => {

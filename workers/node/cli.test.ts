@@ -86,11 +86,15 @@ describe('the config file', () => {
     [{ referee: 'yes' }, /"referee" takes true or false/],
     [{ threads: 99 }, /--threads takes .* \(given in .*node\.json\)/],
     [{ 'accept-identity': true }, /"accept-identity" is for the command line only/],
-    [' '.repeat(configBytesMax + 1), /larger than/],
   ])('refuses %j', async (content, words) => {
     await write(content);
     expect(() => settingsOf([])).toThrow(refusal(words));
     expect(() => settingsOf([])).not.toThrow(/hunter2/);
+  });
+
+  it('is refused by its size before it is read', async () => {
+    await write(' '.repeat(configBytesMax + 1));
+    expect(() => settingsOf([])).toThrow(refusal(/larger than/));
   });
 
   it('must be there when it is named', () => {
