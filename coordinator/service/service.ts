@@ -6,7 +6,6 @@ import type { WebSocket } from 'ws';
 import type { Cid } from '#protocol/codec/cid.ts';
 import { AtollError, toProblem } from '#protocol/errors.ts';
 import type { JobStatus, RoundSummary } from '#protocol/http/api.ts';
-import { limits } from '#protocol/limits.ts';
 import { type BlockStore, readFile, writeFile } from '#protocol/messages/file.ts';
 import { decodeJob, encodeJob, type Job, jobId } from '#protocol/messages/job.ts';
 import type { Hex } from 'viem';
@@ -30,7 +29,6 @@ import { checkJob, recorder } from './job-input.ts';
 import { JobRunner } from './job-runner.ts';
 import { LedgerQueries } from './ledger-queries.ts';
 import type { Metrics } from './metrics.ts';
-import { pause } from './pause.ts';
 import type { Clock, Logger, Random, Timing } from './ports.ts';
 import { networkPrefix } from './network-prefix.ts';
 import { startPings } from './pings.ts';
@@ -39,7 +37,7 @@ import { Pulls } from './pulls.ts';
 import { Queries } from './queries.ts';
 import { RewardsBoard } from './rewards-board.ts';
 import { Results } from './results.ts';
-import { Session } from './session.ts';
+import { Sessions } from './sessions.ts';
 import { SignaturePool } from './signature-pool.ts';
 import { UpdateChain } from './update-chain.ts';
 
@@ -115,7 +113,7 @@ export class Service {
   readonly #anchoring: Anchoring | null;
   readonly #runners = new Map<Cid, JobRunner>();
   readonly #endings: Endings;
-  readonly #sessions = new Set<Session>();
+  readonly #sessions = new Sessions();
   readonly #changedUnits = new Set<Cid>();
   readonly #told = new ToldStates();
   readonly #changes = new Changes();
@@ -227,7 +225,7 @@ export class Service {
     this.#timers.push(setInterval(() => this.#sweep(), timing.sweepMs));
     this.#timers.push(setInterval(() => this.#showChanges(), timing.eventMs));
     if (this.#fellows.areThere) this.#timers.push(setInterval(() => this.#resync(), timing.resyncMs));
-    this.#timers.push(startPings(this.#sessions, timing.pingMs));
+    this.#timers.push(startPings(this.#sessions.open, timing.pingMs));
   }
 
   /**
@@ -367,9 +365,8 @@ export class Service {
   /** A WebSocket has been opened on the contribute route, over `wire`. */
   admit(socket: WebSocket, wire: Duplex, address?: string): void {
     const { storage, clock, random, timing, log, probe } = this.#ports;
-    if (this.#closed || this.#draining || this.#sessions.size >= limits.connectionsMax)
-      return socket.close(1013);
-    const session = new Session(socket, wire, {
+    if (this.#closed || this.#draining) return socket.close(1013);
+    this.#sessions.admit(socket, wire, {
       storage,
       directory: this.directory,
       desk: this.#desk,
@@ -385,8 +382,6 @@ export class Service {
       ownerOf: async (contributor) => (await this.#ports.ownerOf?.(contributor)) ?? contributor,
       isReferee: (contributor) => this.#ports.referees?.has(contributor) ?? false,
     });
-    this.#sessions.add(session);
-    socket.on('close', () => this.#sessions.delete(session));
   }
 
   /** Resolves when the job has that many closed rounds and, where there is a chain, all of them are anchored. */
@@ -406,18 +401,14 @@ export class Service {
   async drain(): Promise<void> {
     this.#draining = true;
     this.#desk.stopLeases();
-    const late = new AbortController();
-    const drained = Promise.all([...this.#sessions].map((session) => session.drain()));
-    const waited = pause(this.#ports.timing.drainMs, late.signal);
-    await Promise.race([drained, waited]);
-    late.abort();
+    await this.#sessions.drain(this.#ports.timing.drainMs);
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     for (const timer of this.#timers) clearInterval(timer);
-    for (const session of this.#sessions) session.close();
+    this.#sessions.close();
     this.#fellows.close();
     this.swarm.close();
     await Promise.all([this.#sweeping, this.#showing, this.#resyncing]);

@@ -26,40 +26,58 @@ export interface MetricSources {
 
 type Each = (set: (labels: Record<string, string>, value: number) => void) => void;
 
+interface Makers {
+  gauge: Make;
+  counter: Make;
+}
+type Make = (name: string, help: string, labelNames: string[], each: Each) => void;
+
 export function nodeMetrics({ version, workers, gpus }: MetricSources): Registry {
-  const registers = [new Registry()];
-  const gauge = (name: string, help: string, labelNames: string[], each: Each) =>
-    void new Gauge({
-      name,
-      help,
-      labelNames,
-      registers,
-      collect() {
-        this.reset();
-        each((labels, value) => this.set(labels, value));
-      },
-    });
-  const counter = (name: string, help: string, labelNames: string[], each: Each) =>
-    void new Counter({
-      name,
-      help,
-      labelNames,
-      registers,
-      collect() {
-        this.reset();
-        each((labels, value) => this.inc(labels, value));
-      },
-    });
-  /** One value a contributor. */
-  const of =
-    (value: (worker: Worker) => number): Each =>
-    (set) =>
-      workers().forEach((worker) => set({ worker: worker.label }, value(worker)));
+  const registry = new Registry();
+  const makers = makersOf(registry);
+  makers.gauge('atoll_node_info', 'This program; always 1.', ['version'], (set) => set({ version }, 1));
+  stateMetrics(makers, workers);
+  workMetrics(makers, workers);
+  gpuGauges(makers.gauge, gpus);
+  return registry;
+}
+
+function makersOf(registry: Registry): Makers {
+  const registers = [registry];
+  return {
+    gauge: (name, help, labelNames, each) =>
+      void new Gauge({
+        ...{ name, help, labelNames, registers },
+        collect() {
+          this.reset();
+          each((labels, value) => this.set(labels, value));
+        },
+      }),
+    counter: (name, help, labelNames, each) =>
+      void new Counter({
+        ...{ name, help, labelNames, registers },
+        collect() {
+          this.reset();
+          each((labels, value) => this.inc(labels, value));
+        },
+      }),
+  };
+}
+
+type Workers = MetricSources['workers'];
+const w = ['worker'];
+
+/** One value a contributor. */
+const perWorker =
+  (workers: Workers, value: (worker: Worker) => number): Each =>
+  (set) =>
+    workers().forEach((worker) => set({ worker: worker.label }, value(worker)));
+
+/** How the contributors stand. */
+function stateMetrics({ gauge }: Makers, workers: Workers): void {
+  const of = (value: (worker: Worker) => number) => perWorker(workers, value);
   const viewed = (value: (view: ContributorView) => number) =>
     of(({ meter }) => (meter.view ? value(meter.view) : 0));
-  const w = ['worker'];
-
-  gauge('atoll_node_info', 'This program; always 1.', ['version'], (set) => set({ version }, 1));
   gauge(
     'atoll_node_ready',
     'Whether the device is open and conforming, and the coordinator connected.',
@@ -101,6 +119,11 @@ export function nodeMetrics({ version, workers, gpus }: MetricSources): Registry
     w,
     viewed(({ unit }) => (unit && unit.total > 0 ? unit.done / unit.total : 0)),
   );
+}
+
+/** What they have done, and what it took. */
+function workMetrics({ gauge, counter }: Makers, workers: Workers): void {
+  const of = (value: (worker: Worker) => number) => perWorker(workers, value);
   counter(
     'atoll_node_units_total',
     'Units of this process by how they ended.',
@@ -152,13 +175,9 @@ export function nodeMetrics({ version, workers, gpus }: MetricSources): Registry
   gauge('atoll_node_resident_bytes', 'Memory of this process.', [], (set) =>
     set({}, process.memoryUsage.rss()),
   );
-  gpuGauges(gauge, gpus);
-  return registers[0] as Registry;
 }
 
-type MakeGauge = (name: string, help: string, labelNames: string[], each: Each) => void;
-
-function gpuGauges(gauge: MakeGauge, gpus: MetricSources['gpus']): void {
+function gpuGauges(gauge: Make, gpus: MetricSources['gpus']): void {
   const of =
     (value: (reading: GpuReading) => number | null): Each =>
     (set) => {

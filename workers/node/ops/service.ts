@@ -66,7 +66,14 @@ SuccessExitStatus=${exitCodes.unsettled} ${exitCodes.stoppedAtOnce}
 # A setting, a refusal, other bits than the reference, another server: starting again would not help.
 RestartPreventExitStatus=${finalExitCodes.join(' ')}
 
-NoNewPrivileges=yes
+${sandbox(root)}[Install]
+WantedBy=multi-user.target
+`;
+}
+
+/** What the program cannot reach: all but the network, its own folder, and the graphics processors. */
+function sandbox(root: string): string {
+  return `NoNewPrivileges=yes
 CapabilityBoundingSet=
 AmbientCapabilities=
 ProtectSystem=strict
@@ -98,8 +105,6 @@ PrivateDevices=no
 DevicePolicy=closed
 ${gpuDevices.map((device) => `DeviceAllow=${device} rw`).join('\n')}
 ${graphicsGroups()}
-[Install]
-WantedBy=multi-user.target
 `;
 }
 
