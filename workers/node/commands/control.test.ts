@@ -65,7 +65,10 @@ async function tell(command: Question['command'], ...args: string[]) {
 
 describe('a running node', () => {
   it('tells how it is, is paused, resumed and drained, and keeps its name', async () => {
-    expect(await tell('status')).toMatchObject({ code: exitCodes.nameTaken, noted: expect.stringMatching(/No node runs/) });
+    expect(await tell('status')).toMatchObject({
+      code: exitCodes.nameTaken,
+      noted: expect.stringMatching(/No node runs/),
+    });
     const child = start('a');
     const status = await until('a', ({ phase }) => phase === 'connecting');
     expect(status).toMatchObject({ name: 'a', pid: child.pid, backend: 'reference', pending: 0 });

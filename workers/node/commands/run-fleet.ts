@@ -3,6 +3,7 @@
  */
 import type { Logger } from '../../runtime/ports.ts';
 import { type Config, labelOf, type Settings } from '../config.ts';
+import { claimName } from '../control/claim-name.ts';
 import type { NodeStatus, Question } from '../control/messages.ts';
 import { exitCodes } from '../exit-codes.ts';
 import type { Console } from '../ops/console.ts';
@@ -10,7 +11,6 @@ import { type Fleet, superviseGpus } from '../ops/fleet.ts';
 import { fleetStatus } from '../node-status.ts';
 import { stopOnRequest, type StopRequest } from '../stop-request.ts';
 import { version } from '../version.ts';
-import { claimName } from './run.ts';
 
 /** Resolves with the exit code. Throws `no_device` where a processor that was named is not there. */
 export async function runFleet(config: Config, settings: Settings, console: Console): Promise<number> {

@@ -11,10 +11,11 @@ import type { ContributorView } from '../../runtime/view.ts';
 import { KeptBlockCache } from '../../storage/kept-cache.ts';
 import { openNodeShelf } from '../../storage/node-shelf.ts';
 import { systemClock } from '../../transport/platform.ts';
-import { type Config, labelOf, type Settings } from '../config.ts';
+import type { Config, Settings } from '../config.ts';
 import { nodePorts } from '../contributor.ts';
 import type { NodeStatus, Question } from '../control/messages.ts';
-import { type ControlServer, openControl } from '../control/server.ts';
+import { claimName } from '../control/claim-name.ts';
+import type { ControlServer } from '../control/server.ts';
 import { drain } from '../drain.ts';
 import { exitCodeOf, exitCodes } from '../exit-codes.ts';
 import { loadSigner } from '../key-file.ts';
@@ -112,22 +113,6 @@ async function untilEnd({ control, config, request, socket, operations, log }: P
   }
   await Promise.race([control.stop(), new Promise((resolve) => setTimeout(resolve, stopMsMax))]);
   return code;
-}
-
-/** Null where there can be no control socket, which stops nobody. */
-export async function claimName(config: Config, log: Logger): Promise<ControlServer | 'taken' | null> {
-  try {
-    return await openControl(config.dataDir, labelOf(config), log);
-  } catch (error) {
-    const { code, detail } = toProblem(error);
-    if (code === 'conflict') {
-      log.error({ code }, detail);
-      return 'taken';
-    }
-    const why = codeOf(error) === 'internal' ? (error as Error).message : detail;
-    log.warn({ code, why }, 'There is no control socket: pause, resume, drain and status will not work.');
-    return null;
-  }
 }
 
 /** The device, on a thread of its own. */
