@@ -5,7 +5,7 @@
 // Layout     Planes of digits (device/cuda/launch.ts), lines of `stride` bytes, the contraction contiguous. In shared memory a line's 64 bytes are four chunks of 16;
 //            chunk c of line r lies at c ^ (r / 2 % 4), so that the eight rows of a matrix that is loaded at once lie in different banks.
 // Digits     7 bits: one product. 10 bits, q = 32 h + l: three (Karatsuba), hh, ll and (h + l)(h + l), since |h + l| <= 48 is a byte too. The sums of digits are made
-//            in registers, byte-wise: a third plane would cost half as much shared memory traffic again, which bounds the kernel before the adds do (per k32 of a
+//            in registers, byte-wise: a third plane would cost half as much shared memory traffic again, which bounds the kernel before the adds do (estimated, per k32 of a
 //            128 x 128 tile: 768 clocks of traffic with the plane, 512 without, against 619 of mma). 15 bits, q = 256 h + l: four, hh, hl + lh in one sum, ll.
 // Exactness  i32 sums hold for so long a contraction: 133,120 * 127^2, 932,032 * 48^2 and 65,536 * 2 * 127 * 128 are below 2^31. The builder cuts a longer one
 //            into spans over blocks, or sets FLUSH.
