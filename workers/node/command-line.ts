@@ -45,7 +45,5 @@ function inWords({ code, message }: NodeJS.ErrnoException, known: string[]): Err
   const reason = (message.split('\n')[0] ?? '').replace(/\.? To specify.*$/, '').replace(/\.$/, '');
   const [, flag = ''] = /'--([^']*)'/.exec(reason) ?? [];
   if (code !== 'ERR_PARSE_ARGS_UNKNOWN_OPTION' || flag === '') return badConfig(reason);
-  return badConfig(
-    `${reason}.${hint(flag.replace(/^no-/, ''), known, (name) => `--${name}`)}`.replace(/\?$/, '?'),
-  );
+  return badConfig(`${reason}.${hint(flag.replace(/^no-/, ''), known, (name) => `--${name}`)}`);
 }

@@ -22,7 +22,7 @@ export interface Kind<T> {
 
 /** A setting that cannot be used; the hint is added once. */
 export function badConfig(message: string): AtollError {
-  return new AtollError('bad_config', `${message.replace(/\.$/, '')}. See --help.`);
+  return new AtollError('bad_config', `${/[.?]$/.test(message) ? message : `${message}.`} See --help.`);
 }
 
 export const toggle: Kind<boolean> = {
