@@ -37,7 +37,7 @@ function meaning(result: number, call: string, said: string): [ErrorCode, string
   }
   if (foreignModule.has(result)) {
     return [
-      'internal',
+      'nonconforming',
       `The driver did not take a compiled kernel (${said}). Update NVIDIA's driver, or set ATOLL_NVRTC to an NVRTC that is not newer than it.`,
     ];
   }

@@ -124,7 +124,7 @@ async function compile(calls: Calls, source: CudaSource, architecture: string): 
   const program = new BigUint64Array(1);
   const { label } = source;
   const made = calls.nvrtcCreateProgram(program, source.parts.join('\n'), `${label}.cu`, 0, null, null);
-  if (made !== 0) throw new AtollError('internal', `NVRTC did not take ${label} (${made}).`);
+  if (made !== 0) throw refusal(label, architecture, made, '');
   try {
     const options = [...compilerFlags, `-arch=${architecture}`];
     const result = await new Promise<number>((resolve, reject) =>
@@ -134,10 +134,7 @@ async function compile(calls: Calls, source: CudaSource, architecture: string): 
     );
     if (result !== 0) {
       const log = text(calls.nvrtcGetProgramLogSize, calls.nvrtcGetProgramLog, program);
-      throw new AtollError(
-        'internal',
-        `NVRTC does not compile ${label} for ${architecture} (${result}).\n${log}`,
-      );
+      throw refusal(label, architecture, result, log);
     }
     const isBinary = architecture.startsWith('sm_');
     return isBinary
@@ -146,6 +143,19 @@ async function compile(calls: Calls, source: CudaSource, architecture: string): 
   } finally {
     calls.nvrtcDestroyProgram(program);
   }
+}
+
+/** NVRTC_ERROR_COMPILATION: the source is at fault, and not this machine. */
+const sourceIsWrong = 6;
+
+function refusal(label: string, architecture: string, result: number, log: string): AtollError {
+  if (result === sourceIsWrong) {
+    return new AtollError('internal', `NVRTC does not compile ${label} for ${architecture}.\n${log}`);
+  }
+  return new AtollError(
+    'no_device',
+    `NVRTC is here but does not work (${result}${log ? `: ${log}` : ''}). Install it anew, or name another by ATOLL_NVRTC.`,
+  );
 }
 
 function bytesOf(size: Call, get: Call, program: BigUint64Array): Uint8Array {
