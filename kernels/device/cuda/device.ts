@@ -22,8 +22,8 @@ export interface CudaDevice extends Device {
   scope(): CudaDevice;
 }
 
-/** A device over this driver, which it owns: `destroy` ends both. */
-export function createCudaDeviceOn(driver: CudaDriver): CudaDevice {
+/** A device over this driver, which it owns: `destroy` ends both. Its memory is an arena, unless a test gives another. */
+export function createCudaDeviceOn(driver: CudaDriver, blocks: Blocks = new Arena(driver)): CudaDevice {
   const { name, emulated } = driver.info;
   const info: DeviceInfo = {
     backend: 'cuda',
@@ -31,7 +31,7 @@ export function createCudaDeviceOn(driver: CudaDriver): CudaDevice {
     vendor: 'nvidia',
     software: emulated,
   };
-  return scoped({ driver, info, modules: new Modules(driver), blocks: new Arena(driver) }, true);
+  return scoped({ driver, info, modules: new Modules(driver), blocks }, true);
 }
 
 interface Shared {

@@ -11,7 +11,8 @@
 struct Shadow {
   u32 wrote, wrote_warp, read_first, read_last, read_warp;
   unsigned short writer, reader;
-  bool several;
+  /** Since the block's last barrier: readers of other warps too; since the warp's last: other lanes too. */
+  bool warps_too, lanes_too;
 };
 
 #define UNCHECKED __attribute__((no_sanitize("thread"), noinline))
@@ -20,30 +21,30 @@ extern "C" char __ehdr_start[] __attribute__((visibility("hidden")));
 
 static inline void fenced() { fenced_stamp = launch_stamp; }
 
-/** Whether an earlier access, in this launch, is unordered with one of `self` now. */
-UNCHECKED static bool unordered(u32 when, u32 warp_when, u32 who) {
-  if (when < launch_stamp) return false;
+/** Whether an access since `start` (of the launch, or of the block for shared memory) is unordered with one of `self` now. */
+UNCHECKED static bool unordered(u32 start, u32 when, u32 warp_when, u32 who) {
+  if (when < start) return false;
   if (when < block_stamp) return fenced_stamp != launch_stamp;
   if (when < stamp || who == self->linear) return false;
   return who >> 5 != self->linear >> 5 || warp_when == warp_stamps[who >> 5];
 }
 
-UNCHECKED static bool races(Shadow &at, bool write) {
+UNCHECKED static bool races(Shadow &at, u32 start, bool write) {
   const u32 warp_now = warp_stamps[self->linear >> 5], me = self->linear;
-  if (unordered(at.wrote, at.wrote_warp, at.writer)) return true;
+  if (unordered(start, at.wrote, at.wrote_warp, at.writer)) return true;
   if (write) {
-    if (unordered(at.read_last, at.read_warp, at.reader)) return true;
-    if (at.read_first >= launch_stamp && at.read_first < block_stamp && fenced_stamp != launch_stamp) return true;
-    if (at.read_last == stamp && at.several) return true;
+    if (unordered(start, at.read_last, at.read_warp, at.reader)) return true;
+    if (unordered(start, at.read_first, 0, me)) return true;
+    if (at.read_last == stamp && (at.warps_too || (at.lanes_too && at.read_warp == warp_now))) return true;
     at.wrote = stamp;
     at.wrote_warp = warp_now;
     at.writer = (unsigned short)me;
     return false;
   }
-  // Readers of other warps in this stretch, or other lanes since the warp's last barrier: no later write can be ordered with all of them.
-  const bool fresh_read = at.read_last != stamp || (at.reader >> 5 == me >> 5 && at.read_warp != warp_now && !at.several);
-  at.several = !fresh_read && (at.several || at.reader != me);
-  if (at.read_first < launch_stamp) at.read_first = stamp;
+  const bool now_too = at.read_last == stamp, same_warp = at.reader >> 5 == me >> 5;
+  at.lanes_too = now_too && same_warp && at.read_warp == warp_now && (at.lanes_too || at.reader != me);
+  at.warps_too = now_too && (at.warps_too || !same_warp);
+  if (at.read_first < start) at.read_first = stamp;
   at.read_last = stamp;
   at.read_warp = warp_now;
   at.reader = (unsigned short)me;
@@ -56,6 +57,7 @@ UNCHECKED static void check(const void *address, u64 bytes, bool write, const vo
   const u64 pc = (const char *)from - __ehdr_start;
   const char *what = write ? "write" : "read";
   Shadow *shadow = nullptr;
+  u32 start = block_stamp;
   if (byte >= __bss_start && byte < _end) {
     shadow = now.shared_shadow + (byte - __bss_start);
   } else if (byte >= dynamic_shared && byte < dynamic_shared + shared_max + shared_margin) {
@@ -69,6 +71,7 @@ UNCHECKED static void check(const void *address, u64 bytes, bool write, const vo
       if (at < region.start || at >= region.start + region.bytes) continue;
       if (at + bytes > region.start + region.bytes) break;
       shadow = region.shadow + (at - region.start);
+      start = launch_stamp;
     }
     if (!shadow) {
       for (u64 i = 0; i < now.region_count; i++) {
@@ -80,8 +83,8 @@ UNCHECKED static void check(const void *address, u64 bytes, bool write, const vo
     }
   }
   for (u64 i = 0; i < bytes; i++) {
-    if (!races(shadow[i], write)) continue;
-    const bool wrote = unordered(shadow[i].wrote, shadow[i].wrote_warp, shadow[i].writer);
+    if (!races(shadow[i], start, write)) continue;
+    const bool wrote = unordered(start, shadow[i].wrote, shadow[i].wrote_warp, shadow[i].writer);
     const u32 when = wrote ? shadow[i].wrote : shadow[i].read_last, who = wrote ? shadow[i].writer : shadow[i].reader;
     fail("race: %s of what thread %u of %s %s, pc +0x%llx", what, who, when < block_stamp ? "another block" : "this block", wrote ? "wrote" : "read", pc);
   }

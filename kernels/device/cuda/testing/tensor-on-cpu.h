@@ -8,15 +8,18 @@ namespace emulation {
 struct Product { int *c; const u32 *a, *b; };
 
 /** Line `line` of a fragment of `lines` x 32 bytes: four lanes hold four bytes each of its first half in `first`, of its second in `second`. */
-static inline void fragment_line(short *out, Product *const *lanes, u32 line, bool left, u32 first, u32 second) {
+static inline bool fragment_line(short *out, Product *const *lanes, u32 line, bool left, u32 first, u32 second) {
+  u32 any = 0;
   for (u32 tid = 0; tid < 4; tid++) {
     const Product *lane = lanes[line % 8 * 4 + tid];
     const u32 *words = left ? lane->a : lane->b;
+    any |= words[first] | words[second];
     for (u32 i = 0; i < 4; i++) {
       out[tid * 4 + i] = (signed char)(words[first] >> (i * 8));
       out[16 + tid * 4 + i] = (signed char)(words[second] >> (i * 8));
     }
   }
+  return any != 0;
 }
 
 __attribute__((optimize("O3"))) static int dot32(const short *a, const short *b) {
@@ -25,16 +28,19 @@ __attribute__((optimize("O3"))) static int dot32(const short *a, const short *b)
   return sum;
 }
 
+/** Rows of zeros, of which padded tiles have many, cost nothing. */
 static void product_done(void **parts, u32 lanes) {
   if (lanes != ~0u) fail("mma: %u lanes of 32 take part.", (u32)__builtin_popcount(lanes));
   Product *const *lane = (Product *const *)parts;
-  alignas(16) short a[16][32], b[8][32];
-  for (u32 row = 0; row < 16; row++) fragment_line(a[row], lane, row, true, row / 8, row / 8 + 2);
-  for (u32 column = 0; column < 8; column++) fragment_line(b[column], lane, column, false, 0, 1);
-  for (u32 row = 0; row < 16; row++) {
-    for (u32 column = 0; column < 8; column++) {
+  alignas(16) short a[32], b[8][32];
+  u32 columns = 0;
+  for (u32 column = 0; column < 8; column++) columns |= (u32)fragment_line(b[column], lane, column, false, 0, 1) << column;
+  for (u32 row = 0; row < 16 && columns; row++) {
+    if (!fragment_line(a, lane, row, true, row / 8, row / 8 + 2)) continue;
+    for (u32 rest = columns; rest; rest &= rest - 1) {
+      const u32 column = (u32)__builtin_ctz(rest);
       int &c = lane[row % 8 * 4 + column / 2]->c[row / 8 * 2 + column % 2];
-      c = (int)((u32)c + (u32)dot32(a[row], b[column]));
+      c = (int)((u32)c + (u32)dot32(a, b[column]));
     }
   }
 }
