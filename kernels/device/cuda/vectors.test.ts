@@ -1,7 +1,6 @@
 /**
  * The CUDA device against the reference: every conformance vector, every program's whole unit and random ones, with the `.cu` texts run on the processor in
- * shuffled orders of blocks and threads; the quick vectors once more under the checks for races and for accesses outside of tensors. The same on a real
- * GPU where there is one.
+ * shuffled orders of blocks and threads; the same on a real GPU where there is one. races.test.ts looks at every access.
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -62,26 +61,6 @@ describe.skipIf(!haveCompiler())('emulated CUDA', () => {
         });
       }
     }
-  });
-});
-
-/** Cases that the checks see through in a moment: everything but the longest contractions. */
-const quick = conformanceCases.filter(
-  ({ id }) => !/65_?5|133|140000|50257|65537|8209|4099|70001|10007/.test(id) && !id.startsWith('function'),
-);
-
-describe.skipIf(!haveCompiler())('checked CUDA', () => {
-  let device: Device;
-  beforeAll(() => {
-    device = createEmulatedCudaDevice({ seed: 3, checked: true });
-  });
-  afterAll(() => device.destroy());
-
-  it.each(ops)('races nowhere, and stays inside its tensors: %s', async (op) => {
-    await expectVectors(
-      device,
-      quick.filter(({ id }) => opOf(id) === op),
-    );
   });
 });
 

@@ -317,12 +317,13 @@ struct Order {
   Order(u64 n, u32 seed) : at(0), step(1), count(n) {
     if (!seed) return;
     at = mix(seed) % n;
-    for (step = n - mix(seed + 1) % n; gcd(step, n) != 1;) step++;
+    for (step = n - mix(seed + 1) % n; gcd(step, n) != 1;) step--;
   }
   static u64 gcd(u64 a, u64 b) { return b ? gcd(b, a % b) : a; }
   u64 next() {
     const u64 was = at;
-    at = (at + step) % count;
+    at += step;
+    if (at >= count) at -= count;
     return was;
   }
 };
