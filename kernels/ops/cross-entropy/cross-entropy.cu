@@ -81,8 +81,9 @@ extern "C" __global__ void __launch_bounds__(512) cross_entropy(
   float* l = logits + (size_t)(live ? row : 0) * V;
   float* cache = memory + (size_t)threadIdx.y * blocks * kept;
   float* partials = memory + (size_t)blockDim.y * blocks * kept + threadIdx.y * blocks;
-  const u32 goal = min(targets[live ? row : 0], V - 1);
-  const float wanted = l[goal];
+  // Nothing of a row that is not there: its place would be another block's.
+  const u32 goal = live ? min(targets[row], V - 1) : 0;
+  const float wanted = live ? l[goal] : 0.0f;
 
   float largest = pf::value(0xff7fffffu);
   for (u32 b = threadIdx.x >> 5; b < own_blocks; b += warps) {

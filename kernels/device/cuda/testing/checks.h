@@ -85,8 +85,9 @@ UNCHECKED static void check(const void *address, u64 bytes, bool write, const vo
   for (u64 i = 0; i < bytes; i++) {
     if (!races(shadow[i], start, write)) continue;
     const bool wrote = unordered(start, shadow[i].wrote, shadow[i].wrote_warp, shadow[i].writer);
-    const u32 when = wrote ? shadow[i].wrote : shadow[i].read_last, who = wrote ? shadow[i].writer : shadow[i].reader;
-    fail("race: %s of what thread %u of %s %s, pc +0x%llx", what, who, when < block_stamp ? "another block" : "this block", wrote ? "wrote" : "read", pc);
+    const u32 first = !wrote && unordered(start, shadow[i].read_first, 0, self->linear) ? shadow[i].read_first : stamp;
+    const u32 when = wrote ? shadow[i].wrote : first < stamp ? first : shadow[i].read_last;
+    fail("race: %s of what %s %s, pc +0x%llx", what, when < block_stamp ? "another block" : "another thread", wrote ? "wrote" : "read", pc);
   }
 }
 
