@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Case } from '../../vectors/case.ts';
+import type { Case } from '../../vectors/case.ts';
 import conformance from '../../vectors/conformance.json' with { type: 'json' };
 import { runProgramVectors } from '../../vectors/programs.ts';
 import programs from '../../vectors/programs.json' with { type: 'json' };
@@ -33,9 +33,13 @@ describe.skipIf(!haveCompiler())('emulated CUDA', () => {
   });
   afterAll(() => device.destroy());
 
-  it.each(ops)('gives the bits of the reference: %s', async (op) => {
-    await expectVectors(device, byOp.get(op) ?? []);
-  });
+  it.each(ops)(
+    'gives the bits of the reference: %s',
+    async (op) => {
+      await expectVectors(device, byOp.get(op) ?? []);
+    },
+    600_000,
+  );
 
   it('answers the probe', async () => {
     expect(await runProbe(device)).toBe(probeDigest);
@@ -43,7 +47,7 @@ describe.skipIf(!haveCompiler())('emulated CUDA', () => {
 
   it('computes whole units of every program', async () => {
     expect(await runProgramVectors(device)).toEqual(programs);
-  });
+  }, 600_000);
 
   it('multiplies as the reference does, whatever the operands and options', async () => {
     const same = fc.asyncProperty(productPlans, (plan) => expectSame(device, (b) => buildProduct(b, plan)));
@@ -72,5 +76,5 @@ describe('a real GPU', () => {
     expect(await runProbe(device)).toBe(probeDigest);
     expect(await runProgramVectors(device)).toEqual(programs);
     device.destroy();
-  });
+  }, 600_000);
 });
