@@ -46,7 +46,16 @@ export async function footprintRows(say: (line: string) => void, quick: boolean)
 }
 
 const start = ({ url }: Coordinator, dir: string) =>
-  startNode(['--url', url, '--backend', 'wasm', '--data-dir', path.join(dir, 'node')]);
+  startNode([
+    '--url',
+    url,
+    '--backend',
+    'wasm',
+    '--data-dir',
+    path.join(dir, 'node'),
+    '--drain-seconds',
+    '0',
+  ]);
 
 /** Resident bytes of a contributor that is connected, with peers on as they are by default, and has nothing to do. */
 async function idleMemory(coordinator: Coordinator, dir: string, seconds: number): Promise<number> {

@@ -6,10 +6,11 @@ import type { BenchRow } from '#scripts/bench.ts';
 import { ensureWasm } from '#scripts/build-wasm.ts';
 import { bounded, information, median } from '../rig/duel.ts';
 import { trainerOn } from '../train/ours.ts';
-import { batch, windowSets } from '../train/shape.ts';
+import { windowSets } from '../train/shape.ts';
 
-/** Large enough that products are most of a step. */
-const model = { L: 4, C: 256, NH: 4, T: 128, V: 256 };
+/** Four layers of GPT-2's smallest. */
+const model = { L: 4, C: 768, NH: 12, T: 256, V: 4096 };
+const batch = 4;
 
 export async function threadRows(say: (line: string) => void, quick: boolean): Promise<BenchRow[]> {
   await ensureWasm();
@@ -17,7 +18,7 @@ export async function threadRows(say: (line: string) => void, quick: boolean): P
   const all = await stepper(cores);
   const one = await stepper(1);
   const seconds = { all: [] as number[], one: [] as number[] };
-  for (let round = 0; round < (quick ? 3 : 15); round++) {
+  for (let round = 0; round < (quick ? 2 : 9); round++) {
     seconds.all.push(await all.step(round));
     seconds.one.push(await one.step(round));
   }

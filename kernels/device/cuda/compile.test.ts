@@ -112,16 +112,23 @@ describe.skipIf(!nvrtc)('NVRTC', () => {
 });
 
 describe.skipIf(nvcc === null)('nvcc', () => {
-  const code = architectures.flatMap((each) => ['-gencode', `arch=compute_${each},code=sm_${each}`]);
-  const flags = ['-fatbin', ...compilerFlags, '-Werror', 'all-warnings', ...code];
+  // All in one text, each source in a namespace of its own: a third of the time that one call for each would take.
+  const text = sources
+    .map(({ label, parts }, i) => {
+      const body = parts.join('\n').replaceAll('extern "C" ', '');
+      return `namespace source_${i} {\n#line 1 "${label}.cu"\n${body}\n}\n`;
+    })
+    .join('');
 
-  it.each(sources.map((each) => [each.label, each] as const))(
-    'compiles %s',
-    async (label, { parts }) => {
-      await once(parts, [nvcc, flags], async () => {
-        const file = path.join(folder, `${label}.cu`);
-        await writeFile(file, parts.join('\n'));
-        await run('nvcc', [...flags, '-o', path.join(folder, `${label}.fatbin`), file]);
+  it.each(architectures)(
+    'compiles every source for sm_%d',
+    async (each) => {
+      const code = ['-gencode', `arch=compute_${each},code=sm_${each}`];
+      const flags = ['-fatbin', ...compilerFlags, '-Werror', 'all-warnings', ...code];
+      await once([text], [nvcc, flags], async () => {
+        const file = path.join(folder, 'all.cu');
+        await writeFile(file, text);
+        await run('nvcc', [...flags, '-o', path.join(folder, `all-${each}.fatbin`), file]);
       });
     },
     timeoutMs,
