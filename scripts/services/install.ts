@@ -1,5 +1,5 @@
 /**
- * Programs of services that the tests run against: found on this machine, or installed from Debian's packages where this is root on Debian.
+ * Programs that the tests run against: found on this machine, or installed from Debian's packages where this is root on Debian.
  *
  * Nothing that a package would start by itself is started: Debian's PostgreSQL is told not to make a cluster of its own, and coturn, whose package starts a
  * server for the whole network, is only unpacked into `.tools/`, which needs no root.
@@ -63,6 +63,13 @@ export const programs = {
     folders: () => [path.join(unpackedFolder('coturn'), 'usr/bin'), '/usr/bin', '/opt/homebrew/bin'],
     packageName: 'coturn',
     isUnpacked: true,
+  },
+  /** Makes CUDA kernels run on the processor. */
+  compiler: {
+    name: 'g++',
+    variable: 'ATOLL_CXX',
+    folders: () => [],
+    packageName: 'g++',
   },
 } satisfies Record<string, Program>;
 

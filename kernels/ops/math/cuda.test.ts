@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { compiler } from '../../device/cuda/testing/emulated-compiler.ts';
 import { inputsOf, references } from '../../vectors/function-cases.ts';
 import { Random } from '../../vectors/inputs.ts';
 import { round } from '../gemm/cpu.ts';
@@ -49,16 +50,16 @@ const others: readonly [name: string, reference: Reference][] = [
   ['neg', float((x) => math.fl(-x))],
 ];
 
-const compiler = spawnSync('g++', ['--version']).status === 0;
-if (!compiler) console.log('skipped: PF32 for CUDA on the processor, as there is no g++');
-const folder = compiler ? mkdtempSync(path.join(tmpdir(), 'atoll-pf32-')) : '';
+const hasCompiler = spawnSync(compiler, ['--version']).status === 0;
+if (!hasCompiler) console.log('skipped: PF32 for CUDA on the processor, as there is no g++');
+const folder = hasCompiler ? mkdtempSync(path.join(tmpdir(), 'atoll-pf32-')) : '';
 
 beforeAll(() => {
-  if (!compiler) return;
+  if (!hasCompiler) return;
   const source = path.join(folder, 'functions.cpp');
   writeFileSync(source, `${shim}\n${pf32}\n${harness}`);
   const flags = ['-O2', '-ffp-contract=off', '-std=c++17', '-o', path.join(folder, 'functions'), source];
-  execFileSync('g++', flags, { timeout: 120_000 });
+  execFileSync(compiler, flags, { timeout: 120_000 });
 });
 afterAll(() => {
   if (folder) rmSync(folder, { recursive: true, force: true });
@@ -98,7 +99,7 @@ function more(name: string): Words {
   return { a, b, c: new Uint32Array(a.length) };
 }
 
-describe.skipIf(!compiler)('PF32 for CUDA', () => {
+describe.skipIf(!hasCompiler)('PF32 for CUDA', () => {
   it.each(functionNames.map((name, kind) => [name, kind] as const))('%s', (name, kind) => {
     expect(firstDifference(kind, references[name], inputsOf(name))).toBe(null);
     if (name !== 'round') expect(firstDifference(kind, references[name], more(name))).toBe(null);

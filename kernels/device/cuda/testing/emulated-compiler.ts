@@ -15,7 +15,8 @@ import { threadId } from 'node:worker_threads';
 import { AtollError } from '#protocol/errors.ts';
 import type { CudaSource } from '../launch.ts';
 
-const compiler = 'g++';
+/** scripts/services/install.ts looks for the same, and installs it for `npm test`. */
+export const compiler = process.env['ATOLL_CXX'] || 'g++';
 const flags = [
   '-std=c++17',
   '-O2',

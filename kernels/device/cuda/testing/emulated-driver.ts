@@ -75,6 +75,7 @@ export class EmulatedDriver implements CudaDriver {
   private readonly sharedShadow: bigint;
   private tellLost: (error: AtollError) => void = () => {};
   private gone: AtollError | null = null;
+  private destroyed = false;
   private used = 0;
   private launches = 0;
   private stamp = 1n;
@@ -113,6 +114,7 @@ export class EmulatedDriver implements CudaDriver {
   }
 
   release(address: bigint): void {
+    if (this.destroyed && !this.allocations.has(address)) return;
     const { block, bytes, shadow } = this.own(address);
     this.allocations.delete(address);
     this.used -= Math.ceil(bytes / 256) * 256;
@@ -197,6 +199,9 @@ export class EmulatedDriver implements CudaDriver {
   }
 
   destroy(): void {
+    if (this.destroyed) return;
+    this.destroyed = true;
+    this.gone ??= new AtollError('device_lost', 'The emulated device was destroyed.');
     for (const address of [...this.allocations.keys()]) this.release(address);
     this.host.free(this.stacks);
     this.host.free(this.sharedShadow);

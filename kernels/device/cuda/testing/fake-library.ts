@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import koffi from 'koffi';
+import { compiler } from './emulated-compiler.ts';
 
 export interface FakeLibrary {
   readonly file: string;
@@ -40,7 +41,7 @@ export async function fakeLibrary(): Promise<FakeLibrary | { absent: string }> {
     const checked = include ? ['-DHAVE_CUDA_H', '-I', include] : [];
     const args = ['-std=c++17', '-O1', '-shared', '-fPIC', ...checked, '-o', half, source.pathname];
     try {
-      await promisify(execFile)('g++', args);
+      await promisify(execFile)(compiler, args);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { absent: 'g++ is not here' };
       throw error;
