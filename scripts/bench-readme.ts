@@ -34,7 +34,9 @@ export function benchSection(documents: readonly BenchDocument[] = newest()): st
       const value = row.value === null || Number.isNaN(row.value) ? 'failed' : `${row.value} ${row.unit}`;
       return `| ${row.id} | ${value} | ${wanted} | ${row.ok ? 'yes' : 'NO'} |`;
     });
-    const absent = Object.entries(skipped).map(([id, why]) => `| ${id} | not measured: ${why} | | - |`);
+    const absent = Object.entries(skipped).map(
+      ([id, why]) => `| ${id} | not measured: ${firstSentence(why)} | | - |`,
+    );
     const list = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
     return [
       `\`${suite}\`, ${date.slice(0, 10)}, on ${device}. ${list.join(', ')}.`,
@@ -65,4 +67,9 @@ export function writeReadme(): boolean {
   const after = readmeWith(before, benchSection());
   if (after !== before) writeFileSync(file, after);
   return after !== before;
+}
+
+/** What follows it says what to do about it, which is for who measures. */
+function firstSentence(text: string): string {
+  return /^.*?[.!?](?= [A-Z]|$)/.exec(text)?.[0] ?? text;
 }
