@@ -4,11 +4,11 @@
  * Conventions of every kernel: group 0, binding 0 is the uniform struct, 1 the zero word of pf32.wgsl, buffers from 2 on; workgroups are numbered
  * in one line, laid out as a 2D grid because one dimension ends at 65,535. At most 7 buffers of a kernel's own: WebGPU guarantees 8 a stage.
  */
-import { AtollError } from '#protocol/errors.ts';
-import { fl, toBits } from '../ops/math/cpu.ts';
 import type { Quantized, Tensor } from '../tensor/tensor.ts';
 import type { Bits } from '../ops/quantize/spec.ts';
 import type { GemmConfig } from './webgpu-gemm-configs.ts';
+
+export { bitsOf, distinct, viewWords } from './op-words.ts';
 
 /** A tensor of a WebGPU device. `size` in words. */
 export interface GpuTensor extends Tensor {
@@ -70,32 +70,8 @@ export function kernel(label: string, body: string, access: string, enable?: 'su
   return { label, code: body, access, ...(enable ? { enable } : {}) };
 }
 
-/** Bits of a constant that an op takes as a number. Throws `bad_input` when it is no PF32 value: the devices would round it differently. */
-export function bitsOf(value: number): number {
-  if (Math.fround(value) === value && Number.isFinite(value) && Object.is(fl(value), value))
-    return toBits(value);
-  throw new AtollError('bad_input', `${value} is not a PF32 value; pass it through constant() first.`);
-}
-
 /** Workgroups in one line as a grid of at most 65,535 each way. */
 export function gridOf(workgroups: number): [x: number, y: number] {
   const y = Math.ceil(workgroups / 65_535);
   return [Math.ceil(workgroups / y), y];
-}
-
-/** The seven layout words of a view, as `struct View` of the kernels has them. */
-export function viewWords(view: {
-  offset: number;
-  batch: readonly [number, number, number, number];
-  rowStride: number;
-  colStride: number;
-}): number[] {
-  const [, s0, n1, s1] = view.batch;
-  return [view.offset, s0, n1, s1, view.rowStride, view.colStride];
-}
-
-/** Throws `bad_input` when an output is also bound as an input, which WebGPU forbids and this op has no variant for. */
-export function distinct(op: string, outputs: readonly Tensor[], inputs: readonly (Tensor | null)[]): void {
-  const clash = outputs.some((output, i) => inputs.includes(output) || outputs.indexOf(output) !== i);
-  if (clash) throw new AtollError('bad_input', `${op}: an output cannot be an input too.`);
 }

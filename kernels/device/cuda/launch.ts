@@ -4,9 +4,7 @@
  * A kernel is `extern "C" __global__`; its parameters are, in order, `args`: a tensor is its device address (a typed pointer in the kernel), null a
  * null pointer, a number one 32-bit word (`u32`, or `i32` by its bits). Kernels of one op run in the order of their launches, each after the one before.
  */
-import { AtollError } from '#protocol/errors.ts';
-import { fl, toBits } from '../../ops/math/cpu.ts';
-import type { Quantized, Tensor, View } from '../../tensor/tensor.ts';
+import type { Quantized, Tensor } from '../../tensor/tensor.ts';
 
 /** A tensor of a CUDA device: `size` words from `address` on, 256-byte aligned. */
 export interface CudaTensor extends Tensor {
@@ -15,7 +13,7 @@ export interface CudaTensor extends Tensor {
 
 /**
  * Quantised rows as the CUDA kernels hold them: [batch][lines][stride] digits of a byte each, the contraction contiguous and padded with zeros to a
- * multiple of 64. `lines` are rows, or columns when transposed. `low` and `high` are the planes of digits: by width, q = low (7 bits), 32 high + low
+ * multiple of 64. `lines` are rows, or columns when transposed. `mantissas` (low) and `high` are the planes of digits: by width, q = low (7 bits), 32 high + low
  * (10 bits, low in -16..15) or 256 high + low (15 bits, low in -128..127). `width` is one word: the nb that the operand was last quantised with.
  * A `narrow` operand has no `high`.
  */
@@ -68,24 +66,11 @@ export interface LaunchContext {
 export type LaunchBuilder<A> = (args: A, context: LaunchContext) => Launch[];
 
 /** The same refusals as WebGPU's: kernels may read what they read as memory that nobody writes. */
-export { distinct } from '../webgpu-pass.ts';
+export { bitsOf, distinct, viewWords } from '../op-words.ts';
 
 export const operand = (q: Quantized): CudaOperand => q as CudaOperand;
 
 /** One block's worth of threads in a line over `items`. */
 export function line(items: number, threads = 256): Pick<Launch, 'grid' | 'block'> {
   return { grid: [Math.ceil(items / threads), 1, 1], block: [threads, 1, 1] };
-}
-
-/** Bits of a constant that an op takes as a number. Throws `bad_input` when it is no PF32 value: the devices would round it differently. */
-export function bitsOf(value: number): number {
-  if (Math.fround(value) === value && Number.isFinite(value) && Object.is(fl(value), value))
-    return toBits(value);
-  throw new AtollError('bad_input', `${value} is not a PF32 value; pass it through constant() first.`);
-}
-
-/** The six layout words of a view, as `struct View` of view.cuh has them: six parameters of the kernel. */
-export function viewWords({ offset, batch, rowStride, colStride }: View): number[] {
-  const [, s0, n1, s1] = batch;
-  return [offset, s0, n1, s1, rowStride, colStride];
 }
